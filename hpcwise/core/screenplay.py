@@ -1,0 +1,84 @@
+"""The screenplay: what is said, by whom, over which picture. Written by the screenplay stage, scene by
+scene, read by the planner (which makes tasks of shots) and by the stages that film it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+ShotKind = Literal["title", "two_shot", "close_up", "figure", "end"]
+
+
+class Character(msgspec.Struct, frozen=True, kw_only=True):
+    """A member of the cast. `voice` names a voice of the speech model, `look` one of the renderer."""
+
+    id: str
+    name: str
+    role: str
+    voice: str
+    look: str
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """One spoken line. `source` is the sentence of the document that it rests on, if it makes a claim."""
+
+    speaker: str
+    text: str
+    source: str = ""
+    page: int = 0
+
+
+class Shot(msgspec.Struct, frozen=True, kw_only=True):
+    """What plays without a cut. `expected_s` is an estimate until speech has been made.
+
+    prominence: 0 to 1; the quality ladder lowers prominent shots last (opening, figures, close).
+    figure: index into the document's figures, for kind `figure`.
+    """
+
+    kind: ShotKind
+    lines: tuple[Line, ...]
+    heading: str = ""
+    subheading: str = ""
+    figure: int | None = None
+    prominence: float = 0.5
+    expected_s: float = 5.0
+    pause_after_s: float = 0.25
+
+
+class Scene(msgspec.Struct, frozen=True, kw_only=True):
+    """A run of shots on one topic. Streamed as one chunk of the screenplay stage."""
+
+    title: str
+    shots: tuple[Shot, ...]
+    last: bool = False
+
+
+class Word(msgspec.Struct, frozen=True, array_like=True):
+    """A caption word, seconds from the start of the shot."""
+
+    text: str
+    start_s: float
+    end_s: float
+
+
+class Viseme(msgspec.Struct, frozen=True, array_like=True):
+    """A mouth shape (letters A-H and X of the Preston Blair set; ! marks stress), seconds in the shot."""
+
+    shape: str
+    start_s: float
+    length_s: float
+    speaker: str
+
+
+class Speech(msgspec.Struct, frozen=True, kw_only=True):
+    """What the speech stage knows of a shot: `speech.json` in its artifact, beside `audio.wav`.
+
+    duration_s covers the pause after the last word; spans are (speaker, start_s, end_s) of each line.
+    """
+
+    duration_s: float
+    sample_rate_hz: int
+    words: tuple[Word, ...]
+    visemes: tuple[Viseme, ...]
+    spans: tuple[tuple[str, float, float], ...]

@@ -1,0 +1,88 @@
+"""The one protocol behind which every model family lives.
+
+An adapter turns one `Call` into outputs. It knows nothing of scheduling, sockets or the store: it reads
+the input files that it is given and writes its own into `call.work`. The worker moves them to the store.
+
+Outputs are yielded one by one: a stage that streams (video segments, scenes of a screenplay, latents)
+yields one `Output` a chunk, any other exactly one. The worker commits a chunk before it asks for the
+next, so that a consumer on another node can start on it and a crash loses at most one chunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+#: on_step(done, total, note): reports progress; raises `Stopped` when the task is to stop.
+OnStep = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One chunk of one input artifact, already on this node: a folder of files and its small facts."""
+
+    path: Path
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What an adapter is asked to do.
+
+    params: the recipe of the chosen alternative; adapters convert it to a type of their own with
+        `msgspec.convert(params, TheirParams)`, so that a wrong field is a named error.
+    inputs: by edge name, the chunks in order. For a `stream` edge the iterator blocks until the next
+        chunk exists; for a `finish` edge all chunks are there.
+    work: an empty private folder; files that outputs name lie in it.
+    first_chunk: chunks below it are committed already (an earlier attempt made them): start there.
+        Chunk k must hold the same bytes whatever `first_chunk` was.
+    """
+
+    stage: str
+    params: Mapping[str, Any]
+    seed: int
+    inputs: Mapping[str, Iterator[Input]]
+    work: Path
+    first_chunk: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One chunk: files (name in the artifact -> file under `call.work`) and small JSON-able facts."""
+
+    files: Mapping[str, Path] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """An entry of the model registry: which family loads it, from which folder, with which options."""
+
+    name: str
+    version: str
+    family: str
+    path: Path | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Devices:
+    """What a replica runs on: `kind` is cpu or cuda; rank and world for gangs of several processes."""
+
+    kind: str = "cpu"
+    indices: tuple[int, ...] = ()
+    threads: int = 1
+    rank: int = 0
+    world: int = 1
+
+
+class Adapter(Protocol):
+    """One model in memory. Loaded once, run many times, always from the same thread."""
+
+    def load(self, spec: ModelSpec, devices: Devices) -> None:
+        """Bring weights into memory and warm up; raises `ModelMissing` with the place to put them."""
+
+    def run(self, call: Call, on_step: OnStep, should_stop: Callable[[], bool]) -> Iterator[Output]:
+        """Yield the outputs in chunk order; calls `on_step` at least twice a second where it can."""
