@@ -1,0 +1,162 @@
+"""A job: what a person asks for, after the file that they wrote has been read and checked.
+
+The YAML form (units such as `90s`, `640x400`, `08:00`) is read by `hpcwise.cli.specfile`; what travels to
+the head and into the journal is this value. `problems()` is the one list of rules on its fields.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+import msgspec
+
+from hpcwise.core.screenplay import Character
+from hpcwise.core.workflow import Edge
+
+Tier = Literal["high", "medium", "low", "static"]
+Output = Literal["mp4", "hls", "poster", "subtitles", "receipt"]
+
+#: Best first; a job may leave rungs out, the order is fixed.
+TIERS: Final[tuple[Tier, ...]] = ("high", "medium", "low", "static")
+
+
+class Live(msgspec.Struct, frozen=True, kw_only=True, tag="live"):
+    """Watched while it is made: the first frame `ttff_s` after arrival, then never a stall."""
+
+    ttff_s: float = 5.0
+
+
+class By(msgspec.Struct, frozen=True, kw_only=True, tag="by"):
+    """Ready at a Unix time. `text` and `zone` are what the person wrote, for messages."""
+
+    wall_s: float
+    text: str = ""
+    zone: str = ""
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True, tag="batch"):
+    """No deadline; `max_age_s` bounds how long it can wait behind others."""
+
+    max_age_s: float = 6 * 3600.0
+
+
+Slo = Live | By | Batch
+
+
+class GraphTask(msgspec.Struct, frozen=True, kw_only=True):
+    """A task of the `graph` workflow, which runs any DAG on the models of the catalogue."""
+
+    name: str
+    stage: str
+    model: str
+    params: dict[str, Any] = {}
+    features: dict[str, float] = {}
+    inputs: tuple[Edge, ...] = ()
+    deadline_s: float | None = None
+    seed: int = 0
+
+
+class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """See the module docstring. Sizes in pixels, times in seconds, money in US dollars."""
+
+    workflow: Literal["podcast", "graph"] = "podcast"
+    name: str = ""
+    input_path: str = ""
+    input_sha256: str = ""
+    cast: tuple[Character, ...] = ()
+    set_name: str = "studio"
+    show: str = "hpcwise"
+    duration_s: float = 90.0
+    width: int = 640
+    height: int = 400
+    fps: int = 24
+    ladder: tuple[Tier, ...] = TIERS
+    fixed_ladder: bool = False
+    slo: Live | By | Batch = Batch()
+    budget_usd: float | None = None
+    seed: int = 0
+    outputs: tuple[Output, ...] = ("mp4", "hls", "poster", "subtitles", "receipt")
+    subtitles: tuple[Literal["srt", "vtt"], ...] = ("srt", "vtt")
+    models: dict[str, str] = {}
+    graph: tuple[GraphTask, ...] = ()
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """What is wrong with a field, and what would be right."""
+
+    field: str
+    value: Any
+    fix: str
+
+    def line(self) -> str:
+        """One line for people: field, value and fix, without control characters."""
+        shown = "".join(c if c.isprintable() else "?" for c in repr(self.value))
+        return f"{self.field}: {shown[:80]} is not usable; {self.fix}"
+
+
+def problems(job: JobSpec) -> list[Problem]:
+    """All rules on a job's fields that need neither a file nor a clock; empty when it is usable."""
+    found: list[Problem] = []
+
+    def need(ok: bool, field: str, value: Any, fix: str) -> None:
+        if not ok:
+            found.append(Problem(field, value, fix))
+
+    if job.workflow == "graph":
+        need(bool(job.graph), "graph", [], "list at least one task")
+        names = {t.name for t in job.graph}
+        need(len(names) == len(job.graph), "graph", len(job.graph), "give every task a name of its own")
+        for t in job.graph:
+            for e in t.inputs:
+                need(e.source in names, f"graph.{t.name}.inputs", e.source, "name a task of this graph")
+        return found + _cycle_problem(job)
+    need(bool(job.input_path), "input", job.input_path, "name a PDF, Markdown or text file")
+    need(10 <= job.duration_s <= 3600, "duration", job.duration_s, "choose 10s to 60m")
+    need(1 <= job.fps <= 60, "fps", job.fps, "choose 1 to 60")
+    need(
+        128 <= job.width <= 3840 and job.width % 2 == 0,
+        "resolution",
+        f"{job.width}x{job.height}",
+        "choose an even width from 128 to 3840",
+    )
+    need(
+        128 <= job.height <= 2160 and job.height % 2 == 0,
+        "resolution",
+        f"{job.width}x{job.height}",
+        "choose an even height from 128 to 2160",
+    )
+    need(bool(job.ladder), "quality", [], f"choose from {', '.join(TIERS)}")
+    ranks = [TIERS.index(t) for t in job.ladder]
+    need(ranks == sorted(set(ranks)), "quality", list(job.ladder), "order from best to worst, each once")
+    need(
+        job.budget_usd is None or job.budget_usd > 0, "budget", job.budget_usd, "choose more than 0 dollars"
+    )
+    need(len(job.cast) >= 2, "cast", [c.id for c in job.cast], "name at least two speakers")
+    ids = [c.id for c in job.cast]
+    need(len(set(ids)) == len(ids), "cast", ids, "give every speaker an id of their own")
+    need(0 <= job.seed < 2**63, "seed", job.seed, "choose 0 to 9223372036854775807")
+    if isinstance(job.slo, Live):
+        need(0.1 <= job.slo.ttff_s <= 3600, "slo.live.ttff", job.slo.ttff_s, "choose 0.1s to 60m")
+    if isinstance(job.slo, Batch):
+        need(job.slo.max_age_s > 0, "slo.batch.max_age", job.slo.max_age_s, "choose more than 0s")
+    return found
+
+
+def _cycle_problem(job: JobSpec) -> list[Problem]:
+    waiting = {t.name: {e.source for e in t.inputs} for t in job.graph}
+    users: dict[str, list[str]] = {name: [] for name in waiting}
+    for name, sources in waiting.items():
+        for source in sources:
+            users.setdefault(source, []).append(name)
+    free = [name for name, sources in waiting.items() if not sources]
+    while free:
+        name = free.pop()
+        waiting.pop(name, None)
+        for user in users[name]:
+            if user in waiting:
+                waiting[user].discard(name)
+                if not waiting[user]:
+                    free.append(user)
+    if waiting:
+        return [Problem("graph", sorted(waiting)[0], "break the cycle that this task is part of")]
+    return []
