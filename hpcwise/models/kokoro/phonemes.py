@@ -1,0 +1,83 @@
+"""From spoken words to phonemes of misaki's alphabet, each knowing the caption word that it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hpcwise.models.kokoro.spoken import SpokenWord
+
+#: Names that the dictionary lacks or spells letter by letter, as misaki phonemes.
+NAMES = {
+    "CUDA": "kˈudə", "NCCL": "nˈɪkᵊl", "JSON": "ʤˈAsᵊn", "YAML": "jˈæmᵊl", "SOTA": "sˈOtə", "LoRA": "lˈɔɹə",
+    "LoRAs": "lˈɔɹəz", "BERT": "bˈɜɹt", "ReLU": "ɹˈɛlu", "NumPy": "nˈʌmpˌI", "SciPy": "sˈIpˌI", "RAG": "ɹˈæɡ",
+    "hpcwise": "ˌAʧpˌisˈiwˌIz", "HPCwise": "ˌAʧpˌisˈiwˌIz", "PyTorch": "pˈItˌɔɹʧ", "Slurm": "slˈɜɹm",
+    "LaTeX": "lˈAtˌɛk", "PaSa": "pˈɑsə", "Qwen": "kwˈɛn", "LLaMA": "lˈɑmə", "Llama": "lˈɑmə", "ViT": "vˈɪt",
+    "GAN": "ɡˈæn", "GANs": "ɡˈænz", "RAM": "ɹˈæm", "ASIC": "ˈAsɪk", "FLOPs": "flˈɑps", "OCR": "ˌOsˌiˈɑɹ",
+    "DAG": "dˈæɡ", "DAGs": "dˈæɡz", "Kokoro": "kˈOkəɹO", "StreamWise": "stɹˈimwˌIz", "arXiv": "ˈɑɹkIv",
+    "SLOs": "ˌɛsˌɛlˈOz", "DiT": "dˌiˌItˈi", "Wan": "wˈɑn", "vLLM": "vˌiˌɛlˌɛlˈɛm",
+}
+
+Marked = tuple[str, int]
+
+
+class Pronouncer:
+    """English words to phonemes; American and British readings are loaded when first needed."""
+
+    def __init__(self) -> None:
+        self._readings: dict[bool, Any] = {}
+
+    def pronounce(self, words: Sequence[SpokenWord], british: bool = False) -> list[Marked]:
+        """(symbol, index of the caption word) for a whole line; blanks and marks between words have -1."""
+        reading = self._readings.get(british)
+        if reading is None:
+            from hibari.g2p import G2P
+
+            reading = self._readings[british] = G2P(british=british)
+        text, owner = "", []
+        for i, word in enumerate(words):
+            blank = " " if text else ""
+            text += blank + word.spoken
+            owner += [-1] * len(blank) + [i] * len(word.spoken)
+        tokens = reading.tokenize(text)
+        for token in tokens:
+            if token.text in NAMES:
+                token.phonemes = NAMES[token.text]
+        out: list[Marked] = []
+        at = 0
+        for token in reading.phonemize_tokens(tokens):
+            place = text.find(token.text, at)
+            at = place if place >= 0 else at
+            index = owner[at] if at < len(owner) else len(words) - 1
+            at += len(token.text)
+            for symbol in token.phonemes or "":
+                out.append((symbol, index if symbol.isalpha() or symbol in "ˈˌː" else -1))
+            if token.whitespace:
+                out.append((" ", -1))
+        return out
+
+
+def chunked(marked: Sequence[Marked], limit: int) -> list[list[Marked]]:
+    """`marked` cut into pieces of at most `limit` symbols: after a sentence, else a clause, else a word."""
+    pieces: list[list[Marked]] = []
+    rest = list(marked)
+    while len(rest) > limit:
+        cut = 0
+        for marks in (".!?…", ",;:—)", " "):
+            cut = next((i + 1 for i in range(limit - 1, limit // 3, -1) if rest[i][0] in marks), 0)
+            if cut:
+                break
+        pieces.append(rest[: cut or limit])
+        rest = rest[cut or limit:]
+    pieces.append(rest)
+    trimmed = ([m for m in _strip(p)] for p in pieces)
+    return [p for p in trimmed if p]
+
+
+def _strip(piece: list[Marked]) -> list[Marked]:
+    start, end = 0, len(piece)
+    while start < end and piece[start][0] == " ":
+        start += 1
+    while end > start and piece[end - 1][0] == " ":
+        end -= 1
+    return piece[start:end]

@@ -1,0 +1,195 @@
+"""What is said for what is written: numbers, units, signs, Greek, abbreviations and acronyms as words.
+
+Each caption word keeps its original spelling and knows the words that are spoken for it, so that captions
+can light up "3.5 ms" while the voice says "three point five milliseconds".
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_ABBREVIATIONS = {
+    "e.g.": "for example", "i.e.": "that is", "etc.": "et cetera", "vs.": "versus", "vs": "versus",
+    "cf.": "compare", "fig.": "figure", "figs.": "figures", "eq.": "equation", "eqs.": "equations",
+    "sec.": "section", "tab.": "table", "ref.": "reference", "approx.": "approximately", "resp.":
+    "respectively", "w.r.t.": "with respect to", "w/": "with", "w/o": "without", "al.": "al", "dr.": "doctor",
+    "prof.": "professor", "mr.": "mister", "mrs.": "missus", "i.i.d.": "I I D", "a.k.a.": "also known as",
+    "i/o": "I O", "and/or": "and or", "n/a": "not applicable", "aka": "also known as",
+}
+_UNITS = {
+    "ns": ("nanosecond", "nanoseconds"), "µs": ("microsecond", "microseconds"),
+    "μs": ("microsecond", "microseconds"), "us": ("microsecond", "microseconds"),
+    "ms": ("millisecond", "milliseconds"), "s": ("second", "seconds"), "sec": ("second", "seconds"),
+    "min": ("minute", "minutes"), "h": ("hour", "hours"), "hr": ("hour", "hours"), "hrs": ("hours", "hours"),
+    "B": ("byte", "bytes"), "KB": ("kilobyte", "kilobytes"), "kB": ("kilobyte", "kilobytes"),
+    "MB": ("megabyte", "megabytes"), "GB": ("gigabyte", "gigabytes"), "TB": ("terabyte", "terabytes"),
+    "PB": ("petabyte", "petabytes"), "KiB": ("kibibyte", "kibibytes"), "MiB": ("mebibyte", "mebibytes"),
+    "GiB": ("gibibyte", "gibibytes"), "TiB": ("tebibyte", "tebibytes"), "Gbps": ("gigabit", "gigabits per second"),
+    "Mbps": ("megabit", "megabits per second"), "Gb": ("gigabit", "gigabits"), "Mb": ("megabit", "megabits"),
+    "Hz": ("hertz", "hertz"), "kHz": ("kilohertz", "kilohertz"), "MHz": ("megahertz", "megahertz"),
+    "GHz": ("gigahertz", "gigahertz"), "W": ("watt", "watts"), "kW": ("kilowatt", "kilowatts"),
+    "MW": ("megawatt", "megawatts"), "GW": ("gigawatt", "gigawatts"), "kWh": ("kilowatt hour", "kilowatt hours"),
+    "J": ("joule", "joules"), "kJ": ("kilojoule", "kilojoules"), "V": ("volt", "volts"), "K": ("thousand",) * 2,
+    "k": ("thousand",) * 2, "M": ("million",) * 2, "bn": ("billion",) * 2, "px": ("pixel", "pixels"),
+    "mm": ("millimeter", "millimeters"), "cm": ("centimeter", "centimeters"), "nm": ("nanometer", "nanometers"),
+    "km": ("kilometer", "kilometers"), "m": ("meter", "meters"), "kg": ("kilogram", "kilograms"),
+    "g": ("gram", "grams"), "fps": ("frame per second", "frames per second"), "dB": ("decibel", "decibels"),
+    "FLOPs": ("flop", "flops"), "TFLOPs": ("teraflop", "teraflops"), "TFLOPS": ("teraflop", "teraflops"),
+    "GFLOPs": ("gigaflop", "gigaflops"), "PFLOPs": ("petaflop", "petaflops"), "pp": ("percentage points",) * 2,
+    "°C": ("degree Celsius", "degrees Celsius"), "x": ("times",) * 2, "×": ("times",) * 2,
+}
+#: Units that are also words or letters: only read as units when glued to the number ("7B", "5m", "3x").
+_GLUED_ONLY = frozenset({"us", "B", "K", "k", "M", "V", "W", "J", "x", "×", "m", "g"})
+_GREEK = dict(zip("αβγδεζηθικλμνξοπρστυφχψω",
+                  "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma "
+                  "tau upsilon phi chi psi omega".split(), strict=True))
+_GREEK |= {k.upper(): v for k, v in _GREEK.items()} | {"ς": "sigma", "ϵ": "epsilon", "∆": "delta", "µ": "mu"}
+_SIGNS = {
+    "≈": "about", "~": "about", "∼": "about", "≥": "at least", "⩾": "at least", "≤": "at most", "⩽": "at most",
+    "<": "less than", ">": "more than", "=": "equals", "≠": "is not", "+": "plus", "±": "plus or minus",
+    "×": "times", "·": "times", "÷": "divided by", "→": "to", "⇒": "so", "∞": "infinity", "√": "root",
+    "∑": "the sum of", "∈": "in", "∂": "d", "∇": "nabla", "∪": "union", "∩": "and", "&": "and", "@": "at",
+    "%": "percent", "‰": "per mille", "§": "section", "°": "degrees", "#": "number", "∝": "proportional to",
+    "|": "", "*": "", "^": "to the", "−": "minus",
+}
+_DIGITS_UP = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
+_CITATION = re.compile(r"^[(\[]?\d{1,3}(?:[,;–-]\s?\d{1,3})*\][).,;:]*$|^\[\d[\d,;–-]*[,;\]]*[.,;:]*$")
+_NUMBER = r"\d+(?:,\d{3})*(?:\.\d+)?"
+_NUMBER_UNIT = re.compile(rf"^({_NUMBER})[-\s]?([A-Za-zµμ°×%‰]+)(?:/([A-Za-z]+))?$")
+_RANGE = re.compile(rf"^({_NUMBER})\s?[-–—‒]\s?({_NUMBER})(\D*)$")
+_MONEY = re.compile(rf"^([$€£])({_NUMBER})\s?([kKmMbB]n?)?$")
+_PER = {"s": "second", "h": "hour", "hr": "hour", "min": "minute", "sec": "second", "token": "token", "W": "watt"}
+_CURRENCY = {"$": "dollars", "€": "euros", "£": "pounds"}
+_BIG = {"k": "thousand", "m": "million", "b": "billion"}
+_LEFT, _RIGHT = "([{\"'“‘«¿¡", ")]}\"'”’».,;:!?…"
+
+
+@dataclass(frozen=True, slots=True)
+class SpokenWord:
+    """A caption word as written and the text that the voice gets for it (never empty)."""
+
+    written: str
+    spoken: str
+
+
+def spoken_words(text: str) -> list[SpokenWord]:
+    """The caption words of `text` in order. What is not spoken (a citation, a lone dash) joins its neighbour."""
+    out: list[SpokenWord] = []
+    pending = ""
+    number = ""
+    tokens = _printable(text).split()
+    for i, token in enumerate(tokens):
+        left, core, right = _strip(token)
+        said = _say(token, core, number)
+        number = core if re.fullmatch(rf"({_NUMBER}[-–])?{_NUMBER}", core) and not right else ""
+        if i + 1 < len(tokens) and right.startswith(".") and _abbreviation(token, core):
+            right = right[1:]        # the dot of "e.g." ends no sentence
+        # A pause mark that stands where its word is silent still belongs to the sentence.
+        spoken = f"{_pauses(left)}{said}{_pauses(right)}" if said else ""
+        if spoken:
+            out.append(SpokenWord(f"{pending}{token}", spoken))
+            pending = ""
+        elif out:
+            mark = "," if re.fullmatch(r"[-–—―]+", token) else _pauses(right).lstrip(",")
+            last = out[-1]
+            joined = last.spoken if last.spoken[-1] in ",.;:!?" else last.spoken + mark
+            out[-1] = SpokenWord(f"{last.written} {token}", joined)
+        else:
+            pending = f"{token} "
+    return out
+
+
+def _printable(text: str) -> str:
+    """Text without control and formatting characters; non-breaking spaces stay inside their word."""
+    return "".join(c if c.isprintable() or c.isspace() else "" for c in text.replace("\u00ad", ""))
+
+
+def _strip(token: str) -> tuple[str, str, str]:
+    start, end = 0, len(token)
+    while start < end and token[start] in _LEFT:
+        start += 1
+    while end > start and token[end - 1] in _RIGHT:
+        end -= 1
+    return token[:start], token[start:end], token[end:]
+
+
+def _pauses(marks: str) -> str:
+    return "".join(c for c in marks if c in ",.;:!?…()“”")
+
+
+def _say(token: str, core: str, number_before: str) -> str:
+    if _CITATION.match(token) or not any(c.isalnum() or c in _SIGNS for c in token):
+        return ""
+    abbreviation = _abbreviation(token, core)
+    if abbreviation:
+        return abbreviation
+    if re.match(r"^(https?://|www\.)", core):
+        host = re.sub(r"^(https?://)?(www\.)?", "", core).split("/")[0]
+        return host.replace(".", " dot ")
+    if number_before and core.split("/")[0] in _UNITS and core.split("/")[0] not in _GLUED_ONLY - {"B", "W", "m", "x", "×"}:
+        return _unit(number_before, *_slash(core))
+    return " ".join(_core(core.translate(_DIGITS_UP) if not _has_power(core) else _power(core)).split())
+
+
+def _abbreviation(token: str, core: str) -> str:
+    """The words for an abbreviation, with its dots or without; empty if it is none."""
+    whole = token.lstrip(_LEFT).rstrip(",;:!?)]}\"'”’»").lower()
+    return _ABBREVIATIONS.get(whole) or _ABBREVIATIONS.get(core.lower()) or ""
+
+
+def _slash(core: str) -> tuple[str, str | None]:
+    unit, _, per = core.partition("/")
+    return unit, per or None
+
+
+def _unit(number: str, unit: str, per: str | None) -> str:
+    said = _UNITS[unit][0 if number in ("1", "1.0") else 1]
+    return f"{said} per {_PER.get(per, per)}" if per else said
+
+
+def _has_power(core: str) -> bool:
+    return bool(re.search(r"[⁰¹²³⁴⁵⁶⁷⁸⁹]|\d\^", core))
+
+
+def _power(core: str) -> str:
+    core = re.sub(r"(?<=\w)\^\{?(-?[\w]+)\}?", lambda m: f" to the {m[1]} ", core)
+
+    def raised(match: re.Match[str]) -> str:
+        value = match[0].translate(_DIGITS_UP)
+        return {"2": " squared ", "3": " cubed "}.get(value, f" to the {value} ")
+
+    return re.sub(r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+", raised, core)
+
+
+def _core(core: str) -> str:
+    if core[0] in "~∼≈<>≥≤±" and len(core) > 1:
+        return f"{_SIGNS[core[0]]} {_core(core[1:])}"
+    money = _MONEY.match(core)
+    if money:
+        big = _BIG.get((money[3] or "").lower()[:1], "")
+        return f"{money[2]} {big} {_CURRENCY[money[1]]}"
+    span = _RANGE.match(core)
+    if span:
+        return f"{span[1]} to {_core(span[2] + span[3])}"
+    measure = _NUMBER_UNIT.match(core)
+    if measure and measure[2] in ("%", "‰"):
+        return f"{measure[1]} {_SIGNS[measure[2]]}"
+    if measure and measure[2] == "B" and not measure[3]:
+        return f"{measure[1]} billion"       # in this project's papers "7B" counts parameters
+    if measure and measure[2] in _UNITS and not (measure[2] == "s" and len(measure[1]) == 4):
+        return f"{measure[1]} {_unit(measure[1], measure[2], measure[3])}"
+    return _pieces(core)
+
+
+def _pieces(core: str) -> str:
+    """Signs and Greek as words, joints (slash, underscore, en dash, hyphen beside capitals) as spaces."""
+    core = re.sub(r"^-(?=\d)", "minus ", core)
+    core = re.sub(r"(?<=[A-Za-z]{2})/(s|h|hr|min|sec|token|W)$", lambda m: f" per {_PER[m[1]]}", core)
+    core = re.sub(r"[–—―‒]", ", " if re.search(r"[A-Za-z]{2}[–—―‒][A-Za-z]{2}", core) else " ", core)
+    core = re.sub(r"(?<=[A-Za-z])_(?=\w)|(?<=\w)/(?=\w)", " ", core)
+    core = re.sub(r"(?<=[A-Z0-9])-(?=\w)|(?<=\w)-(?=[A-Z0-9])|(?<=[^\x00-\x7f])-|-(?=[^\x00-\x7f])", " ", core)
+    # Letters and digits apart ("p99", "H200"), yet "1st", "2D" and "K80s" stay as they are.
+    core = re.sub(r"(?<=[A-Za-z])(?=\d)", " ", core)
+    core = re.sub(r"(?<=\d)(?=[A-Za-z]{2,})(?!(?:st|nd|rd|th)\b)", " ", core)
+    return "".join(f" {_GREEK.get(c) or _SIGNS[c]} " if c in _GREEK or c in _SIGNS else c for c in core)
