@@ -11,10 +11,12 @@ die() {
 }
 
 # Prints the first Python 3.11 that can make a virtual environment; the lock files hold wheels for 3.11.
+# A Python named in HPCWISE_PYTHON is taken or refused, never replaced by another.
 find_python() {
-    local candidate seen=""
-    for candidate in "${HPCWISE_PYTHON:-}" python3.11 python3 /usr/bin/python3.11 /usr/local/bin/python3.11; do
-        [ -n "$candidate" ] && command -v "$candidate" >/dev/null 2>&1 || continue
+    local candidate seen="" candidates=(python3.11 python3 /usr/bin/python3.11 /usr/local/bin/python3.11)
+    [ -z "${HPCWISE_PYTHON:-}" ] || candidates=("$HPCWISE_PYTHON")
+    for candidate in "${candidates[@]}"; do
+        command -v "$candidate" >/dev/null 2>&1 || continue
         if "$candidate" -c 'import sys, ssl, venv, ctypes; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then
             "$candidate" -c 'import sys; print(sys.executable)'
             return
@@ -28,7 +30,7 @@ find_python() {
 wanted() {
     local name
     {
-        echo "$1"
+        echo "$1" "$PWD"
         shift
         cat pyproject.toml scripts/_bootstrap.sh scripts/gl_stand_in.py
         for name in "$@"; do cat "requirements/$name.txt"; done
@@ -44,6 +46,7 @@ step() {
 }
 
 bootstrap() {
+    unset PYTHONPATH PYTHONHOME  # packages from elsewhere would be taken before the pinned ones
     local python want stamp name lists=() site pip
     [ "$(uname -sm)" = "Linux x86_64" ] || die "the pinned wheels are for Linux on x86-64; this is $(uname -sm)"
     [ -w . ] || die "cannot write to $PWD, where .venv and results/ go: clone hpcwise to a folder of your own"
@@ -65,8 +68,9 @@ bootstrap() {
     fi
     : >.venv/setup.log
     pip=$(echo scripts/vendor/pip-*.whl)
-    # -I keeps PYTHONPATH and the user's own packages out; PIP_* variables and pip.conf still hold.
-    export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore
+    # A person's pip.conf (a mirror, a certificate) still holds; what would install elsewhere does not.
+    unset PIP_TARGET PIP_PREFIX PIP_ROOT
+    export PIP_USER=0 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore
     step .venv/bin/python "$pip/pip" install --no-index --no-deps "$pip"
     step .venv/bin/python -m pip install --only-binary :all: --require-hashes --no-deps "${lists[@]}"
     site=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')

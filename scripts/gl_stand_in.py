@@ -113,7 +113,7 @@ def main(site_packages: Path) -> None:
     """Write both libraries beside the skia wheel of this environment, whole or not at all."""
     wheel = next(site_packages.glob("skia*.so"), None)
     if wheel is None:
-        raise SystemExit(f"gl_stand_in: {site_packages}: no skia library; install requirements/film.txt first")
+        raise SystemExit(f"gl_stand_in: {site_packages}: no skia library; install requirements/film.txt")
     names = undefined_names(wheel)
     folder = site_packages / "skia_python.libs"
     for soname, prefix in (("libGL.so.1", "gl"), ("libEGL.so.1", "egl")):
