@@ -1,0 +1,245 @@
+"""Pictures of a PDF: found by their captions, bounded by prose, cut out whole with their labels.
+
+A picture is what lies between a caption and the nearest line of running text: the drawn objects there and
+the text that touches them. Running text bounds it better than any distance, because figures have gaps.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pypdfium2 as pdfium
+import pypdfium2.raw as raw
+
+from hpcwise.models.document.glyphs import Line, PageText
+from hpcwise.models.document.layout import text_area
+from hpcwise.models.document.sentences import clean, join_lines, resolve_levels
+
+_CAPTION = re.compile(r"^(figure|fig\.?|table|tab\.|scheme|chart)\s*([A-Z]?\.?\d+(?:\.\d+)?|[IVX]+)\b\s*([.:|–—)]|$)?", re.I)
+_KINDS = {"fig": "Figure", "figure": "Figure", "table": "Table", "tab": "Table", "scheme": "Scheme", "chart": "Chart"}
+_MIN_WIDTH_PT, _MIN_HEIGHT_PT = 60.0, 36.0
+_MAX_SIDE_PX = 2400
+_DRAWN = (
+    raw.FPDF_PAGEOBJ_IMAGE,
+    raw.FPDF_PAGEOBJ_PATH,
+    raw.FPDF_PAGEOBJ_FORM,
+    raw.FPDF_PAGEOBJ_SHADING,
+)
+_MAX_OBJECTS = 20_000
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(slots=True)
+class Found:
+    """A picture: `box` is x0, y0, x1, y1 in points from the top left of the page; `lines` belong to it."""
+
+    label: str
+    caption: str
+    page: int
+    box: Box | None
+    lines: list[Line] = field(default_factory=list)
+
+
+def drawn_boxes(page: pdfium.PdfPage, width: float, height: float) -> list[Box]:
+    """Bounds of all that is drawn and is no text, in points from the top left; page backgrounds left out."""
+    left, bottom, _, _ = page.get_cropbox()
+    out: list[Box] = []
+    depth = 1
+    objects = list(page.get_objects(filter=_DRAWN, max_depth=1))
+    if any(_covers_page(obj, width, height) and obj.type == raw.FPDF_PAGEOBJ_FORM for obj in objects):
+        depth = 2  # the whole page is one form: look inside of it (its matrix is the identity in practice)
+    for count, obj in enumerate(page.get_objects(filter=_DRAWN, max_depth=depth)):
+        if count >= _MAX_OBJECTS:
+            break
+        if _covers_page(obj, width, height):
+            continue
+        try:
+            x0, y0, x1, y1 = obj.get_bounds()
+        except pdfium.PdfiumError:
+            continue
+        box = (x0 - left, height - (y1 - bottom), x1 - left, height - (y0 - bottom))
+        if box[2] > 0 and box[0] < width and box[3] > 0 and box[1] < height:
+            out.append((max(0.0, box[0]), max(0.0, box[1]), min(width, box[2]), min(height, box[3])))
+    return out
+
+
+def _covers_page(obj: pdfium.PdfObject, width: float, height: float) -> bool:
+    try:
+        x0, y0, x1, y1 = obj.get_bounds()
+    except pdfium.PdfiumError:
+        return False
+    return bool(x1 - x0 > 0.93 * width and y1 - y0 > 0.85 * height)
+
+
+def captions(page: PageText) -> list[list[Line]]:
+    """Blocks of lines that are captions, in reading order."""
+    out, used = [], set()
+    ordered = sorted(page.lines, key=lambda line: (round(line.base), line.x0))
+    for line in ordered:
+        match = _CAPTION.match(line.text)
+        if not match or id(line) in used or not (match.group(3) or line.bold_lead >= 5):
+            continue
+        block = [line]
+        for other in ordered:
+            last = block[-1]
+            if other is last or id(other) in used or abs(other.size - line.size) > 0.35:
+                continue
+            if abs(other.base - last.base) < 1 and -1 < other.x0 - last.x1 < 2.6 * line.size:
+                block.append(other)  # set off from its label, or torn by a wide space
+                continue
+            x0, x1 = min(x.x0 for x in block), max(x.x1 for x in block)
+            if other.base <= last.base + 1 or _CAPTION.match(other.text) or other.x1 < x0 or other.x0 > x1:
+                continue
+            beside = [x for x in ordered if x is not other and abs(x.base - other.base) < 1 and x0 <= x.x0 <= x1]
+            if any(x.x0 - other.x1 > 2 * line.size for x in beside):
+                break  # cells of a table below its caption
+            if other.y0 - last.y1 > 0.55 * line.size or len(block) >= 14:
+                break
+            block.append(other)
+        used.update(id(x) for x in block)
+        out.append(block)
+    return out
+
+
+def find(page: PageText, drawn: Sequence[Box], body_pt: float, words: frozenset[str]) -> list[Found]:
+    """All captioned pictures and tables of a page whose lines have their columns set."""
+    blocks = captions(page)
+    owned = {id(line) for block in blocks for line in block}
+    left, right = text_area(page)
+    middle = (left + right) / 2
+    two = any(line.column == 1 for line in page.lines)
+    out: list[Found] = []
+    for block in blocks:
+        match = _CAPTION.match(block[0].text)
+        if match is None:
+            continue
+        kind = _KINDS[match.group(1).lower().rstrip(".")]
+        label = f"{kind} {match.group(2)}"
+        text = clean(resolve_levels(join_lines([line.text for line in block], words)))
+        text = text[match.end() :].strip(" .:|–—") if len(text) > match.end() else ""
+        column = -1 if not two or any(line.column == -1 for line in block) else block[0].column
+        x_range = (left, right) if column == -1 else ((left, middle) if column == 0 else (middle, right))
+        others = [x for b in blocks if b is not block for x in b]
+        box, inside = _region(page, block, others, drawn, body_pt, x_range, kind, owned)
+        out.append(Found(label, text, page.index, box, [*block, *inside]))
+    return out
+
+
+def _is_prose(line: Line, body_pt: float, two: bool, area: tuple[float, float]) -> bool:
+    column_width = (area[1] - area[0]) * (0.47 if two and line.column >= 0 else 1.0)
+    return abs(line.size - body_pt) < 0.07 * body_pt and line.width > 0.72 * column_width and line.mono < 0.5
+
+
+def _region(
+    page: PageText,
+    block: list[Line],
+    other_captions: list[Line],
+    drawn: Sequence[Box],
+    body_pt: float,
+    x_range: tuple[float, float],
+    kind: str,
+    owned: set[int],
+) -> tuple[Box | None, list[Line]]:
+    """The picture's box and the lines in it; looks above the caption first, for tables at the nearer side."""
+    area = text_area(page)
+    two = any(line.column == 1 for line in page.lines)
+    near = [x for x in page.lines if x.x1 > x_range[0] + 4 and x.x0 < x_range[1] - 4 and id(x) not in owned]
+    near.sort(key=lambda line: line.y0)
+    top, bottom = block[0].y0, block[-1].y1
+    prose = [x for x in near if _is_prose(x, body_pt, two, area)]
+    walls = prose + [x for x in other_captions if x.x1 > x_range[0] and x.x0 < x_range[1]]
+    ceiling = max((x.y1 for x in walls if x.y1 <= top + 2), default=0.03 * page.height)
+    for line in near:  # the short last line of the paragraph above is running text too
+        follows = -2 < line.y0 - ceiling < 0.45 * body_pt and line.y1 < top
+        if follows and prose and abs(line.size - body_pt) < 0.07 * body_pt and ceiling > 0.04 * page.height:
+            ceiling = line.y1
+    floor = min((x.y0 for x in walls if x.y0 >= bottom - 2), default=0.95 * page.height)
+    above = _grow((x_range[0], ceiling, x_range[1], top), near, drawn, kind)
+    below = _grow((x_range[0], bottom, x_range[1], floor), near, drawn, kind)
+    if above is None or below is None:
+        chosen = above or below
+    elif kind == "Table":
+        chosen = above if top - above[0][3] < below[0][1] - bottom else below
+    else:
+        chosen = above
+    return chosen if chosen is not None else (None, [])
+
+
+def _grow(window: Box, near: list[Line], drawn: Sequence[Box], kind: str) -> tuple[Box, list[Line]] | None:
+    """Union of what is drawn in the window and of the text that touches it."""
+    x0, y0, x1, y1 = window
+    if y1 - y0 < 20:
+        return None
+    boxes = []
+    for b in drawn:
+        inside_y = min(b[3], y1 + 3) - max(b[1], y0 - 3)
+        inside_x = min(b[2], x1 + 12) - max(b[0], x0 - 12)
+        if inside_y >= 0.7 * (b[3] - b[1]) - 0.1 and inside_x >= 0.7 * (b[2] - b[0]) - 0.1:
+            boxes.append((max(b[0], x0 - 12), max(b[1], y0), min(b[2], x1 + 12), min(b[3], y1)))
+    labels = [x for x in near if x.y0 >= y0 - 1 and x.y1 <= y1 + 1]
+    if not boxes:
+        rows = {round(x.base) for x in labels}
+        if kind != "Table" or len(labels) < 2 * len(rows) or len(rows) < 2:
+            return None
+        boxes = [(x.x0, x.y0, x.x1, x.y1) for x in labels]
+    box = _union(boxes)
+    taken: list[Line] = []
+    for _ in range(4):
+        reach = 9.0
+        touched = [
+            x
+            for x in labels
+            if x.x1 > box[0] - reach - 8 and x.x0 < box[2] + reach + 8 and x.y1 > box[1] - reach and x.y0 < box[3] + reach
+        ]
+        if len(touched) == len(taken):
+            break
+        taken = touched
+        box = _union([box, *((x.x0, x.y0, x.x1, x.y1) for x in taken)])
+    if box[2] - box[0] < _MIN_WIDTH_PT or box[3] - box[1] < _MIN_HEIGHT_PT:
+        return None
+    return box, taken
+
+
+def _union(boxes: Sequence[Box]) -> Box:
+    return (
+        min(b[0] for b in boxes),
+        min(b[1] for b in boxes),
+        max(b[2] for b in boxes),
+        max(b[3] for b in boxes),
+    )
+
+
+def cut_out(page: pdfium.PdfPage, box: Box, width: float, height: float, target: Path) -> tuple[int, int] | None:
+    """Render the box at three pixels a point, trim its white rim, write a PNG.
+
+    Returns width and height in pixels, or None where nothing is drawn (no file is written then).
+    """
+    pad = 5.0
+    x0, y0 = max(0.0, box[0] - pad), max(0.0, box[1] - pad)
+    x1, y1 = min(width, box[2] + pad), min(height, box[3] + pad)
+    scale = min(3.0, _MAX_SIDE_PX / max(x1 - x0, y1 - y0))
+    bitmap = page.render(scale=scale, crop=(x0, height - y1, width - x1, y0))
+    image = bitmap.to_pil().convert("RGB")
+    ink = np.asarray(image).min(axis=2) < 245
+    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
+    if rows.size < 20 or columns.size < 40:
+        return None
+    rim = 12
+    image = image.crop(
+        (
+            max(0, int(columns[0]) - rim),
+            max(0, int(rows[0]) - rim),
+            min(image.width, int(columns[-1]) + rim),
+            min(image.height, int(rows[-1]) + rim),
+        )
+    )
+    beside = target.with_name(target.name + ".part")
+    image.save(beside, format="PNG")
+    os.replace(beside, target)
+    return image.width, image.height

@@ -1,0 +1,118 @@
+"""Paragraphs -> sentences, for English prose."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+from hpcwise.models.document.glyphs import END, LINE_HYPHEN, SUB, SUP
+
+_ABBREVIATION = re.compile(
+    r"(?:\b(?:e\.g|i\.e|etc|et al|al|cf|vs|viz|fig|figs|eq|eqs|sec|secs|ch|no|nos|vol|pp|p|ed|eds|approx|resp"
+    r"|dr|prof|mr|mrs|ms|st|jr|inc|ltd|dept|tab|ref|refs|ca|incl|min|max|a\.k\.a|w\.r\.t|i\.i\.d|u\.s|u\.k)"
+    r"|(?:^|[\s(.])[A-Z])\.$",
+    re.I,
+)
+_INITIAL = re.compile(r"(?:^|[\s(.])[A-Z]\.$")
+_BOUNDARY = re.compile(r"[.?!][\"”’')\]]*\s+(?=[\"“‘'(\[]?[A-Z0-9•])")
+_SPACES = re.compile(r"\s+")
+_RAISED = re.compile(f"{SUP}([^{END}]*){END}")
+_LOWERED = re.compile(f"{SUB}([^{END}]*){END}")
+_NOTE_MARK = re.compile(r"^[\d,;∗*†‡§¶‖♯#\s–-]{0,12}$|^[a-z](,[a-z])*$")
+_ORDINAL = re.compile(r"^(st|nd|rd|th)$")
+#: Left in a text where mathematics stood that cannot be written in line.
+MATH = "\u2061"
+
+
+def clean(text: str) -> str:
+    """Text without control characters, lone surrogates and double spaces (NFC)."""
+    out = "".join(
+        " " if char in "\t\n\r\x0b\x0c\u2028\u2029" else char
+        for char in unicodedata.normalize("NFC", text)
+        if char in "\t\n\r\x0b\x0c\u2028\u2029" or unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co", "Cn")
+    )
+    return _SPACES.sub(" ", out).strip()
+
+
+def resolve_levels(text: str) -> str:
+    """Drop raised note marks and citations; keep ordinals; mark any other raised or lowered text as MATH."""
+
+    def raised(match: re.Match[str]) -> str:
+        inner = match.group(1).strip()
+        before = text[: match.start()].rstrip()
+        if _ORDINAL.match(inner):
+            return inner
+        words = re.search(r"([A-Za-z]{2,}[.,;:)”\"’]*|[.,;:)\]”\"’])$", before)
+        if not inner or (_NOTE_MARK.match(inner) and (words or not before)):
+            return ""
+        return MATH
+
+    text = _RAISED.sub(raised, text)
+    return _LOWERED.sub(lambda m: MATH if m.group(1).strip() else "", text)
+
+
+def append(out: str, line: str, words: frozenset[str]) -> str:
+    """`out` continued by the next line; a hyphen at its end stays only where it belongs to the word.
+
+    words: lower-case words of the document, with their hyphens, to tell which it is.
+    """
+    line = line.strip()
+    if not out:
+        return line
+    if re.search(r"\w[\u00ad\-‐]$", out):
+        head = out[:-1]
+        first, second = re.search(r"[\w-]+$", head), re.match(r"[\w-]+", line)
+        if first and second:
+            joined = (first.group() + second.group()).lower()
+            hyphened = f"{first.group()}-{second.group()}".lower()
+            keep = hyphened in words and joined not in words
+            keep = keep or not second.group()[0].islower()
+            return head + ("-" if keep else "") + line
+    return out + " " + line
+
+
+def join_lines(lines: Sequence[str], words: frozenset[str]) -> str:
+    """One text out of lines."""
+    out = ""
+    for line in lines:
+        out = append(out, line, words)
+    return out.replace(LINE_HYPHEN, "")
+
+
+def vocabulary(lines: list[str]) -> frozenset[str]:
+    """All words inside of lines, lower case, hyphens kept."""
+    found: set[str] = set()
+    for line in lines:
+        tokens = re.findall(r"[^\W\d_][\w-]*\w", line)
+        ends_open = line.rstrip().endswith((LINE_HYPHEN, "-"))
+        found.update(token.lower() for token in (tokens[:-1] if ends_open else tokens))
+    return frozenset(found)
+
+
+def split(paragraph: str) -> list[str]:
+    """Sentences of a paragraph. Abbreviations, initials and decimals do not end one."""
+    text, out, start = paragraph.strip(), [], 0
+    for match in _BOUNDARY.finditer(text):
+        head = text[start : match.end()].rstrip()
+        if text[match.start()] == "." and (
+            _ABBREVIATION.search(head) and not re.search(r"\b(etc|no|min|max|ed|st|al)\.$", head, re.I)
+            or _INITIAL.search(head)
+            or re.search(r"\b(no|st|al|fig)\.$", head, re.I)
+            and (re.match(r"\d|\(", text[match.end() :]) or head.lower().endswith("al."))
+        ):
+            continue
+        out.append(head)
+        start = match.end()
+    tail = text[start:].strip()
+    return [*out, tail] if tail else out
+
+
+def is_sentence(text: str) -> bool:
+    """Whether this reads as a whole sentence of prose, free of mathematics and broken characters."""
+    if not re.search(r"[.?!][\"”’')\]]*$", text) or not re.match(r"[\"“‘'(\[]?[A-Z0-9]", text):
+        return False
+    if MATH in text or "\ufffd" in text or re.search("[\U0001d400-\U0001d7ff\u2100-\u214f]", text):
+        return False
+    letters = sum(char.isalpha() or char == " " for char in text)
+    return len(text.split()) >= 4 and letters >= 0.72 * len(text) and text.count("(") == text.count(")")
