@@ -1,0 +1,1 @@
+"""Tests of hpcwise.media; a package so that they can share `making`."""
