@@ -84,20 +84,3 @@ def walk(data: bytes) -> Iterator[tuple[bytes, bytes]]:
             raise ValueError(f"box {kind!r} of {size} bytes does not fit")
         yield kind, data[at + 8 : at + size]
         at += size
-
-
-def decode_range(segment: bytes, track: int) -> tuple[int, int]:
-    """[first, end) decode ticks of `track` in a segment written by `fragment`; (0, 0) if it has none."""
-    first = end = 0
-    for kind, moof in walk(segment):
-        if kind != b"moof":
-            continue
-        for inner, traf in walk(moof):
-            parts = dict(walk(traf)) if inner == b"traf" else {}
-            if not parts or struct.unpack_from(">I", parts[b"tfhd"], 4)[0] != track:
-                continue
-            (first,) = struct.unpack_from(">Q", parts[b"tfdt"], 4)
-            (count,) = struct.unpack_from(">I", parts[b"trun"], 4)
-            rows = struct.iter_unpack(">III", parts[b"trun"][12 : 12 + 12 * count])
-            end = first + sum(ticks for ticks, _size, _flags in rows)
-    return first, end

@@ -5,6 +5,8 @@ the timeline. So a head that was killed publishes the last segment again and get
 
 The sound of a segment ends up to 0.1 s before its picture: the packets across the seam need samples of
 what comes next, and travel with it. Decode times are absolute, so players put them where they belong.
+The last segment of a `complete` timeline holds all. (A closing segment of sound alone would be simpler
+for a head, but stalls hls.js.)
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import av
 import msgspec
 
 from hpcwise.core.errors import StoreError, UsageError
-from hpcwise.media.boxes import Run, Sample, box, decode_range, fragment, walk
+from hpcwise.media.boxes import Run, Sample, box, fragment, walk
 from hpcwise.media.captions import Caption, vtt
 from hpcwise.media.files import read_whole, write_whole
 from hpcwise.media.sound import (
@@ -33,7 +35,6 @@ from hpcwise.media.timeline import Timeline
 from hpcwise.media.video import Coded, codec_name, open_input, read_segment, timescale
 
 _VIDEO, _AUDIO = 1, 2
-_TAIL = "tail.m4s"
 
 
 class PublishedFiles(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,9 +75,11 @@ def publish_segment(
 
 
 def finish_live(out_dir: Path, timeline: Timeline) -> PublishedFiles:
-    """End the playlist, after the sound that no segment holds yet (none for a `complete` timeline).
+    """End the playlist. The files are then those of a timeline that was `complete` from the start.
 
-    Raises StoreError when a segment of the timeline has not been published. Doing it twice is harmless.
+    A last segment published before it was known to be the last is written again with the rest of its
+    sound; who has fetched it by then misses at most 0.11 s. Raises StoreError when a segment of the
+    timeline has not been published. Doing it twice is harmless.
     """
     live = out_dir / "live"
     count = len(timeline.segments)
@@ -86,11 +89,11 @@ def finish_live(out_dir: Path, timeline: Timeline) -> PublishedFiles:
         if not (live / _name(index)).exists():
             raise StoreError(f"{live}: segment {index} is not published: publish it before the end")
     if _ended_at(live) is None:
-        done = _blocks_published(live, timeline)
-        if done < blocks_total(timeline):
-            run = _sound(timeline, done, blocks_total(timeline))
-            write_whole(live / _TAIL, fragment(count + 1, [run]))
-        _playlists(live, timeline, ended=True)
+        whole = msgspec.structs.replace(timeline, complete=True)
+        data = _segment(whole, count - 1, read_segment(whole, count - 1))
+        if read_whole(live / _name(count - 1)) != data:
+            write_whole(live / _name(count - 1), data)
+        _playlists(live, whole, ended=True)
     return _files(live, count - 1, count)
 
 
@@ -172,15 +175,6 @@ def _segment(timeline: Timeline, index: int, coded: Coded) -> bytes:
     return fragment(index + 1, [Run(_VIDEO, decode_ticks, coded.frames), sound])
 
 
-def _blocks_published(live: Path, timeline: Timeline) -> int:
-    """Sound packets that the published segments hold, read from the last one that holds any."""
-    for index in range(len(timeline.segments) - 1, -1, -1):
-        _first, end = decode_range(read_whole(live / _name(index)), _AUDIO)
-        if end:
-            return -(-end // BLOCK)
-    return 0
-
-
 def _subtitles(timeline: Timeline, index: int, captions: Sequence[Caption]) -> bytes:
     """The cues that touch segment `index`; one across a seam stands in both, as HLS wants it."""
     start_s, end_s = timeline.start_s(index), timeline.start_s(index + 1)
@@ -206,9 +200,6 @@ def _playlists(live: Path, timeline: Timeline, *, ended: bool) -> int:
     # Start at the first frame: a viewer who comes late has not seen the beginning.
     main = head + '#EXT-X-START:TIME-OFFSET=0,PRECISE=YES\n#EXT-X-MAP:URI="init.mp4"\n'
     main += "".join(_entry(length_s, _name(index)) for index, length_s in enumerate(lengths_s))
-    if ended and (live / _TAIL).exists():
-        first, stop = decode_range(read_whole(live / _TAIL), _AUDIO)
-        main += _entry((stop - first) / SAMPLE_RATE_HZ, _TAIL)
     subtitled = 0
     while subtitled < count and (live / _subtitle_name(subtitled)).exists():
         subtitled += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import wave
 from fractions import Fraction
 from pathlib import Path
@@ -11,6 +12,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 
+from hpcwise.media.boxes import walk
 from hpcwise.media.timeline import Segment, Timeline
 
 WIDTH_PX, HEIGHT_PX, RATE_HZ = 64, 48, 24_000
@@ -125,3 +127,20 @@ def decoded_sound(path: Path) -> tuple[npt.NDArray[Any], list[int]]:
         frames: list[Any] = list(container.decode(stream))
     pts = [round(frame.pts * frame.time_base * frame.sample_rate) for frame in frames]
     return np.concatenate([frame.to_ndarray()[0] for frame in frames]), pts
+
+
+def decode_range(segment: bytes, track: int) -> tuple[int, int]:
+    """[first, end) decode ticks of `track` in a segment written by `fragment`; (0, 0) if it has none."""
+    first = end = 0
+    for kind, moof in walk(segment):
+        if kind != b"moof":
+            continue
+        for inner, traf in walk(moof):
+            parts = dict(walk(traf)) if inner == b"traf" else {}
+            if not parts or struct.unpack_from(">I", parts[b"tfhd"], 4)[0] != track:
+                continue
+            (first,) = struct.unpack_from(">Q", parts[b"tfdt"], 4)
+            (count,) = struct.unpack_from(">I", parts[b"trun"], 4)
+            rows = struct.iter_unpack(">III", parts[b"trun"][12 : 12 + 12 * count])
+            end = first + sum(ticks for ticks, _size, _flags in rows)
+    return first, end

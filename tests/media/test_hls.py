@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 
 from hpcwise.core.errors import StoreError, UsageError
-from hpcwise.media.boxes import decode_range, walk
+from hpcwise.media.boxes import walk
 from hpcwise.media.captions import Caption
 from hpcwise.media.hls import finish_live, publish_segment
 from hpcwise.media.probe import Probe, probe
 from hpcwise.media.sound import Soundtrack, blocks_total
 from hpcwise.media.timeline import Timeline
 
-from .making import decoded_sound, make_timeline, sine, tree, write_video
+from .making import decode_range, decoded_sound, make_timeline, sine, tree, write_video
 
 SHOTS = [[30, 24], [12], [36, 36, 17]]
 
@@ -121,7 +121,20 @@ def test_a_growing_playlist_only_ever_gains_lines(tmp_path: Path) -> None:
         seen = now
     ended = finish_live(tmp_path, timeline).playlist.read_text()
     assert ended.startswith(seen)
-    assert ended[len(seen) :] == "#EXTINF:0.058333,\ntail.m4s\n#EXT-X-ENDLIST\n"
+    assert ended[len(seen) :] == "#EXT-X-ENDLIST\n"
+
+
+def test_a_film_whose_end_came_as_a_surprise_ends_in_the_same_files(tmp_path: Path) -> None:
+    timeline = make_timeline(tmp_path, SHOTS)
+    publish_all(tmp_path / "surprised", timeline)
+    complete = msgspec.structs.replace(timeline, complete=True)
+    for index in range(6):
+        publish_segment(tmp_path / "knowing", complete, index)
+    before = (tmp_path / "knowing/live/seg-00005.m4s").read_bytes()
+    finish_live(tmp_path / "knowing", timeline)
+    assert (tmp_path / "knowing/live/seg-00005.m4s").read_bytes() == before
+    ours, theirs = tree(tmp_path / "surprised"), tree(tmp_path / "knowing")
+    assert ours == theirs
 
 
 def test_publishing_again_after_a_crash_leaves_the_same_bytes(tmp_path: Path) -> None:
