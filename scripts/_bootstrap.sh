@@ -37,6 +37,11 @@ wanted() {
     } | sha256sum | cut -d' ' -f1
 }
 
+# Whether .venv still works: its Python may have been removed or replaced since it was made.
+usable() {
+    [ -x .venv/bin/hpcwise ] && .venv/bin/python -c '' 2>/dev/null
+}
+
 # Runs a step of the set-up with its output in .venv/setup.log; its last lines are shown if it fails.
 step() {
     if ! "$@" >>.venv/setup.log 2>&1; then
@@ -57,7 +62,7 @@ bootstrap() {
     flock 9
     # The larger set contains the smaller: quickstart accepts the environment that scripts/test made.
     for stamp in .venv/stamp-*; do
-        [ "$(cat "$stamp" 2>/dev/null)" = "$want" ] && { exec 9<&-; return; }
+        [ "$(cat "$stamp" 2>/dev/null)" = "$want" ] && usable && { exec 9<&-; return; }
     done
     for name in "$@"; do lists+=(-r "requirements/$name.txt"); done
     echo "Setting up .venv (about a minute, once): the versions pinned in requirements/"

@@ -172,18 +172,35 @@ def test_a_wrong_python_is_refused_in_one_line_and_leaves_nothing(tmp_path: Path
 def test_a_second_run_sets_nothing_up_and_a_changed_lock_does(tmp_path: Path) -> None:
     target = clone(tmp_path)
     python = Path(sys.executable).resolve()
-    (target / ".venv").mkdir()
+    (target / ".venv/bin").mkdir(parents=True)
+    (target / ".venv/bin/python").symlink_to(python)
+    (target / ".venv/bin/hpcwise").touch(mode=0o755)
     done = bash(f". scripts/_bootstrap.sh; wanted '{python}' film > .venv/stamp-film", target)
     assert done.returncode == 0, done.stderr
     again = bash(". scripts/_bootstrap.sh; bootstrap film; echo ready", target, HPCWISE_PYTHON=str(python))
     assert (again.returncode, again.stdout, again.stderr) == (0, "ready\n", "")
     with (target / "requirements/film.txt").open("a") as lock:
         lock.write("# changed\n")
-    # This clone has no vendored pip, so the set-up that must now start ends with the step that needs it.
-    changed = bash(". scripts/_bootstrap.sh; bootstrap film; echo ready", target, HPCWISE_PYTHON=str(python))
-    assert changed.returncode == 2
-    assert changed.stdout.startswith("Setting up .venv")
-    assert "setting up .venv failed at: python" in changed.stderr
+    assert_set_up_starts(target, python)
+
+
+def test_an_environment_whose_python_is_gone_is_made_again(tmp_path: Path) -> None:
+    target = clone(tmp_path)
+    python = Path(sys.executable).resolve()
+    (target / ".venv/bin").mkdir(parents=True)
+    (target / ".venv/bin/python").symlink_to(tmp_path / "removed")
+    (target / ".venv/bin/hpcwise").touch(mode=0o755)
+    done = bash(f". scripts/_bootstrap.sh; wanted '{python}' film > .venv/stamp-film", target)
+    assert done.returncode == 0, done.stderr
+    assert_set_up_starts(target, python)
+
+
+def assert_set_up_starts(target: Path, python: Path) -> None:
+    """The clone has no vendored pip, so a set-up that starts ends with the step that needs it, in one line."""
+    done = bash(". scripts/_bootstrap.sh; bootstrap film; echo ready", target, HPCWISE_PYTHON=str(python))
+    assert done.returncode == 2
+    assert done.stdout == "Setting up .venv (about a minute, once): the versions pinned in requirements/\n"
+    assert "setting up .venv failed at: python" in done.stderr.splitlines()[-1]
     assert not (target / ".venv/stamp-film").exists()
 
 
