@@ -6,6 +6,8 @@ numbers, references, tables and mathematics that cannot be spoken are gone befor
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 
@@ -55,3 +57,33 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     def n_sentences(self) -> int:
         """Sentences of all sections."""
         return sum(len(section.sentences) for section in self.sections)
+
+
+_ABBREVIATION = re.compile(
+    r"(?:\b(?:e\.g|i\.e|etc|et al|al|cf|vs|viz|fig|figs|eq|eqs|sec|secs|ch|no|nos|vol|pp|p|ed|eds|approx|resp"
+    r"|dr|prof|mr|mrs|ms|st|jr|inc|ltd|dept|tab|ref|refs|ca|incl|min|max|a\.k\.a|w\.r\.t|i\.i\.d|u\.s|u\.k)"
+    r"|(?:^|[\s(.])[A-Z])\.$",
+    re.I,
+)
+_INITIAL = re.compile(r"(?:^|[\s(.])[A-Z]\.$")
+_BOUNDARY = re.compile(r"[.?!][\"”’')\]]*\s+(?=[\"“‘'(\[]?[A-Z0-9•])")
+
+
+def split_sentences(paragraph: str) -> list[str]:
+    """Sentences of a paragraph. Abbreviations, initials and decimals do not end one."""
+    text, out, start = paragraph.strip(), [], 0
+    for match in _BOUNDARY.finditer(text):
+        head = text[start : match.end()].rstrip()
+        if text[match.start()] == "." and (
+            (_ABBREVIATION.search(head) and not re.search(r"\b(etc|no|min|max|ed|st|al)\.$", head, re.I))
+            or _INITIAL.search(head)
+            or (
+                re.search(r"\b(no|st|al|fig)\.$", head, re.I)
+                and (re.match(r"\d|\(", text[match.end() :]) or head.lower().endswith("al."))
+            )
+        ):
+            continue
+        out.append(head)
+        start = match.end()
+    tail = text[start:].strip()
+    return [*out, tail] if tail else out

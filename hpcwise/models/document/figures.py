@@ -203,7 +203,9 @@ def _grow(window: Box, near: list[Line], drawn: Sequence[Box], kind: str) -> tup
         box = _union([box, *((x.x0, x.y0, x.x1, x.y1) for x in taken)])
     if box[2] - box[0] < _MIN_WIDTH_PT or box[3] - box[1] < _MIN_HEIGHT_PT:
         return None
-    return box, taken
+    pad = 5.0
+    padded = (box[0] - pad, max(box[1] - pad, min(y0 + 1, box[1])), box[2] + pad, min(box[3] + pad, max(y1 - 1, box[3])))
+    return padded, taken
 
 
 def _union(boxes: Sequence[Box]) -> Box:
@@ -220,9 +222,7 @@ def cut_out(page: pdfium.PdfPage, box: Box, width: float, height: float, target:
 
     Returns width and height in pixels, or None where nothing is drawn (no file is written then).
     """
-    pad = 5.0
-    x0, y0 = max(0.0, box[0] - pad), max(0.0, box[1] - pad)
-    x1, y1 = min(width, box[2] + pad), min(height, box[3] + pad)
+    x0, y0, x1, y1 = max(0.0, box[0]), max(0.0, box[1]), min(width, box[2]), min(height, box[3])
     scale = min(3.0, _MAX_SIDE_PX / max(x1 - x0, y1 - y0))
     bitmap = page.render(scale=scale, crop=(x0, height - y1, width - x1, y0))
     image = bitmap.to_pil().convert("RGB")

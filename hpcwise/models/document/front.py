@@ -64,9 +64,10 @@ def find_title(pages: Sequence[PageText], metadata_title: str, body_pt: float) -
         plausible = 8 <= len(text) <= 250 and 2 <= len(words) <= 35 and not _PLACE.match(text)
         if len(words) == 1 and text.isalpha() and len(text) >= 5 and size > 1.3 * body_pt:
             plausible = True
-        # large type wins, but two words in huge type are rather a logo than the title below or above them
+        # large type wins, but two words in huge type below a longer line are rather a logo than the title
         score = size * min(len(words), 8) ** 0.5
-        if plausible and not stated_ok and score > best[0]:
+        logo = bool(best[1]) and block[0].y0 < best[2][0].y0 and score > best[0]
+        if plausible and not stated_ok and (logo or not best[1]):
             best = (score, text, block)
     if best[1]:
         return best[1], best[2]
@@ -136,7 +137,7 @@ def find_authors(first: PageText, title: Sequence[Line], metadata_author: str) -
             names[-1] += " " + surname.group()  # a name that was broken before its last word
             text = text[surname.end() :]
         last_base, open_end = line.base, False
-        text = re.sub(r"\(\s*\)?|\)|[∗*†‡§¶]", " ", text)
+        text = re.sub(r"[()∗*†‡§¶\ufffd]", " ", text)
         parts = [clean(x).strip(" .") for x in re.split(r",|;|\band\b|&|·|•", text)]
         parts = [x for x in parts if x]
         carry = ""

@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from hpcwise.core.document import Section, Sentence
+from hpcwise.core.document import Section, Sentence, split_sentences
 from hpcwise.models.document.glyphs import LINE_HYPHEN, SUP, Line
 from hpcwise.models.document.layout import column_edges
-from hpcwise.models.document.sentences import append, clean, is_sentence, resolve_levels, split
+from hpcwise.models.document.sentences import append, clean, is_sentence, resolve_levels
 
 _NUMBER = r"(?:\d{1,2}(?:\.\d{1,2}){0,3}\.?|[IVX]{1,4}\.|[A-H]\.(?:\d{1,2}\.?)*)"
 _NUMBERED = re.compile(rf"^{_NUMBER}\s+(?=[A-Z“\"'‘])")
@@ -226,7 +226,7 @@ def _sentences(paragraph: _Paragraph, words: frozenset[str]) -> list[Sentence]:
     text = text.replace(LINE_HYPHEN, "\u2010")
     out, at = [], 0
     bullet = _BULLET.match(text)
-    for i, sentence in enumerate(split(text)):
+    for i, sentence in enumerate(split_sentences(text)):
         at = max(at, text.find(sentence, at))
         page = max((p for offset, p in starts if offset <= at + 1), default=starts[0][1])
         at += len(sentence)

@@ -8,14 +8,6 @@ from collections.abc import Sequence
 
 from hpcwise.models.document.glyphs import END, LINE_HYPHEN, SUB, SUP
 
-_ABBREVIATION = re.compile(
-    r"(?:\b(?:e\.g|i\.e|etc|et al|al|cf|vs|viz|fig|figs|eq|eqs|sec|secs|ch|no|nos|vol|pp|p|ed|eds|approx|resp"
-    r"|dr|prof|mr|mrs|ms|st|jr|inc|ltd|dept|tab|ref|refs|ca|incl|min|max|a\.k\.a|w\.r\.t|i\.i\.d|u\.s|u\.k)"
-    r"|(?:^|[\s(.])[A-Z])\.$",
-    re.I,
-)
-_INITIAL = re.compile(r"(?:^|[\s(.])[A-Z]\.$")
-_BOUNDARY = re.compile(r"[.?!][\"”’')\]]*\s+(?=[\"“‘'(\[]?[A-Z0-9•])")
 _SPACES = re.compile(r"\s+")
 _RAISED = re.compile(f"{SUP}([^{END}]*){END}")
 _LOWERED = re.compile(f"{SUB}([^{END}]*){END}")
@@ -88,24 +80,6 @@ def vocabulary(lines: list[str]) -> frozenset[str]:
         ends_open = line.rstrip().endswith((LINE_HYPHEN, "-"))
         found.update(token.lower() for token in (tokens[:-1] if ends_open else tokens))
     return frozenset(found)
-
-
-def split(paragraph: str) -> list[str]:
-    """Sentences of a paragraph. Abbreviations, initials and decimals do not end one."""
-    text, out, start = paragraph.strip(), [], 0
-    for match in _BOUNDARY.finditer(text):
-        head = text[start : match.end()].rstrip()
-        if text[match.start()] == "." and (
-            _ABBREVIATION.search(head) and not re.search(r"\b(etc|no|min|max|ed|st|al)\.$", head, re.I)
-            or _INITIAL.search(head)
-            or re.search(r"\b(no|st|al|fig)\.$", head, re.I)
-            and (re.match(r"\d|\(", text[match.end() :]) or head.lower().endswith("al."))
-        ):
-            continue
-        out.append(head)
-        start = match.end()
-    tail = text[start:].strip()
-    return [*out, tail] if tail else out
 
 
 def is_sentence(text: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from hpcwise.core.document import Document, Section, Sentence
-from hpcwise.models.document.sentences import clean, is_sentence, split
+from hpcwise.models.document.sentences import clean, is_sentence
 
 _CHARS_A_PAGE = 3000
 _SKIPPED = re.compile(r"^(references|bibliography|acknowledge?ments?|licen[sc]e|contents|table of contents|appendix\b.*)$", re.I)
@@ -38,7 +38,7 @@ def read_text(text: str, markdown: bool, max_pages: int) -> Document:
                 continue
             if skip:
                 continue
-            for i, sentence in enumerate(split(clean(piece))):
+            for i, sentence in enumerate(split_sentences(clean(piece))):
                 if is_sentence(sentence):
                     sections[-1][2].append(Sentence(text=sentence, page=page, starts_paragraph=i == 0))
     return Document(

@@ -1,0 +1,90 @@
+"""The screenplay stage, extractive: every claim is a sentence of the document, only the host is invented."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from hpcwise.core.document import Document
+from hpcwise.core.errors import ModelError, UsageError
+from hpcwise.core.screenplay import Character, Scene
+from hpcwise.models.base import Call, Devices, ModelSpec, OnStep, Output
+from hpcwise.models.screenplay.embed import Embedder, WordStatistics, load_embedder
+from hpcwise.models.screenplay.writer import Writer
+
+_LEAST_S, _MOST_S = 20.0, 4 * 3600.0
+
+
+class ScreenplayParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """duration_s: wished length of the film; a document with less to say gives a shorter one.
+
+    cast: two characters, roles "host" and "expert" (else the first asks and the second answers).
+    """
+
+    duration_s: float
+    cast: tuple[Character, ...]
+
+
+class Screenplay(msgspec.Struct, frozen=True, kw_only=True):
+    """`screenplay.json` in the last chunk: the whole film."""
+
+    title: str
+    scenes: tuple[Scene, ...]
+
+
+class ExtractiveScreenplayAdapter:
+    """Streams scenes. Scene 0 does not wait for the document to be read for meaning."""
+
+    def __init__(self) -> None:
+        self._embed: Embedder | None = None
+
+    def load(self, spec: ModelSpec, devices: Devices) -> None:
+        """Load sentence vectors; option `embedder: words` takes word statistics instead."""
+        self._embed = WordStatistics() if spec.options.get("embedder") == "words" else load_embedder()
+
+    def run(self, call: Call, on_step: OnStep, should_stop: Callable[[], bool]) -> Iterator[Output]:
+        """One output a scene: scene.json, and the scene itself in the fact `scene`, which the planner reads.
+
+        Raises UsageError for a length or a cast that cannot be filmed.
+        """
+        params = msgspec.convert(dict(call.params), ScreenplayParams)
+        if not _LEAST_S <= params.duration_s <= _MOST_S:
+            raise UsageError(
+                f"duration_s: {params.duration_s:g} cannot be filmed; give {_LEAST_S:g} to {_MOST_S:g} seconds"
+            )
+        source = next(iter(call.inputs["document"]), None)
+        if source is None:
+            raise ModelError("screenplay: the document edge holds no chunk")
+        document = msgspec.json.decode((source.path / "document.json").read_bytes(), type=Document)
+        on_step(0, 100, "open")
+        writer = Writer(document, params.cast, params.duration_s, call.seed)
+        opening = writer.opening()
+        if call.first_chunk == 0:
+            yield _output(call.work, 0, opening, {})
+        if self._embed is None:
+            self._embed = load_embedder()
+        rest = writer.rest(self._embed, on_step)
+        for index, scene in enumerate(rest, start=1):
+            on_step(index, len(rest) + 1, f"scene {index}: {scene.title}")
+            if index < call.first_chunk:
+                continue
+            files: dict[str, Path] = {}
+            if scene.last:
+                play = Screenplay(title=document.title, scenes=(opening, *rest))
+                files["screenplay.json"] = _write(call.work / "screenplay.json", play)
+            yield _output(call.work, index, scene, files)
+
+
+def _output(work: Path, index: int, scene: Scene, files: dict[str, Path]) -> Output:
+    path = _write(work / f"scene-{index}.json", scene)
+    return Output(files={"scene.json": path, **files}, facts={"scene": msgspec.to_builtins(scene)})
+
+
+def _write(path: Path, value: msgspec.Struct) -> Path:
+    beside = path.with_name(path.name + ".part")
+    beside.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=1))
+    os.replace(beside, path)
+    return path

@@ -1,0 +1,192 @@
+"""The arc of a film: which claims and pictures fill which scene, within a given time.
+
+Scenes follow the arc hook, problem, idea, body (in the document's order), limits, close. A film is built
+from the choice and measured; claims are added where time is left and taken where there is too little,
+until the length fits or the document has nothing more to say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hpcwise.models.screenplay.material import Claim, Material, Picture, is_idea, is_limit
+from hpcwise.models.screenplay.timing import AFTER_SHOT_S, expected_s
+
+#: Seconds of film that one scene of the body takes, with its question.
+BODY_SCENE_S = 24.0
+#: Between two pictures, about.
+SECONDS_A_PICTURE = 32.0
+_MAX_CLAIMS_A_SCENE = 7
+
+
+@dataclass(slots=True)
+class Plot:
+    """One scene to be: its claims (indices into the material) and pictures (indices too).
+
+    pool: claims that may still come in.
+    """
+
+    role: str
+    heading: str
+    weight: float
+    pool: list[int]
+    claims: list[int] = field(default_factory=list)
+    pictures: list[int] = field(default_factory=list)
+
+
+def cost_s(text: str) -> float:
+    """Seconds that a claim adds to a film, a share of the host's questions included."""
+    return expected_s(text) + AFTER_SHOT_S + 0.9
+
+
+class Arc:
+    """The choice of claims for a film. `taken` are texts that other scenes have said already."""
+
+    def __init__(self, material: Material, headings: list[str], content_s: float, taken: str) -> None:
+        self.material = material
+        self._headings = headings
+        self._claims = material.claims
+        self._by_order = {c.order: i for i, c in enumerate(self._claims)}
+        self._spoken = [i for i, c in enumerate(self._claims) if c.text == taken]
+        self.plots = self._outline(content_s)
+        self._place_pictures(content_s)
+        for plot in self.plots:
+            if plot.pool and not plot.claims:
+                self._add_to(plot, content_s)
+
+    def _outline(self, content_s: float) -> list[Plot]:
+        claims = self._claims
+        free = [i for i in range(len(claims)) if i not in self._spoken]
+        plots: list[Plot] = []
+        front = [i for i in free if claims[i].role in ("abstract", "problem")]
+        ideas = [i for i in front if is_idea(claims[i])]
+        ideas += [i for i in free if claims[i].role == "conclusion" and is_idea(claims[i])]
+        problem = [i for i in front if i not in ideas]
+        if problem and content_s > 18:
+            plots.append(Plot("problem", "", 0.16, problem))
+        if ideas:
+            plots.append(Plot("idea", "", 0.16, [*ideas, *(i for i in problem if claims[i].leans)]))
+        plots += self._body(free, content_s)
+        late = [i for i in free if claims[i].role in ("limits", "discussion", "conclusion")]
+        limits = [i for i in late if is_limit(claims[i]) or claims[i].role == "limits"]
+        if limits and content_s > 50:
+            plots.append(Plot("limits", "", 0.1, limits))
+        rest = [i for i in late if i not in limits or not (content_s > 50)]
+        rest = [i for i in rest if claims[i].role != "limits"]
+        if rest and content_s > 25:
+            plots.append(Plot("conclusion", "", 0.1, rest))
+        return plots
+
+    def _body(self, free: list[int], content_s: float) -> list[Plot]:
+        """The sections with most to say, in the document's order."""
+        claims = self._claims
+        by_section: dict[int, list[int]] = {}
+        for i in free:
+            if claims[i].role in ("body", "method", "evidence", "related", "discussion"):
+                by_section.setdefault(claims[i].section, []).append(i)
+        worth: list[tuple[float, int]] = []
+        for section, pool in by_section.items():
+            best = sorted((claims[i].score for i in pool if not claims[i].leans), reverse=True)[:3]
+            if not best:
+                continue
+            role = claims[pool[0]].role
+            bonus = 0.5 if role == "evidence" else (0.4 if role == "method" else (-0.6 if role == "related" else 0.0))
+            pictured = any(p.section == section for p in self.material.pictures)
+            worth.append((sum(best) + bonus + 0.3 * pictured, section))
+        count = max(1, round(0.55 * content_s / BODY_SCENE_S))
+        chosen = sorted(s for _, s in sorted(worth, key=lambda w: (-w[0], w[1]))[:count])
+        return [
+            Plot(claims[by_section[s][0]].role, self._headings[s], 0.55 / max(1, len(chosen)), by_section[s])
+            for s in chosen
+        ]
+
+    def _place_pictures(self, content_s: float) -> None:
+        """Spread pictures over the scenes that speak of them, figures before tables."""
+        want = max(1, round(content_s / SECONDS_A_PICTURE)) if content_s > 20 else 0
+        body = [p for p in self.plots if p.role not in ("limits", "conclusion")]
+        choice: list[tuple[int, int, int]] = []
+        for index, picture in enumerate(self.material.pictures):
+            plot = self._plot_for(picture, body)
+            if plot is not None:
+                table = not picture.figure.label.startswith("Figure")
+                choice.append((int(table), index, plot))
+        choice.sort()
+        placed: dict[int, int] = {}
+        for _, index, plot in choice:
+            if sum(placed.values()) >= want:
+                break
+            if placed.get(plot, 0) < 2:
+                body[plot].pictures.append(index)
+                placed[plot] = placed.get(plot, 0) + 1
+        for plot_ in body:
+            plot_.pictures.sort(key=lambda i: self.material.pictures[i].order)
+
+    def _plot_for(self, picture: Picture, body: list[Plot]) -> int | None:
+        for n, plot in enumerate(body):
+            if plot.heading and any(self._claims[i].section == picture.section for i in plot.pool):
+                return n
+        later = [n for n, p in enumerate(body) if p.role == "idea"]
+        first = min((c.section for c in self._claims if c.role not in ("abstract", "problem")), default=10**6)
+        return later[0] if later and picture.section < first else None
+
+    def _gain(self, i: int) -> float:
+        """Marginal worth of a claim beside all that is chosen (maximal marginal relevance)."""
+        near = max((self.material.likeness(i, j) for j in self._chosen()), default=0.0)
+        if near > self.material.duplicate_above:
+            return -1.0
+        return self._claims[i].score - 0.45 * max(0.0, near)
+
+    def _chosen(self) -> list[int]:
+        return [*self._spoken, *(i for plot in self.plots for i in plot.claims)]
+
+    def _addable(self, plot: Plot) -> list[int]:
+        chosen = set(self._chosen())
+        out = []
+        for i in plot.pool:
+            claim = self._claims[i]
+            if i in chosen:
+                continue
+            if claim.leans and self._by_order.get(claim.order - 1, -1) not in plot.claims:
+                continue
+            out.append(i)
+        return out
+
+    def _add_to(self, plot: Plot, room_s: float) -> int | None:
+        fitting = [(self._gain(i), -i) for i in self._addable(plot) if cost_s(self._claims[i].text) <= room_s]
+        gain, negative = max(fitting, default=(-1.0, 0))
+        if gain <= -1.0:
+            return None
+        plot.claims.append(-negative)
+        plot.claims.sort(key=lambda i: self._claims[i].order)
+        return -negative
+
+    def grow(self, room_s: float) -> bool:
+        """Add the one claim that helps most where a scene has less than its share; False if none fits."""
+        total = sum(cost_s(self._claims[i].text) for i in self._chosen()) or 1.0
+        order = []
+        for n, plot in enumerate(self.plots):
+            share = sum(cost_s(self._claims[i].text) for i in plot.claims) / total
+            full = len(plot.claims) >= _MAX_CLAIMS_A_SCENE
+            order.append((full, share / plot.weight, n))
+        return any(self._add_to(self.plots[n], room_s) is not None for _, _, n in sorted(order))
+
+    def shrink(self, excess_s: float) -> bool:
+        """Take out the claim whose loss fits best; the last claim of a scene only when nothing else is left."""
+        options: list[tuple[float, int, int]] = []
+        for n, plot in enumerate(self.plots):
+            for i in plot.claims:
+                follower = self._by_order.get(self._claims[i].order + 1, -1)
+                if follower in plot.claims and self._claims[follower].leans:
+                    continue
+                lone = len(plot.claims) == 1 and not plot.pictures
+                miss = abs(cost_s(self._claims[i].text) - excess_s) * 0.05
+                options.append((self._claims[i].score + miss + 2.0 * lone, n, i))
+        pictured = [(n, plot) for n, plot in enumerate(self.plots) if plot.pictures]
+        if options and (min(options)[0] < 2.0 or not pictured):
+            _, n, i = min(options)
+            self.plots[n].claims.remove(i)
+            return True
+        if pictured:
+            pictured[-1][1].pictures.pop()
+            return True
+        return False

@@ -1,0 +1,189 @@
+"""What the host says. Questions a listener would ask, chosen by the claim that answers them.
+
+Each line is used at most once in a film. Headings of the document are only ever quoted, so that any
+heading, whatever its grammar, fits.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+_BY_ROLE: dict[str, tuple[str, ...]] = {
+    "problem": (
+        "Before we get to the answer, what is the problem here?",
+        "Why does anyone need this? Where do they start from?",
+        "Set the scene for me. What was missing?",
+    ),
+    "idea": (
+        "All right, so what is the idea?",
+        "And what do they bring to the table?",
+        "So what do they do about it?",
+    ),
+    "related": (
+        "What was there before this?",
+        "They are surely not the first to try. What came earlier?",
+        "How does that fit with earlier work?",
+    ),
+    "method": (
+        "Let's open the box. How does it work?",
+        "Walk me through it. What happens inside?",
+        "How is that actually done?",
+        "I would like to see the moving parts. What are they?",
+        "What does that look like in detail?",
+    ),
+    "evidence": (
+        "Nice in theory. Does it hold up in practice?",
+        "How did they put it to the test?",
+        "What did they find when they tried it?",
+        "What do the results say?",
+        "And what is the evidence for that?",
+    ),
+    "limits": (
+        "Every piece of work has its limits. What are the ones here?",
+        "What should I be careful about?",
+        "Where are the weak spots, and what is still open?",
+    ),
+    "conclusion": (
+        "So where does that leave us?",
+        "If I remember only one thing, what should it be?",
+        "What is the take-home message?",
+    ),
+}
+
+_BY_HEADING = (
+    'There is a part called "{h}". What should I know about it?',
+    'Then comes "{h}". What is in there?',
+    'One section is titled "{h}". What does it tell us?',
+    'I noticed the heading "{h}". What is behind it?',
+    'Let\'s turn to "{h}". What matters there?',
+    'What about the part on "{h}"?',
+    'Next up is "{h}". Can you sum it up for me?',
+    'And what do they say under "{h}"?',
+    'I would like to hear about "{h}". Where do we start?',
+    '"{h}" sounds important. What is the point?',
+)
+
+_BY_CUE: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
+    (
+        re.compile(r"\d+(?:\.\d+)? percent|\b\d+(?:\.\d+)? times\b", re.I),
+        ("Do they put a number on that?", "How big is the difference?", "What do the numbers say?", "By how much?"),
+    ),
+    (
+        re.compile(r"\b(?:outperform|better than|compared|exceed|surpass|faster|higher than|lower than)", re.I),
+        ("How does that compare?", "And against the alternatives?", "Is that better than what we had?"),
+    ),
+    (
+        re.compile(r"\b(?:because|due to|owing to|since|reason)\b", re.I),
+        ("Why is that?", "What is the reason?", "Do we know why?"),
+    ),
+    (
+        re.compile(r"\b(?:for example|for instance|such as|e\.g\.)", re.I),
+        ("Can you give me an example?", "What would that be, concretely?", "Such as what?"),
+    ),
+    (
+        re.compile(r"\b(?:however|but|not|cannot|limit|drawback|difficult|challeng|fail|only)\b", re.I),
+        ("Is there a catch?", "Where does it get difficult?", "What is the hard part?", "Any caveats?"),
+    ),
+    (
+        re.compile(r"\b(?:dataset|data set|benchmark|corpus|collected|sampled|participants|patients|trial)\b", re.I),
+        ("What data does that rest on?", "What did they work with?", "Where does the data come from?"),
+    ),
+    (
+        re.compile(r"\b(?:train|optimi[sz]|learn|fit|estimat|comput|algorithm)", re.I),
+        ("How do they get there?", "What is the recipe?", "How is that computed?"),
+    ),
+    (
+        re.compile(r"\b(?:user|researcher|practitioner|people|reader|developer)s?\b", re.I),
+        ("Who is that for?", "What does it mean for the people who use it?"),
+    ),
+    (
+        re.compile(r"\b(?:function|package|library|interface|tool|software|code|class|object)\b", re.I),
+        ("What does that look like in use?", "And on the practical side?", "What do I get as a user?"),
+    ),
+    (
+        re.compile(r"\b(?:consists? of|components?|parts|modules?|stages|two|three|four)\b", re.I),
+        ("What are the pieces?", "How is it put together?", "What is it made of?"),
+    ),
+    (
+        re.compile(r"\b(?:future|plan|hope|could be|will be)\b", re.I),
+        ("What comes next?", "Where could this go from here?"),
+    ),
+)
+
+_ANY = (
+    "Tell me more.",
+    "Go on.",
+    "What else is there?",
+    "Okay, and then?",
+    "I am with you so far. What follows?",
+    "Interesting. What else do they say?",
+    "Let me make sure I have that. What is the key point?",
+    "That makes sense. Is there more to it?",
+    "And what does that mean?",
+    "What else stood out to you?",
+    "Good. What should I add to that picture?",
+    "What would you add?",
+    "Help me with the details here.",
+    "And beyond that?",
+    "What does the text say next on this?",
+    "I see. How does it continue?",
+)
+
+_FIGURE = (
+    "Let's look at the picture. What do we see?",
+    "There is a figure for this. What am I looking at?",
+    "Can you show me?",
+    "What does this one show?",
+    "Here is another picture. How do I read it?",
+    "Let's put that on the screen.",
+    "And this figure?",
+    "I would like to see that.",
+)
+
+
+class Host:
+    """The host's memory: which lines were used. `seed` turns the order of equal choices."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._used: set[str] = set()
+
+    def _take(self, pool: Sequence[str]) -> str | None:
+        start = self._seed % len(pool) if pool else 0
+        for line in [*pool[start:], *pool[:start]]:
+            if line not in self._used:
+                self._used.add(line)
+                return line
+        return None
+
+    def opens(self, role: str, heading: str) -> str | None:
+        """A question that opens a scene of this role; the heading is quoted where the role is none."""
+        line = self._take(_BY_ROLE.get(role, ()))
+        if line is not None and (role not in ("method", "evidence") or not heading):
+            return line
+        if heading and 3 <= len(heading) <= 60 and not re.search(r"[\"“”{}\\\ufffd@=<>]|[^\x20-\u024f’–-]", heading):
+            quoted = self._take([x.replace("{h}", heading) for x in self._rotated(_BY_HEADING)])
+            if quoted is not None:
+                if line is not None:
+                    self._used.discard(line)
+                return quoted
+        return line or self._take(_ANY)
+
+    def _rotated(self, pool: Sequence[str]) -> list[str]:
+        """Unused shapes first, so that two headings are not introduced alike."""
+        stems = {x: sum(1 for u in self._used if u.startswith(x.split("{h}")[0]) and x.split("{h}")[0]) for x in pool}
+        return sorted(pool, key=lambda x: stems[x])
+
+    def asks(self, claim: str) -> str | None:
+        """A short question that this claim answers; None when all were used."""
+        for cue, pool in _BY_CUE:
+            if cue.search(claim):
+                line = self._take(pool)
+                if line is not None:
+                    return line
+        return self._take(_ANY)
+
+    def shows(self) -> str | None:
+        """A line that brings a picture on the screen."""
+        return self._take(_FIGURE)

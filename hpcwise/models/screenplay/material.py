@@ -1,0 +1,218 @@
+"""A document's material for a film: claims that can be said, with their place, and pictures to show."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from hpcwise.core.document import Document, Figure, split_sentences
+from hpcwise.models.screenplay.embed import Embedder, Step, Vectors, centrality
+from hpcwise.models.screenplay.speakable import leans_on_previous, to_speech
+
+#: More sentences than this are not read for meaning: the film could not hold them anyway.
+MAX_CLAIMS = 480
+
+_ROLES = (
+    ("abstract", r"abstract|executive summary"),
+    ("problem", r"introduction|background|motivation|problem|context|preliminar"),
+    ("related", r"related|previous work|prior work|state of the art|literature"),
+    ("limits", r"limitation|threats|caveat|future|outlook|open (?:problem|question|issue)"),
+    ("conclusion", r"conclu|^summary|take-?aways?"),
+    ("evidence", r"experiment|results?\b|evaluat|ablation|performance|case stud|simulation|illustration|application"
+                 r"|use case|benchmark|findings|measur|empirical|validation|example"),
+    ("method", r"method|approach|design|architect|algorithm|implement|system|framework|model|how it works|pipeline"),
+    ("discussion", r"discussion"),
+)  # fmt: skip
+_IDEA = re.compile(
+    r"\b(?:authors|they|paper|work|article|study) (?:\w+ ){0,2}(?:propose|introduce|present|develop|design|describe|built?|show)"
+    r"|\bcontribution|\b(?:is|are) (?:a|an) (?:new|novel|open|general|simple|flexible)|\bnovel\b|\bnew (?:method|approach|framework)",
+    re.I,
+)
+_FINDING = re.compile(
+    r"\b(?:results?|experiments?|show|shows|showed|demonstrat|outperform|improv|significant|achiev|percent|found|finding|exceed)",
+    re.I,
+)
+_LIMIT = re.compile(
+    r"\b(?:limitations?|limited|future work|drawback|shortcoming|remains? (?:open|unclear|to be|a challenge)|not yet|cannot"
+    r"|caution|caveat|unfortunately|does not|do not|challenge)\b",
+    re.I,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A sentence ready to be said. `order` counts all sentences of the document, read or not.
+
+    leans: it may only follow the sentence just before it (`order` - 1).
+    """
+
+    order: int
+    section: int
+    role: str
+    text: str
+    source: str
+    page: int
+    leans: bool
+    score: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A figure with what can be said over it; `texts` are (line, source, page), best first."""
+
+    figure: Figure
+    section: int
+    order: int
+    texts: tuple[tuple[str, str, int], ...]
+
+
+def section_roles(document: Document) -> list[str]:
+    """The part that each section plays; a heading without a clue inherits from an empty heading above it."""
+    roles, inherited = [], ""
+    for i, section in enumerate(document.sections):
+        own = next((role for role, p in _ROLES if re.search(p, section.heading, re.I)), "")
+        if own == "abstract" and i > 3:
+            own = "body"
+        if not section.sentences:
+            inherited = own
+        elif own in ("abstract", "problem", "related", "limits", "conclusion", "discussion"):
+            inherited = ""
+        roles.append(own or inherited or ("problem" if i == 0 else "body"))
+    return roles
+
+
+def claims_of(document: Document) -> list[Claim]:
+    """All sentences that can be said on their own, or right after their neighbour."""
+    roles = section_roles(document)
+    out: list[Claim] = []
+    seen: set[str] = set()
+    order = 0
+    for index, section in enumerate(document.sections):
+        for sentence in section.sentences:
+            order += 1
+            text = to_speech(sentence.text)
+            if text is None or text in seen:
+                continue
+            seen.add(text)
+            leans = leans_on_previous(sentence.text)
+            out.append(Claim(order, index, roles[index], text, sentence.text, sentence.page, leans))
+    if len(out) > MAX_CLAIMS:
+        share = max(3, MAX_CLAIMS // max(1, len({c.section for c in out})))
+        counts: dict[int, int] = {}
+        kept = []
+        for claim in out:
+            counts[claim.section] = counts.get(claim.section, 0) + 1
+            if counts[claim.section] <= share:
+                kept.append(claim)
+        out = kept[:MAX_CLAIMS]
+    return out
+
+
+def hook_of(document: Document) -> Claim | None:
+    """The sentence that says best what this is about, found without reading for meaning."""
+    early = [c for c in claims_of(_head(document)) if not c.leans]
+    ideas = [c for c in early if c.role == "abstract" and _IDEA.search(c.text)]
+    ideas += [c for c in early if c.role != "related" and _IDEA.search(c.text)]
+    return (ideas or early or [None])[0]  # type: ignore[list-item]
+
+
+def _head(document: Document) -> Document:
+    return msgspec.structs.replace(document, sections=document.sections[:4])
+
+
+def pictures_of(document: Document) -> list[Picture]:
+    """Figures over which something can be said, in the order in which the text comes to them."""
+    out = []
+    for figure in document.figures:
+        if figure.height_px > 1.9 * figure.width_px or figure.width_px > 6 * figure.height_px:
+            continue
+        number = re.escape(figure.label.split()[-1])
+        kind = r"(?:Figures?|Figs?\.)" if figure.label.startswith("Figure") else re.escape(figure.label.split()[0])
+        mention = re.compile(rf"\b{kind}\s*{number}\b(?!\.\d)", re.I)
+        texts: list[tuple[str, str, int]] = []
+        section, order, count = -1, 0, 0
+        for index, part in enumerate(document.sections):
+            for sentence in part.sentences:
+                count += 1
+                if not mention.search(sentence.text):
+                    continue
+                if section < 0:
+                    section, order = index, count
+                spoken = to_speech(sentence.text, figure=figure.label)
+                opens = re.match(rf"^(?:as \w+ in )?{kind}\s*{number}\b", sentence.text, re.I)
+                if spoken is not None and (opens or not leans_on_previous(sentence.text)):
+                    texts.append((spoken, sentence.text, sentence.page))
+        texts = _caption_lines(figure) + texts
+        if not texts:
+            continue
+        if section < 0:
+            section = max((i for i, s in enumerate(document.sections) if s.page <= figure.page), default=0)
+            order = sum(len(s.sentences) for s in document.sections[: section + 1])
+        out.append(Picture(figure, section, order, tuple(texts[:3])))
+    return out
+
+
+def _caption_lines(figure: Figure) -> list[tuple[str, str, int]]:
+    """What the caption says: its first phrase under its label, then whole sentences."""
+    source = f"{figure.label}: {figure.caption}"
+    out: list[tuple[str, str, int]] = []
+    parts = split_sentences(figure.caption.rstrip(".") + ".")
+    for i, part in enumerate(parts[:3]):
+        spoken = to_speech(part, figure=figure.label, phrase=i == 0, max_chars=150)
+        if spoken is None:
+            continue
+        if i == 0:
+            spoken = f"{figure.label}. {spoken}"
+        elif leans_on_previous(part) or re.match(r"^(?:left|right|top|bottom|middle|center)\b", part, re.I):
+            continue
+        out.append((spoken, source, figure.page))
+    return out[:2]
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """Scored claims, their vectors (same order) and the pictures."""
+
+    claims: tuple[Claim, ...]
+    vectors: Vectors
+    pictures: tuple[Picture, ...]
+    duplicate_above: float
+
+    def likeness(self, a: int, b: int) -> float:
+        """Cosine of two claims by index."""
+        return float(self.vectors[a] @ self.vectors[b])
+
+
+def gather(document: Document, embed: Embedder, step: Step) -> Material:
+    """Read the whole document for meaning and score every claim: central, on the topic, saying something."""
+    claims = claims_of(document)
+    vectors = embed([*(c.text for c in claims), document.title or "document"], step)
+    topic, vectors = vectors[-1], vectors[:-1]
+    central = centrality(vectors)
+    about: npt.NDArray[np.float64] = (vectors @ topic).astype(np.float64)
+    scored = []
+    for i, claim in enumerate(claims):
+        score = 0.5 * float(central[i]) + 0.25 * float(about[i])
+        score += 0.15 * bool(_IDEA.search(claim.text)) + 0.15 * bool(_FINDING.search(claim.text))
+        score -= 0.15 * (len(claim.text) > 160) + 0.1 * (claim.text.count(",") > 4) + 0.05 * claim.leans
+        scored.append(replace(claim, score=round(score, 6)))
+    return Material(
+        claims=tuple(scored),
+        vectors=vectors,
+        pictures=tuple(pictures_of(document)),
+        duplicate_above=0.84 if embed.name.startswith("minilm") else 0.6,
+    )
+
+
+def is_idea(claim: Claim) -> bool:
+    """Whether it announces what the authors bring."""
+    return bool(_IDEA.search(claim.text))
+
+
+def is_limit(claim: Claim) -> bool:
+    """Whether it speaks of what does not work, or not yet."""
+    return bool(_LIMIT.search(claim.text))

@@ -1,0 +1,190 @@
+"""Sentences of a paper -> lines that can be said aloud. What would need to be guessed at is refused.
+
+Nothing here adds a fact: citations and asides go, symbols are written as words, "we" becomes "the authors".
+Numbers and names stay as they are, and `check_line` holds every claim to that.
+"""
+
+from __future__ import annotations
+
+import re
+
+from hpcwise.core.screenplay import Line
+
+_CITE_BRACKET = re.compile(r"\s*\[(?:\s*[\w+.-]{0,12}\d[\w+.-]*\s*[,;–-]?\s*)+\]")
+_CITE_ROUND = re.compile(
+    r"\s*\((?:see |see also |e\.g\.,? |cf\. |i\.e\.,? )*[^()]*?(?:\b(?:19|20)\d\d[a-z]?\b|et al\.?|in press|forthcoming)[^()]*\)"
+)
+_REF_ROUND = re.compile(
+    r"\s*\((?:see |cf\. |also |e\.g\.,? )*(?:figs?\.?|figures?|tables?|tab\.|secs?\.?|sections?|§|eqs?\.?|equations?|appendix"
+    r"|appendices|algorithms?|chapter|listing|panel|left|right|top|bottom)\b[^()]*\)",
+    re.I,
+)
+_ACRONYM_ROUND = re.compile(r"\s*\((?:[A-Z][A-Za-z0-9&./-]{0,10}s?|[a-z]{1,3}[A-Z]{1,6}s?)\)")
+_LABEL = r"(?:figs?\.|figures?|tables?|tab\.|secs?\.|sections?|eqs?\.|equations?|appendix|appendices|algorithms?|theorems?|lemmas?|propositions?|definitions?|examples?|listings?|chapters?|experiments?|panels?|footnotes?|steps?|cases?|chunks?|parts?)"
+_REFERENCE = re.compile(rf"\b{_LABEL}\s*(?:\d|[A-Z]\b|[IVX]+\b)", re.I)
+_SELF = re.compile(
+    r"\bas follows\b|\bfollowing\b(?! (?:a|an|the) )|\bbelow\b|\babove\b|\bprevious(?:ly)? (?:section|mentioned|described|discussed)"
+    r"|\bnext section\b|\b(?:this|next|last|remaining|other) (?:sub)?sections?\b|\bremainder of\b|\brest of (?:the|this)\b"
+    r"|\borganized\b|\bhere,? we\b|\bsee\b (?:also )?(?:the )?[A-Z]|\bet al\b|\bibid\b|\brespectively\b|\bfootnote\b|\bsupplement"
+    r"|\baforementioned\b|\blisted in\b|\b(?:shown|depicted|illustrated|presented|summari[sz]ed|given) in\b|\bsubsections?\b"
+    r"|\bthe (?:former|latter)\b|\bwe (?:will|shall) (?:now|next|first)\b|\bwe now\b|\bnote that\b|\brecall that\b|\blet us\b"
+    r"|\bin what follows\b|\bthese (?:two|three|four) \w+:|\bto this end\b|\bwithout loss\b|\bvignette\b|\bmanuscript\b"
+    r"|\bcode (?:chunk|snippet)|\bcan be seen\b|\bas (?:we|one|you) (?:can )?(?:see|saw)\b|\b(?:is|are) available (?:at|from|on|in)\b",
+    re.I,
+)
+_BROKEN = re.compile(
+    r"https?:|www\.|\S@\S|[=<>|{}\\^_$#→←⇒≤≥∈∑√∂∞≠°†‡§¶‖□■¬∀∃]|[α-ωΑ-ΩÃÄ]\b|[\ufffd\u0300-\u036f]|\b[b-hj-z]\b(?!['’.-])(?! ?[-–])"
+    r"|\(\)|\[\]|\b\w+\(|\w\)\w|::|[a-z]\.[a-z]{2,}|\?\?|\b[A-Za-z]\d\b|\.\.|\b\d+ \d+\b|\b(?:[A-Z] ){2,}|¨|´|`"
+)
+_DANGLING = re.compile(
+    r"^(?:this|these|those|that|it|its|they|their|them|he|she|his|her|such|both|either|neither|here|there(?:by|fore)|then|thus"
+    r"|hence|however|nevertheless|nonetheless|therefore|consequently|accordingly|instead|otherwise|similarly|likewise"
+    r"|conversely|meanwhile|again|also|too|yet|but|and|or|so|still|rather|in contrast|by contrast|in comparison|on the other hand"
+    r"|on the one hand|as a result|as such|for (?:this|these|that|example|instance)|in (?:this|these|that|such|both|either|other"
+    r"|turn|doing)|at (?:this|that)|after (?:this|that)|with (?:this|these|that|such)|from (?:this|these)|to (?:this|these)"
+    r"|under (?:this|these)|by (?:this|these|doing)|because of this|due to this|another|others?|one|the (?:first|second|third|last"
+    r"|same|other|above|latter|former|resulting|two|three|remaining|corresponding)|first(?:ly)?|second(?:ly)?|third(?:ly)?"
+    r"|finally|lastly|next|subsequently|afterwards|overall|the reason|the idea|the result is|the problem|the difference|to do so"
+    r"|unlike|compared|despite|while|although|though|even|except|note|i\.e|e\.g|that is|namely|in particular|specifically|indeed"
+    r"|in fact|of course|not only|some of|most of|each of|all of|many of|none of|one of|two of|where|which|when|what)\b",
+    re.I,
+)
+_SELF_CONTAINED = re.compile(
+    r"^(?:this|these|in this|in these) (?:paper|work|article|study|report|document|survey|research|review|package|library|system"
+    r"|project|contribution|studies|days)\b|^there (?:is|are|has|have|was|were)\b|^one of the\b|^despite (?:the|their|being|its)\b"
+    r"|^(?:while|although|though|when) (?!this|these|it|they|such|that)\w+ \w+|^even (?:though|when|if) (?!this|it|they)\w+"
+    r"|^(?:not only) \w+|^all of the (?!above|following)|^unlike (?!this|these|that|it)\w+",
+    re.I,
+)
+_CONNECTIVE = re.compile(
+    r"^(?:furthermore|moreover|additionally|in addition|also|finally|lastly|specifically|in particular|notably|importantly"
+    r"|interestingly|overall|in summary|in conclusion|to conclude|to summarize|in short|more precisely|more specifically|indeed"
+    r"|in fact|of course|clearly|obviously|ultimately|to date|subsequently|first|second|third|firstly|secondly|in general"
+    r"|generally|typically|crucially|more importantly|most importantly|as mentioned(?: \w+)?|as noted(?: \w+)?), ",
+    re.I,
+)
+_VERB = re.compile(
+    r"\b(?:is|are|was|were|be|been|has|have|had|can|could|may|might|will|would|should|must|do|does|did|shows?|finds?|found|uses?"
+    r"|makes?|gives?|takes?|needs?|allows?|provides?|remains?|becomes?|became|leads?|led|improves?|reduces?|introduces?|presents?"
+    r"|proposes?|outperforms?|includes?|contains?|supports?|requires?|describes?|offers?|enables?|exceeds?|\w{3,}(?:ed|izes|ises))\b",
+    re.I,
+)
+_WE_ASIDE = re.compile(r"\b(?:I|my|me|mine|let's)\b")
+_SYMBOLS = (
+    (re.compile(r"(?<=\d)\s*[×x](?=[\s,.;)])"), " times"),
+    (re.compile(r"(?<=\d)\s*×\s*(?=\d)"), " by "),
+    (re.compile(r"(?<=\d)\s*±\s*(?=\d)"), " plus or minus "),
+    (re.compile(r"(?<=\d)\s*[–—]\s*(?=\d)"), " to "),
+    (re.compile(r"[~∼≈]\s*(?=\d)"), "about "),
+    (re.compile(r"\s*[–—]{1,2}\s*(?=[A-Za-z])|\s--\s"), ", "),
+    (re.compile(r"\be\.g\.,?\s*"), "for example, "),
+    (re.compile(r"\bi\.e\.,?\s*"), "that is, "),
+    (re.compile(r"\bvs\.?(?=\s)"), "versus"),
+    (re.compile(r"\bw\.r\.t\.?"), "with respect to"),
+    (re.compile(r"\band/or\b"), "or"),
+    (re.compile(r"\s&\s"), " and "),
+    (re.compile(r"(?<=\d)\s*%"), " percent"),
+    (re.compile(r"(?<=[a-z])@(?=\d)"), " at "),
+    (re.compile(r"\betc\.(?=[,;)]| [a-z])"), "and so on"),
+    (re.compile(r"\betc\.$"), "and so on."),
+    (re.compile(r"[∗*]"), ""),
+    (re.compile(r"[\u2010\u2011]"), "-"),
+    (re.compile(r"\u2212(?=\d)"), "minus "),
+)
+
+#: Longer than a shot holds; shorter is a fragment.
+MAX_CHARS, MIN_CHARS = 178, 34
+
+
+def leans_on_previous(sentence: str) -> bool:
+    """Whether the sentence opens with a word that points back ("However", "This")."""
+    text = _CONNECTIVE.sub("", sentence)
+    return bool(_DANGLING.match(text)) and not _SELF_CONTAINED.match(text)
+
+
+def to_speech(
+    sentence: str, figure: str | None = None, max_chars: int = MAX_CHARS, phrase: bool = False
+) -> str | None:
+    """The sentence as a line to be spoken, or None where it cannot be said faithfully.
+
+    figure: label of the picture on screen ("Figure 3"), which the line may then name.
+    phrase: allow a phrase without a verb, as captions are, and a shorter one.
+    """
+    text = sentence.strip().strip("“”")
+    text = _CITE_BRACKET.sub("", text)
+    text = _CITE_ROUND.sub("", text)
+    text = _REF_ROUND.sub("", text)
+    text = _ACRONYM_ROUND.sub("", text)
+    for pattern, words in _SYMBOLS:
+        text = pattern.sub(words, text)
+    text = re.sub(r"\s*\((?:for example|that is), ([^()]{3,60})\)", r", \1,", text)
+    text = re.sub(r"\s*\((?!\w\))([^()\d]{3,40})\)(?=[\s.,;])", r", \1,", text)
+    text = _CONNECTIVE.sub("", text)
+    text = re.sub(r"[“”]", '"', text)
+    text = re.sub(r",\s*(?=[,.;:?!])", "", text)
+    text = re.sub(r"\s+([,.;:?!])", r"\1", text)
+    text = re.sub(r"\s+", " ", text).strip()
+    if not text:
+        return None
+    text = _third_person(text[0].upper() + text[1:])
+    probe = text
+    if figure is not None:
+        number = re.escape(figure.split()[-1])
+        stem = r"(?:Figure|Fig\.)" if figure.startswith("Figure") else re.escape(figure.split()[0])
+        probe = re.sub(rf"\b{stem}\s*{number}\b(?![a-z(])", "the picture", probe)
+        probe = re.sub(r"\b(?:shown|depicted|illustrated|presented|summari[sz]ed|given) in the picture\b", "the picture", probe)
+        text = re.sub(rf"\b{stem}\s*{number}\b", figure, text)
+    if _REFERENCE.search(probe) or _SELF.search(probe) or _BROKEN.search(probe) or _WE_ASIDE.search(probe):
+        return None
+    if "(" in text or "[" in text or text.count('"') % 2 or re.search(r"[:;,]$|:\.$", text):
+        return None
+    if not (12 if phrase else MIN_CHARS) <= len(text) <= max_chars or not re.search(r"[.?!]\"?$", text):
+        return None
+    if not phrase and not _VERB.search(text):
+        return None
+    if sum(c.isdigit() for c in text) > 12 or text.count(",") > 7 or re.search(r"[A-Z]{6,}", text):
+        return None
+    return text
+
+
+def _third_person(text: str) -> str:
+    """"We show that our method" -> "The authors show that their method": the expert is not an author."""
+    if not re.search(r"\b(?:we|our|ours|us|ourselves)\b", text, re.I):
+        return text
+    named = False
+
+    def swap(match: re.Match[str]) -> str:
+        nonlocal named
+        word = match.group()
+        low = word.lower()
+        first = {"we": "the authors", "our": "the authors'", "ours": "theirs", "us": "the authors", "ourselves": "themselves"}
+        later = {"we": "they", "our": "their", "ours": "theirs", "us": "them", "ourselves": "themselves"}
+        new = (later if named else first)[low]
+        named = True
+        return new[0].upper() + new[1:] if word[0].isupper() and low != "us" else new
+
+    return re.sub(r"\b(?:[Ww]e|[Oo]ur|ours|us|ourselves)\b", swap, text)
+
+
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+_OWN_WORDS = frozenset({"Figure", "Table", "Fig"})
+
+
+def check_line(line: Line) -> list[str]:
+    """What a claim says and its source does not: numbers, and capitalised words inside a sentence.
+
+    Empty for a faithful line, and for lines that make no claim.
+    """
+    if not line.source:
+        return []
+    numbers = set(_NUMBER.findall(line.source))
+    out = [f"number {n} is not in the source" for n in _NUMBER.findall(line.text) if n not in numbers]
+    names = set(re.findall(r"[\w'’-]+", line.source))
+    for match in re.finditer(r"[\w'’-]+", line.text):
+        word = match.group()
+        opens = match.start() == 0 or bool(re.search(r"[.?!:]\s*[\"“]?$", line.text[: match.start()]))
+        if word[0].isupper() and not opens and word not in names and word not in _OWN_WORDS:
+            out.append(f"name {word} is not in the source")
+        if opens and word[0].isupper() and any(c.isupper() for c in word[1:]) and word not in names:
+            out.append(f"name {word} is not in the source")
+    return out
