@@ -31,6 +31,7 @@ class RunTask(msgspec.Struct, frozen=True, kw_only=True):
     model: ModelName
     key: Key
     params: dict[str, Any] = {}
+    features: dict[str, float] = {}
     seed: int = 0
     first_chunk: int = 0
     checkpoint: Key = ""

@@ -334,9 +334,12 @@ class Pause(Outward, frozen=True):
 
 
 class Cancel(Outward, frozen=True):
+    """Stop between two steps. recall: the task is still wanted, it waits for its broken input again."""
+
     worker_id: WorkerId
     task_id: TaskId
     attempt: int
+    recall: bool = False
 
 
 class Publish(Outward, frozen=True):
@@ -365,10 +368,12 @@ class Recorded(Command, frozen=True):
 
 
 class AddTasks(Recorded, frozen=True):
-    """The workflow grew. `total_s`: expected length of the film now; `last`: no more will come."""
+    """The workflow grew. lengths_s: expected length of each new shot, in the order of their publishing
+    tasks; total_s: expected length of the film now; last: no more will come."""
 
     request_id: RequestId
     tasks: tuple[TaskSpec, ...]
+    lengths_s: tuple[float, ...] = ()
     total_s: float = 0.0
     last: bool = False
 
@@ -406,16 +411,25 @@ class SetAlternative(Recorded, frozen=True):
 
 
 class Requeue(Recorded, frozen=True):
-    """The task is to run again; `reason` says what ended the last attempt."""
+    """The task is to run again; `reason` says what ended the last attempt. counts: it was the task's own
+    failure, not its worker's or the store's."""
 
     task_id: TaskId
     reason: str
+    counts: bool = True
 
 
 class Quarantine(Recorded, frozen=True):
     """The task failed too often in this alternative; it goes on in another, or the request fails."""
 
     task_id: TaskId
+    reason: str
+
+
+class ForgetWorker(Recorded, frozen=True):
+    """A worker that the last head knew did not join this one in time."""
+
+    worker_id: WorkerId
     reason: str
 
 

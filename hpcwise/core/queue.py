@@ -16,7 +16,7 @@ from hpcwise.core.units import ModelName, TaskId
 
 
 class QueueEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One dispatched attempt. ready: False while a stream input has no chunk yet."""
+    """One dispatched attempt."""
 
     ref: AttemptRef
     model: ModelName
@@ -25,7 +25,7 @@ class QueueEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LocalQueue:
-    """Entries by (deadline, arrival); `take` gives the next batch, `revoke` answers whether it was in time."""
+    """Entries by (deadline, arrival); `take` gives the next batch, `revoke` says whether it was in time."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, TaskId]] = []

@@ -128,9 +128,7 @@ def problems(job: JobSpec) -> list[Problem]:
     need(bool(job.ladder), "quality", [], f"choose from {', '.join(TIERS)}")
     ranks = [TIERS.index(t) for t in job.ladder]
     need(ranks == sorted(set(ranks)), "quality", list(job.ladder), "order from best to worst, each once")
-    need(
-        job.budget_usd is None or job.budget_usd > 0, "budget", job.budget_usd, "choose more than 0 dollars"
-    )
+    need(job.budget_usd is None or job.budget_usd > 0, "budget", job.budget_usd, "choose more than 0 dollars")
     need(len(job.cast) >= 2, "cast", [c.id for c in job.cast], "name at least two speakers")
     ids = [c.id for c in job.cast]
     need(len(set(ids)) == len(ids), "cast", ids, "give every speaker an id of their own")

@@ -72,7 +72,9 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
     shot: int = -1
     expand: str = ""
     publishes: bool = False
+    times_shot: bool = False
     prominence: float = 0.5
     deadline_s: float | None = None
     remake_of: TaskId = ""
     seed: int = 0
+    local: dict[str, Any] = {}

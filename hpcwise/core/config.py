@@ -1,0 +1,25 @@
+"""What a head is told once, at its start; a value, hashed into the journal's header."""
+
+from __future__ import annotations
+
+import msgspec
+
+from hpcwise.core.catalogue import Catalogue
+from hpcwise.core.resources import FleetItem
+
+
+class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """max_attempts: failures of a task in one alternative before the ladder or the request gives way.
+    launch_retry_s: wait after a failed launch, doubled each time; max_launch_failures in a row end it.
+    overdue_factor: an attempt that takes this many times its profile (and overdue_s more) is hung.
+    """
+
+    catalogue: Catalogue = Catalogue()
+    fleet: tuple[FleetItem, ...] = ()
+    policy: str = "streamwise"
+    max_attempts: int = 3
+    launch_retry_s: float = 1.0
+    max_launch_failures: int = 5
+    cancel_grace_s: float = 4.0
+    overdue_factor: float = 20.0
+    overdue_s: float = 60.0

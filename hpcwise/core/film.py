@@ -1,0 +1,177 @@
+"""The film of a request as the engine sees it: what can be published, what must be made again, its plan."""
+
+from __future__ import annotations
+
+import msgspec
+
+from hpcwise.core import messages as m
+from hpcwise.core.planner import remakes
+from hpcwise.core.scheduler import Emit
+from hpcwise.core.state import ENDED, LIVE_REQUEST, RequestRecord, TaskRecord
+from hpcwise.core.units import Key, RequestId
+from hpcwise.core.world import World
+
+
+class FilmSegment(msgspec.Struct, frozen=True, kw_only=True):
+    """One segment: chunk `chunk` of artifact `key`; the sound of its shot lies in artifact `speech_key`."""
+
+    shot: int
+    key: Key
+    chunk: int
+    frames: int
+    first_frame: int
+    speech_key: Key
+
+
+class FilmPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """All that stitching needs. segments: in film order."""
+
+    request_id: RequestId
+    width: int
+    height: int
+    fps: int
+    title: str
+    segments: tuple[FilmSegment, ...]
+    poster_segment: int
+    outputs: tuple[str, ...]
+    subtitles: tuple[str, ...]
+
+
+def advance_film(world: World, emit: Emit, request_id: RequestId) -> None:
+    """Publish what is next, stitch when all is there, make degraded shots again, end the request."""
+    request = world.state.requests[request_id]
+    if request.state not in LIVE_REQUEST:
+        return
+    broken = _broken_task(world, request)
+    if broken is not None:
+        reason = f"{broken.spec.task_id} failed {broken.failures} times: {broken.why}"
+        emit(m.RequestEnded(request_id, "failed", reason))
+        return
+    if request.job.workflow == "graph":
+        if request.open_tasks == 0 and request.last:
+            emit(m.RequestEnded(request_id, "done"))
+        return
+    if "hls" in request.job.outputs:
+        _publish(world, emit, request)
+    if not request.last or not _all_filmed(world, request):
+        return
+    wanted = 1 + int(request.remade)
+    if request.film_asked < wanted and (not request.remade or _all_remade(world, request)):
+        emit(m.MakeFilm(request_id, wanted))
+    elif request.film_version >= wanted:
+        degraded = [] if request.remade else degraded_shots(world, request)
+        if degraded and _affordable(world, request, degraded):
+            emit(remakes(request, world.state.tasks, degraded))
+        else:
+            emit(m.RequestEnded(request_id, "done"))
+
+
+def degraded_shots(world: World, request: RequestRecord) -> list[int]:
+    """Shots whose filmed version is not of the best alternative."""
+    tasks = world.state.tasks
+    return [s.index for s in request.shots if tasks[s.task_id].alternative > 0]
+
+
+def film_task(world: World, request: RequestRecord, index: int) -> TaskRecord:
+    """The best version of a shot: its remake when that is finished, else what was published."""
+    shot = request.shots[index]
+    remake = world.state.tasks.get(f"{shot.task_id}/remake")
+    if remake is not None and remake.state == "finished":
+        return remake
+    return world.state.tasks[shot.task_id]
+
+
+def film_plan(world: World, request_id: RequestId, live: bool) -> FilmPlan:
+    """The plan of the live playlist (what was published) or of film.mp4 (the best of each shot)."""
+    request = world.state.requests[request_id]
+    segments: list[FilmSegment] = []
+    if live:
+        for shot, task_id, chunk in request.segments:
+            segments.append(_segment(world, request, shot, world.state.tasks[task_id], chunk))
+    else:
+        for shot_record in request.shots:
+            task = film_task(world, request, shot_record.index)
+            n_chunks = world.state.artifacts[task.key].n_chunks
+            segments.extend(_segment(world, request, shot_record.index, task, k) for k in range(n_chunks))
+    document = world.state.tasks.get(f"{request_id}/document")
+    facts = world.state.artifacts[document.key].facts if document and document.key else {}
+    poster = next((i for i, s in enumerate(segments) if s.shot == 1), 0)
+    job = request.job
+    return FilmPlan(
+        request_id=request_id,
+        width=job.width,
+        height=job.height,
+        fps=job.fps,
+        title=job.name or str(facts.get("title", "")) or request_id,
+        segments=tuple(segments),
+        poster_segment=poster,
+        outputs=job.outputs,
+        subtitles=job.subtitles,
+    )
+
+
+def _segment(world: World, request: RequestRecord, shot: int, task: TaskRecord, chunk: int) -> FilmSegment:
+    facts = world.state.artifacts[task.key].chunk_facts
+    speech = world.state.tasks[f"{request.request_id}/speech/{shot:04d}"]
+    return FilmSegment(
+        shot=shot,
+        key=task.key,
+        chunk=chunk,
+        frames=int(facts[chunk].get("frames", 0)),
+        first_frame=sum(int(f.get("frames", 0)) for f in facts[:chunk]),
+        speech_key=speech.key,
+    )
+
+
+def _publish(world: World, emit: Emit, request: RequestRecord) -> None:
+    while request.next_shot < len(request.shots):
+        shot = request.shots[request.next_shot]
+        task = world.state.tasks[shot.task_id]
+        if request.next_chunk >= task.chunks:
+            return
+        emit(
+            m.Publish(
+                request_id=request.request_id,
+                index=len(request.segments),
+                task_id=shot.task_id,
+                key=task.key,
+                chunk=request.next_chunk,
+                shot=shot.index,
+            )
+        )
+
+
+def _all_filmed(world: World, request: RequestRecord) -> bool:
+    if "hls" in request.job.outputs:
+        done = request.next_shot == len(request.shots)
+        return done and request.publishing == 0
+    return all(world.state.tasks[s.task_id].state == "finished" for s in request.shots)
+
+
+def _all_remade(world: World, request: RequestRecord) -> bool:
+    made = (world.state.tasks.get(f"{s.task_id}/remake") for s in request.shots)
+    return all(t is None or t.state in ENDED for t in made)
+
+
+def _affordable(world: World, request: RequestRecord, shots: list[int]) -> bool:
+    budget = request.job.budget_usd
+    if budget is None:
+        return True
+    prices = []
+    for index in shots:
+        task = world.state.tasks[request.shots[index].task_id]
+        best = task.spec.alternatives[0]
+        rates = [
+            world.profiles.cost_usd(c.hardware, c.n_devices, world.typical_s(best, task.scale))
+            for c in world.fleet.hosting(best.model)
+        ]
+        prices.append(min(rates, default=0.0))
+    return request.cost_usd + sum(prices) <= budget
+
+
+def _broken_task(world: World, request: RequestRecord) -> TaskRecord | None:
+    for task_id in request.quarantined:
+        task = world.state.tasks[task_id]
+        if not task.spec.remake_of:
+            return task
+    return None

@@ -1,0 +1,266 @@
+"""From a request to tasks: first a sketch, then real nodes as the screenplay streams (StreamWise 4.5).
+
+A workflow is two functions: what can be known at once, and what a chunk of an expanding task adds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from hpcwise.core.errors import CoreError
+from hpcwise.core.messages import AddTasks
+from hpcwise.core.screenplay import Scene, Shot
+from hpcwise.core.spec import JobSpec, Tier
+from hpcwise.core.state import RequestRecord, TaskRecord
+from hpcwise.core.units import SEGMENT_S
+from hpcwise.core.workflow import Alternative, Edge, TaskSpec
+
+#: Rough length of a shot before there is a screenplay.
+SKETCH_SHOT_S = 8.0
+#: Size at which a tier is drawn, as a share of the film's size.
+TIER_SCALE: dict[Tier, float] = {"high": 1.0, "medium": 0.625, "low": 0.375, "static": 1.0}
+#: The embedded default's model of each stage; a job may name others.
+STAGE_MODELS = {
+    "document": ("pdf-document",),
+    "screenplay": ("extractive-screenplay",),
+    "speech": ("kokoro-82m", "fallback-voice"),
+    "image": ("drawn-scene",),
+    "animate": ("drawn-scene",),
+}
+
+
+def first_tasks(request: RequestRecord) -> AddTasks:
+    """What is known of a request before anything has run."""
+    if request.job.workflow == "graph":
+        return _graph(request)
+    return _podcast(request)
+
+
+def expand(request: RequestRecord, task: TaskRecord, chunk: int, facts: dict[str, Any]) -> AddTasks:
+    """The successors that chunk `chunk` of an expanding task brings; raises CoreError for an unknown rule."""
+    if task.spec.expand == "screenplay":
+        return _scene(request, chunk, facts)
+    raise CoreError(f"task {task.spec.task_id}: no rule {task.spec.expand!r} to expand it")
+
+
+def models_of(job: JobSpec, stage: str) -> tuple[str, ...]:
+    """Models of a stage, best first."""
+    chosen = job.models.get(stage)
+    return (chosen,) if chosen else STAGE_MODELS[stage]
+
+
+def segment_frames(job: JobSpec) -> int:
+    """Frames of a segment, the unit of streaming and of deadlines."""
+    return max(1, round(SEGMENT_S * job.fps))
+
+
+def sketch_tail_s(job: JobSpec, typical_s: Callable[[Alternative], float]) -> float:
+    """Expected seconds from a scene of the screenplay to its first segment, by the sketch of a shot."""
+    speech = _speech_alternatives(job, SKETCH_SHOT_S)[0]
+    animate = _animate_alternatives(job, SKETCH_SHOT_S)[0]
+    return typical_s(speech) + typical_s(animate) * SEGMENT_S / SKETCH_SHOT_S
+
+
+def sketch_shots(request: RequestRecord) -> int:
+    """Shots that are still expected but have no nodes yet."""
+    if request.last or request.job.workflow != "podcast":
+        return 0
+    planned_s = sum(s.expected_s for s in request.shots)
+    return max(0, math.ceil((request.job.duration_s - planned_s) / SKETCH_SHOT_S))
+
+
+def remakes(request: RequestRecord, tasks: dict[str, TaskRecord], shots: list[int]) -> AddTasks:
+    """Tasks that make degraded `shots` again in their best alternative."""
+    specs = []
+    for index in shots:
+        spec = tasks[request.shots[index].task_id].spec
+        specs.append(
+            msgspec.structs.replace(
+                spec,
+                task_id=f"{spec.task_id}/remake",
+                alternatives=spec.alternatives[:1],
+                publishes=False,
+                remake_of=spec.task_id,
+            )
+        )
+    return AddTasks(request_id=request.request_id, tasks=tuple(specs), total_s=request.total_s, last=True)
+
+
+# --- podcast ----------------------------------------------------------------------------------------
+
+
+def _podcast(request: RequestRecord) -> AddTasks:
+    job, rid = request.job, request.request_id
+    document = TaskSpec(
+        task_id=f"{rid}/document",
+        request_id=rid,
+        stage="document",
+        params={"sha256": job.input_sha256},
+        local={"path": job.input_path},
+        alternatives=tuple(Alternative(tier="high", model=m) for m in models_of(job, "document")),
+    )
+    screenplay = TaskSpec(
+        task_id=f"{rid}/screenplay",
+        request_id=rid,
+        stage="screenplay",
+        params={"duration_s": job.duration_s, "cast": msgspec.to_builtins(job.cast), "show": job.show},
+        inputs=(Edge("document", document.task_id),),
+        alternatives=tuple(
+            Alternative(tier="high", model=m, features={"film_s": job.duration_s})
+            for m in models_of(job, "screenplay")
+        ),
+        expand="screenplay",
+        seed=job.seed,
+    )
+    backdrop = TaskSpec(
+        task_id=f"{rid}/image/{job.set_name}",
+        request_id=rid,
+        stage="image",
+        params={"set": job.set_name, "width": job.width, "height": job.height, "show": job.show},
+        alternatives=tuple(
+            Alternative(tier="high", model=m, features={"mpx": job.width * job.height / 1e6})
+            for m in models_of(job, "image")
+        ),
+        seed=job.seed,
+    )
+    return AddTasks(request_id=rid, tasks=(document, screenplay, backdrop), total_s=job.duration_s)
+
+
+def _scene(request: RequestRecord, chunk: int, facts: dict[str, Any]) -> AddTasks:
+    scene = msgspec.convert(facts["scene"], Scene)
+    specs: list[TaskSpec] = []
+    first = len(request.shots)
+    for i, shot in enumerate(scene.shots):
+        specs.extend(_shot(request, first + i, shot))
+    return AddTasks(
+        request_id=request.request_id,
+        tasks=tuple(specs),
+        lengths_s=tuple(shot.expected_s for shot in scene.shots),
+        total_s=max(request.job.duration_s, request.total_s) if not scene.last else 0.0,
+        last=scene.last,
+    )
+
+
+def _shot(request: RequestRecord, index: int, shot: Shot) -> tuple[TaskSpec, TaskSpec]:
+    job, rid = request.job, request.request_id
+    cast = msgspec.to_builtins(job.cast)
+    speech = TaskSpec(
+        task_id=f"{rid}/speech/{index:04d}",
+        request_id=rid,
+        stage="speech",
+        params={
+            "lines": [{"speaker": line.speaker, "text": line.text} for line in shot.lines],
+            "cast": cast,
+            "pause_after_s": shot.pause_after_s,
+        },
+        alternatives=_speech_alternatives(job, shot.expected_s),
+        order=float(index),
+        shot=index,
+        times_shot=True,
+        prominence=shot.prominence,
+        seed=job.seed,
+    )
+    inputs = [Edge("speech", speech.task_id), Edge("backdrop", f"{rid}/image/{job.set_name}")]
+    if shot.figure is not None:
+        inputs.append(Edge("document", f"{rid}/document"))
+    animate = TaskSpec(
+        task_id=f"{rid}/animate/{index:04d}",
+        request_id=rid,
+        stage="animate",
+        params={
+            "shot": msgspec.to_builtins(msgspec.structs.replace(shot, expected_s=0.0, prominence=0.0)),
+            "cast": cast,
+            "width": job.width,
+            "height": job.height,
+            "fps": job.fps,
+            "segment_frames": segment_frames(job),
+            "show": job.show,
+            "first": index == 0,
+        },
+        inputs=tuple(inputs),
+        alternatives=_animate_alternatives(job, shot.expected_s),
+        order=float(index),
+        shot=index,
+        publishes=True,
+        prominence=shot.prominence,
+        seed=job.seed,
+    )
+    return speech, animate
+
+
+def _speech_alternatives(job: JobSpec, length_s: float) -> tuple[Alternative, ...]:
+    return tuple(
+        Alternative(tier="high" if i == 0 else "low", model=m, features={"speech_s": length_s})
+        for i, m in enumerate(models_of(job, "speech"))
+    )
+
+
+def _animate_alternatives(job: JobSpec, length_s: float) -> tuple[Alternative, ...]:
+    frames = length_s * job.fps
+    found: list[Alternative] = []
+    for tier in job.ladder:
+        width, height = (_even(n * TIER_SCALE[tier]) for n in (job.width, job.height))
+        drawn = {"static_frames": frames} if tier == "static" else {"frames": frames}
+        mpx = 0.0 if tier == "static" else frames * width * height / 1e6
+        found.extend(
+            Alternative(
+                tier=tier,
+                model=model,
+                params={"quality": tier, "render_width": width, "render_height": height},
+                features={**drawn, "mpx": mpx, "film_s": length_s},
+            )
+            for model in models_of(job, "animate")
+        )
+    return tuple(found)
+
+
+def _even(pixels: float) -> int:
+    return max(64, 2 * round(pixels / 2))
+
+
+# --- graph ------------------------------------------------------------------------------------------
+
+
+def _graph(request: RequestRecord) -> AddTasks:
+    rid = request.request_id
+    prefix = f"{rid}/"
+    by_name = {t.name: t for t in request.job.graph}
+    specs = []
+    for name in _sources_first(request.job):
+        t = by_name[name]
+        specs.append(
+            TaskSpec(
+                task_id=prefix + t.name,
+                request_id=rid,
+                stage=t.stage,
+                params=t.params,
+                inputs=tuple(Edge(e.name, prefix + e.source, e.kind) for e in t.inputs),
+                alternatives=(Alternative(tier="high", model=t.model, features=t.features),),
+                order=t.deadline_s if t.deadline_s is not None else 0.0,
+                deadline_s=t.deadline_s,
+                seed=t.seed,
+            )
+        )
+    return AddTasks(request_id=rid, tasks=tuple(specs), last=True)
+
+
+def _sources_first(job: JobSpec) -> list[str]:
+    """Names of the graph's tasks, sources before consumers, otherwise as written."""
+    unmet: dict[str, int] = {}
+    users: dict[str, list[str]] = {}
+    for t in job.graph:
+        sources = dict.fromkeys(e.source for e in t.inputs)
+        unmet[t.name] = len(sources)
+        for source in sources:
+            users.setdefault(source, []).append(t.name)
+    order = [name for name, n in unmet.items() if n == 0]
+    for name in order:
+        for user in users.get(name, ()):
+            unmet[user] -= 1
+            if unmet[user] == 0:
+                order.append(user)
+    return order

@@ -1,0 +1,107 @@
+"""What follows a failed attempt, a broken stream, a stray attempt or a worker that does not obey."""
+
+from __future__ import annotations
+
+from hpcwise.core import messages as m
+from hpcwise.core.scheduler import Emit
+from hpcwise.core.state import HELD, LIVE_REQUEST, TaskRecord
+from hpcwise.core.world import World
+
+
+def settle_failed(world: World, emit: Emit) -> None:
+    """Each failed attempt goes again, goes on with the next alternative, or ends its task."""
+    failed, world.failed = world.failed, {}
+    for task_id, transient in failed.items():
+        task = world.state.tasks[task_id]
+        if task.state != "failed":
+            continue
+        if world.request_of(task).state not in LIVE_REQUEST:
+            emit(m.Quarantine(task_id, task.why))
+            continue
+        lost = transient and task.losses < 2 * world.config.max_attempts
+        if lost or task.failures + 1 < world.config.max_attempts:
+            emit(m.Requeue(task_id, task.why, counts=not lost))
+            continue
+        following = _next_alternative(task)
+        if following is None:
+            emit(m.Quarantine(task_id, task.why))
+        else:
+            tier = task.spec.alternatives[following].tier
+            reason = f"{tier} after {task.failures + 1} failures: {task.why}"
+            emit(m.SetAlternative(task_id, following, reason))
+            emit(m.Requeue(task_id, task.why, counts=False))
+
+
+def _next_alternative(task: TaskRecord) -> int | None:
+    """The next rung by another way: the static one if there is one, otherwise whatever comes next."""
+    for i in range(task.alternative + 1, len(task.spec.alternatives)):
+        if task.spec.alternatives[i].tier == "static":
+            return i
+    following = task.alternative + 1
+    return following if following < len(task.spec.alternatives) else None
+
+
+def settle_stalled(world: World, emit: Emit) -> None:
+    """Attempts of ended requests stop; readers of a stream that broke give their worker back."""
+    stalled, world.stalled = world.stalled, {}
+    for task_id in stalled:
+        task = world.state.tasks.get(task_id)
+        if task is None or task.state not in HELD or task.state == "cancelling":
+            continue
+        over = world.request_of(task).state not in LIVE_REQUEST
+        if over:
+            emit(m.Cancel(task.worker, task_id, task.attempt))
+        elif task.state in ("assigned", "running") and not all(world.edge_met(e) for e in task.spec.inputs):
+            emit(m.Cancel(task.worker, task_id, task.attempt, recall=True))
+    strays, world.strays = world.strays, []
+    for worker_id, task_id, attempt in strays:
+        if worker_id in world.state.workers:
+            emit(m.Cancel(worker_id, task_id, attempt))
+
+
+def deliver_chunks(world: World, emit: Emit) -> None:
+    """Tell running readers of a stream how much of it there is now."""
+    streamed, world.streamed = world.streamed, {}
+    for task_id in streamed:
+        task = world.state.tasks[task_id]
+        if task.state not in HELD:
+            continue
+        for edge in task.spec.inputs:
+            if edge.kind == "stream":
+                source = world.state.tasks[edge.source]
+                emit(
+                    m.DeliverChunk(
+                        worker_id=task.worker,
+                        task_id=task_id,
+                        attempt=task.attempt,
+                        name=edge.name,
+                        key=source.key,
+                        n_chunks=source.chunks,
+                        done=source.state == "finished",
+                    )
+                )
+
+
+def watch_workers(world: World, emit: Emit) -> None:
+    """Workers that a new head waited for in vain, attempts that do not stop, attempts that hang."""
+    now_s = world.state.now_s
+    config = world.config
+    for worker in list(world.state.workers.values()):
+        worker_id = worker.info.worker_id
+        if worker.state == "suspect" and now_s >= worker.suspect_until_s:
+            emit(m.ForgetWorker(worker_id, "did not join the new head in time"))
+            continue
+        for task_id in worker.held:
+            task = world.state.tasks[task_id]
+            deaf = (
+                task.state in ("cancelling", "recalling")
+                and task.cancelled_s >= 0
+                and now_s - task.cancelled_s > config.cancel_grace_s
+            )
+            limit_s = config.overdue_s + config.overdue_factor * task.expected_s
+            hung = task.state == "running" and 0 <= task.moved_s < now_s - limit_s
+            if deaf or hung:
+                if worker_id not in world.state.killed:
+                    why = "did not stop when told to" if deaf else f"hangs: no step for over {limit_s:.0f} s"
+                    emit(m.Kill(worker_id, f"{task_id} {why}"))
+                break

@@ -1,0 +1,311 @@
+"""Which task goes to which worker, now: reads the world, returns commands through `emit`.
+
+Most urgent task first over all requests; for each, the best worker by expected finish (what it holds,
+loading, transfer, runtime, lifetime left). StreamWise section 4.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from hpcwise.core import messages as m
+from hpcwise.core.fleet import WorkerClass
+from hpcwise.core.policies import Placement
+from hpcwise.core.state import OPEN, TaskRecord, WorkerRecord
+from hpcwise.core.units import ModelName
+from hpcwise.core.workflow import Alternative, Edge
+from hpcwise.core.world import World
+
+Emit = Callable[[m.Command], None]
+
+#: Moving a queued task to another worker must win at least this much.
+STEAL_WIN_S = 0.25
+#: Workers looked at in a class when its best one will not live long enough.
+LIFETIME_LOOKS = 8
+
+
+def settle_fresh(world: World, emit: Emit) -> None:
+    """Tasks that just became ready: made before, being made by a twin, a chain of parts, or really to do."""
+    while world.fresh:
+        fresh, world.fresh = world.fresh, []
+        for task in fresh:
+            if task.state not in OPEN:
+                continue
+            alternative = task.spec.alternatives[task.alternative]
+            if alternative.parts:
+                emit(_chain(task))
+                continue
+            key = task.key
+            if world.artifact_done(key):
+                emit(m.UseArtifact(task.spec.task_id, key, task.alternative))
+            elif task.state == "ready":
+                maker = world.makers.get(key)
+                if maker is not None and maker != task.spec.task_id:
+                    emit(m.AwaitTwin(task.spec.task_id, maker, key))
+
+
+def assign(world: World, emit: Emit) -> None:
+    """Dispatch as much as workers take, most urgent first."""
+    if world.state.store_full:
+        return
+    blocked: dict[ModelName, None] = {}
+    while True:
+        best: tuple[float, int, TaskRecord] | None = None
+        for model, pool in world.pools.items():
+            if model in blocked:
+                continue
+            head = pool.peek()
+            if head is None:
+                blocked[model] = None
+            elif best is None or (head[0], head[1].ordinal) < best[:2]:
+                best = (head[0], head[1].ordinal, head[1])
+        if best is None:
+            return
+        task = best[2]
+        maker = world.makers.get(task.key)
+        if maker is not None and task.state == "ready":
+            emit(m.AwaitTwin(task.spec.task_id, maker, task.key))
+            continue
+        deadline_s = world.deadline_s(task)
+        chosen = place(world, task, deadline_s)
+        if chosen is None:
+            blocked[task.spec.alternatives[task.alternative].model] = None
+        else:
+            _dispatch(world, emit, task, chosen, deadline_s)
+
+
+def place(world: World, task: TaskRecord, deadline_s: float) -> Placement | None:
+    """The worker that the policy chooses for `task`, or None while waiting is better."""
+    alternative = task.spec.alternatives[task.alternative]
+    options: list[Placement] = []
+    for cls in world.fleet.hosting(alternative.model):
+        exec_s = world.profiles.expected_s(
+            alternative.model, cls.hardware, alternative.features, cls.n_devices, task.scale
+        )
+        options.extend(_options_in(world, task, alternative.model, cls, exec_s))
+    if not options:
+        return None
+    if len(options) == 1:
+        return options[0] if options[0].open else None
+    info = world.config.catalogue.models.get(alternative.model)
+    return world.policy.choose(options, deadline_s, info is not None and info.light, world.state.now_s)
+
+
+def _options_in(
+    world: World, task: TaskRecord, model: ModelName, cls: WorkerClass, exec_s: float
+) -> list[Placement]:
+    fleet = world.fleet
+    loaded_heap = cls.open_loaded.get(model)
+    loaded = fleet.best(loaded_heap) if loaded_heap else None
+    free = fleet.best(cls.open)
+    found = []
+    for worker in (loaded, free if free is not loaded else None):
+        if worker is not None:
+            option = _option(world, task, worker, model, exec_s, cls, True)
+            if option is None:
+                heap = loaded_heap if worker is loaded and loaded_heap else cls.open
+                for other in fleet.some(heap, LIFETIME_LOOKS)[1:]:
+                    option = _option(world, task, other, model, exec_s, cls, True)
+                    if option is not None:
+                        break
+            if option is not None:
+                found.append(option)
+    if world.policy.waits and cls.busy:
+        busy = fleet.best(cls.busy)
+        if busy is not None:
+            option = _option(world, task, busy, model, exec_s, cls, False)
+            if option is not None:
+                found.append(option)
+    return found
+
+
+def _option(
+    world: World,
+    task: TaskRecord,
+    worker: WorkerRecord,
+    model: ModelName,
+    exec_s: float,
+    cls: WorkerClass,
+    is_open: bool,
+) -> Placement | None:
+    """What it would mean to run the task there; None if it cannot end (or save its work) in time."""
+    now_s = world.state.now_s
+    start_s = max(now_s, worker.free_at_s)
+    load_s, loads = 0.0, False
+    evicts: tuple[ModelName, ...] = ()
+    if model not in worker.loaded and model not in worker.loading:
+        room = _room_for(world, worker, model)
+        if room is None:
+            return None
+        load_s, loads, evicts = world.profiles.load_s(model), True, room
+    transfer_s = 0.0
+    if cls.region:
+        for edge in task.spec.inputs:
+            artifact = world.state.artifacts.get(world.state.tasks[edge.source].key)
+            if artifact is not None:
+                transfer_s += world.profiles.transfer_s(artifact.region, cls.region, artifact.nbytes)
+    finish_s = start_s + load_s + transfer_s + exec_s
+    if worker.ends_s is not None and finish_s > worker.ends_s:
+        info = world.config.catalogue.models.get(model)
+        if info is None or not info.checkpoints or start_s + load_s + transfer_s >= worker.ends_s:
+            return None
+    return Placement(
+        worker=worker,
+        start_s=start_s,
+        load_s=load_s,
+        transfer_s=transfer_s,
+        exec_s=exec_s,
+        finish_s=finish_s,
+        usd=world.profiles.cost_usd(cls.hardware, cls.n_devices, load_s + transfer_s + exec_s),
+        open=is_open,
+        loads=loads,
+        evicts=evicts,
+    )
+
+
+def _room_for(world: World, worker: WorkerRecord, model: ModelName) -> tuple[ModelName, ...] | None:
+    """Models to unload, least recently loaded first, so that `model` fits; None if it cannot."""
+    profiles = world.profiles
+    present = {**worker.loaded, **worker.loading}
+    free_gb = worker.info.memory_gb - sum(profiles.memory_gb(name) for name in present)
+    need_gb = profiles.memory_gb(model)
+    if free_gb >= need_gb:
+        return ()
+    tasks = world.state.tasks
+    in_use = {tasks[t].spec.alternatives[tasks[t].alternative].model for t in worker.held}
+    evicts: list[ModelName] = []
+    for name, _ in sorted(worker.loaded.items(), key=lambda item: (item[1], item[0])):
+        if name not in in_use:
+            evicts.append(name)
+            free_gb += profiles.memory_gb(name)
+            if free_gb >= need_gb:
+                return tuple(evicts)
+    return None
+
+
+def _dispatch(world: World, emit: Emit, task: TaskRecord, chosen: Placement, deadline_s: float) -> None:
+    worker_id = chosen.worker.info.worker_id
+    alternative = task.spec.alternatives[task.alternative]
+    for model in chosen.evicts:
+        emit(m.UnloadModel(worker_id, model))
+    if chosen.loads:
+        emit(m.LoadModel(worker_id, alternative.model))
+    key = task.key
+    artifact = world.state.artifacts.get(key)
+    emit(
+        m.Dispatch(
+            task_id=task.spec.task_id,
+            attempt=world.state.attempts + 1,
+            worker_id=worker_id,
+            alternative=task.alternative,
+            key=key,
+            deadline_s=deadline_s,
+            expected_s=chosen.load_s + chosen.transfer_s + chosen.exec_s,
+            first_chunk=0 if artifact is None else artifact.n_chunks,
+            checkpoint=task.checkpoint,
+            reason="" if chosen.open else "waits for a faster worker",
+        )
+    )
+
+
+def take_back(world: World, emit: Emit) -> None:
+    """Revoke work that has not started where an idle worker would end it sooner."""
+    idle = [w for w in world.state.workers.values() if w.state == "joined" and not w.held]
+    if not idle:
+        return
+    for worker in world.state.workers.values():
+        if len(worker.held) < 2 or worker.backlog_s < STEAL_WIN_S:
+            continue
+        tasks = [world.state.tasks[t] for t in worker.held]
+        waiting = [t for t in tasks if t.state == "assigned"]
+        if len(waiting) == len(worker.held):
+            waiting = waiting[1:]
+        for task in reversed(waiting):
+            alternative = world.alternative_of(task)
+            for other in idle:
+                cls = world.fleet.class_of(other.info.worker_id)
+                if alternative.model not in cls.models:
+                    continue
+                exec_s = world.profiles.expected_s(
+                    alternative.model, cls.hardware, alternative.features, cls.n_devices, task.scale
+                )
+                option = _option(world, task, other, alternative.model, exec_s, cls, True)
+                if option is not None and option.finish_s + STEAL_WIN_S < worker.free_at_s:
+                    emit(m.Revoke(worker.info.worker_id, task.spec.task_id, task.attempt))
+                    idle.remove(other)
+                    break
+            if not idle:
+                return
+
+
+def preempt(world: World, emit: Emit) -> None:
+    """Pause a running task of a model that checkpoints, when a ready one would otherwise be late.
+
+    Only for a ready task whose deadline is nearer than the running one's by more than both runtimes.
+    """
+    for model, pool in world.pools.items():
+        head = pool.peek()
+        if head is None:
+            continue
+        task = head[1]
+        deadline_s = world.deadline_s(task)
+        need_s = world.typical_s(world.alternative_of(task), task.scale)
+        if deadline_s - world.state.now_s > 4 * need_s:
+            continue
+        for cls in world.fleet.hosting(model):
+            victim = _victim(world, cls, deadline_s + 2 * need_s)
+            if victim is not None:
+                emit(m.Pause(victim.worker, victim.spec.task_id, victim.attempt))
+                break
+
+
+def _victim(world: World, cls: WorkerClass, later_than_s: float) -> TaskRecord | None:
+    found: tuple[float, TaskRecord] | None = None
+    for worker in cls.members.values():
+        if any(world.state.tasks[t].state == "pausing" for t in worker.held):
+            return None
+        for task_id in worker.held:
+            task = world.state.tasks[task_id]
+            info = world.config.catalogue.models.get(world.alternative_of(task).model)
+            if task.state != "running" or info is None or not info.checkpoints:
+                continue
+            deadline_s = world.deadline_s(task)
+            if deadline_s > later_than_s and (found is None or deadline_s > found[0]):
+                found = (deadline_s, task)
+    return found[1] if found else None
+
+
+def _chain(task: TaskRecord) -> m.ReplaceTask:
+    """The chain of tasks that makes a multi-part alternative; the last keeps the task's id."""
+    alternative = task.spec.alternatives[task.alternative]
+    specs = []
+    inputs = task.spec.inputs
+    for i, part in enumerate(alternative.parts):
+        last = i == len(alternative.parts) - 1
+        made = Alternative(
+            tier=alternative.tier,
+            model=part.model,
+            params=part.params,
+            features=part.features,
+            elo=alternative.elo,
+        )
+        task_id = task.spec.task_id if last else f"{task.spec.task_id}/{part.stage}"
+        rest = task.spec.alternatives[task.alternative + 1 :] if last else ()
+        specs.append(
+            replace(
+                task.spec,
+                task_id=task_id,
+                stage=part.stage,
+                inputs=inputs,
+                alternatives=(made, *(a for a in rest if not a.parts)),
+                publishes=task.spec.publishes and last,
+                expand=task.spec.expand if last else "",
+                times_shot=task.spec.times_shot and last,
+            )
+        )
+        if not last:
+            following = alternative.parts[i + 1]
+            inputs = (Edge(following.input_name, task_id, following.kind),)
+    return m.ReplaceTask(task.spec.task_id, task.alternative, tuple(specs))

@@ -1,0 +1,293 @@
+"""The state with its indexes, and the few primitive changes that keep both in step.
+
+`apply.py` changes the world by events and commands; the deciding modules (scheduler, quality, publish,
+growth, scaling) only read it. What an event leaves to be decided is noted here (`fresh`, `failed`, ...)
+and taken up by the engine in the same call.
+"""
+
+from __future__ import annotations
+
+from hpcwise.core.cache import recipe_key
+from hpcwise.core.config import EngineConfig
+from hpcwise.core.deadlines import Positions, task_deadline_s
+from hpcwise.core.fleet import Fleet
+from hpcwise.core.policies import policy_named
+from hpcwise.core.profiles import Profiles
+from hpcwise.core.ready import Pool
+from hpcwise.core.state import (
+    ENDED,
+    HELD,
+    OPEN,
+    ArtifactRecord,
+    RequestRecord,
+    State,
+    TaskRecord,
+    WorkerRecord,
+    step_task,
+)
+from hpcwise.core.units import SEGMENT_S, Key, ModelName, RequestId, TaskId
+from hpcwise.core.workflow import Alternative, Edge, TaskSpec
+
+
+class World:
+    """See the module docstring. All methods are deterministic and do no I/O."""
+
+    def __init__(self, config: EngineConfig, state: State) -> None:
+        self.config = config
+        self.state = state
+        self.policy = policy_named(config.policy)
+        self.profiles = Profiles(config.catalogue, state.ratios)
+        self.fleet = Fleet(self.policy.rank)
+        self.pools: dict[ModelName, Pool] = {}
+        self.consumers: dict[TaskId, list[TaskId]] = {}
+        self.positions: dict[RequestId, Positions] = {}
+        self.makers: dict[Key, TaskId] = {}
+        self.twins: dict[TaskId, list[TaskId]] = {}
+        self._typical: dict[ModelName, tuple[tuple[str, int], ...]] = {}
+        self.clear_notes()
+        self._rebuild()
+
+    def clear_notes(self) -> None:
+        """Nothing is left to be decided."""
+        self.fresh: list[TaskRecord] = []
+        self.failed: dict[TaskId, bool] = {}
+        self.grown: list[tuple[TaskId, int]] = []
+        self.arrived: list[RequestId] = []
+        self.moved_requests: dict[RequestId, None] = {}
+        self.streamed: dict[TaskId, None] = {}
+        self.stalled: dict[TaskId, None] = {}
+        self.strays: list[tuple[str, TaskId, int]] = []
+        self.work_changed = False
+
+    def _rebuild(self) -> None:
+        for request in self.state.requests.values():
+            self.positions[request.request_id] = Positions([s.expected_s for s in request.shots])
+        for task in self.state.tasks.values():
+            for edge in task.spec.inputs:
+                self.consumers.setdefault(edge.source, []).append(task.spec.task_id)
+            if task.state == "twin":
+                self.twins.setdefault(task.twin, []).append(task.spec.task_id)
+            if task.state in HELD and task.key:
+                self.makers[task.key] = task.spec.task_id
+        for worker in self.state.workers.values():
+            self.fleet.add(worker)
+        for task in self.state.tasks.values():
+            if task.state in OPEN:
+                self.pool_of(task).push(task)
+                self.fresh.append(task)
+        self.work_changed = True
+
+    # --- reading ------------------------------------------------------------------------------------
+
+    def request_of(self, task: TaskRecord) -> RequestRecord:
+        return self.state.requests[task.spec.request_id]
+
+    def alternative_of(self, task: TaskRecord) -> Alternative:
+        return task.spec.alternatives[task.alternative]
+
+    def pool_of(self, task: TaskRecord) -> Pool:
+        """The pool of the task's model, made when first needed."""
+        model = task.spec.alternatives[task.alternative].model
+        pool = self.pools.get(model)
+        if pool is None:
+            pool = self.pools[model] = Pool(model, self.urgency)
+        return pool
+
+    def deadline_s(self, task: TaskRecord) -> float:
+        """Engine time by which `task`, or its first chunk, must have ended."""
+        request = self.state.requests[task.spec.request_id]
+        return task_deadline_s(request, task, self.positions[request.request_id], self.state.wall_offset_s)
+
+    def urgency(self, task: TaskRecord) -> float:
+        """The policy's order over ready tasks."""
+        return self.policy.urgency(task, self.request_of(task), self.deadline_s(task))
+
+    def typical_s(self, alternative: Alternative, scale: float = 1.0) -> float:
+        """Expected seconds on the fastest hardware that the fleet may have for this model."""
+        where = self._typical.get(alternative.model)
+        if where is None:
+            found = {
+                (item.hardware, max(1, item.nodes * max(1, item.devices_per_node))): None
+                for item in self.config.fleet
+                if alternative.model in item.models
+            }
+            info = self.config.catalogue.models.get(alternative.model)
+            where = tuple(found) or tuple((h, 1) for h in (info.profiles if info else {})) or (("", 1),)
+            self._typical[alternative.model] = where
+        return min(
+            self.profiles.expected_s(alternative.model, hardware, alternative.features, n, scale)
+            for hardware, n in where
+        )
+
+    def key_of(self, task: TaskRecord) -> Key:
+        """The task's recipe key in its present alternative; all its inputs have keys by now."""
+        tasks = self.state.tasks
+        alternative = task.spec.alternatives[task.alternative]
+        info = self.config.catalogue.models.get(alternative.model)
+        inputs = [(e.name, tasks[e.source].key) for e in task.spec.inputs]
+        return recipe_key(task.spec, alternative, info.version if info else "", inputs)
+
+    def artifact_done(self, key: Key) -> bool:
+        artifact = self.state.artifacts.get(key)
+        return artifact is not None and artifact.done
+
+    def edge_met(self, edge: Edge) -> bool:
+        """Whether the input is there: whole, or at least its first chunk for a stream."""
+        source = self.state.tasks[edge.source]
+        if source.state == "finished":
+            return True
+        return edge.kind == "stream" and source.chunks > 0
+
+    def segment_deadline_s(self, task: TaskRecord, chunk: int) -> float:
+        """Engine time by which chunk `chunk` of a publishing task must be playable."""
+        return self.deadline_s(task) + chunk * SEGMENT_S
+
+    # --- changing -----------------------------------------------------------------------------------
+
+    def next_ordinal(self) -> int:
+        self.state.ordinals += 1
+        return self.state.ordinals
+
+    def add_task(self, spec: TaskSpec, tail_s: float) -> TaskRecord:
+        """A new node of the graph; its sources exist already."""
+        task = TaskRecord(spec=spec, ordinal=self.next_ordinal(), tail_s=tail_s)
+        self.state.tasks[spec.task_id] = task
+        request = self.state.requests[spec.request_id]
+        request.tasks.append(spec.task_id)
+        request.open_tasks += 1
+        self.connect(task)
+        return task
+
+    def connect(self, task: TaskRecord) -> None:
+        """Register the task with its inputs and make it ready if they are all there."""
+        unmet = 0
+        for edge in task.spec.inputs:
+            users = self.consumers.setdefault(edge.source, [])
+            if not users or users[-1] != task.spec.task_id:
+                users.append(task.spec.task_id)
+            if not self.edge_met(edge):
+                unmet += 1
+        task.unmet = unmet
+        if unmet == 0:
+            step_task(task, "inputs_met")
+            self.make_ready(task)
+
+    def make_ready(self, task: TaskRecord) -> None:
+        """The task is open (ready or paused): it gets its key and is offered."""
+        task.key = self.key_of(task)
+        self.fresh.append(task)
+        self.pool_of(task).push(task)
+        self.work_changed = True
+
+    def recheck_inputs(self, task: TaskRecord) -> None:
+        """Count the task's unmet inputs anew; `waiting` becomes ready where none is left."""
+        task.unmet = sum(not self.edge_met(e) for e in task.spec.inputs)
+        if task.state == "waiting" and task.unmet == 0:
+            step_task(task, "inputs_met")
+            self.make_ready(task)
+
+    def input_arrived(self, source: TaskRecord, first_chunk: bool) -> None:
+        """`source` has its first chunk, or is finished: count down its consumers."""
+        for task_id in self.consumers.get(source.spec.task_id, ()):
+            task = self.state.tasks[task_id]
+            if task.state == "waiting":
+                if len(task.spec.inputs) == 1 and not first_chunk:
+                    task.unmet = 0
+                    step_task(task, "inputs_met")
+                    self.make_ready(task)
+                else:
+                    self.recheck_inputs(task)
+            elif task.state in HELD:
+                self.streamed[task_id] = None
+
+    def hold(self, worker: WorkerRecord, task: TaskRecord, expected_s: float) -> None:
+        """`worker` was given `task`."""
+        now_s = self.state.now_s
+        worker.held[task.spec.task_id] = expected_s
+        worker.backlog_s += expected_s
+        worker.free_at_s = max(worker.free_at_s, now_s) + expected_s
+        worker.dispatches += 1
+        self.fleet.update(worker)
+
+    def release(self, task: TaskRecord) -> None:
+        """The task's worker no longer has it."""
+        worker = self.state.workers.get(task.worker)
+        task.last_worker = task.worker or task.last_worker
+        task.worker = ""
+        if self.makers.get(task.key) == task.spec.task_id:
+            del self.makers[task.key]
+        if worker is None:
+            return
+        now_s = self.state.now_s
+        expected_s = worker.held.pop(task.spec.task_id, None)
+        if expected_s is None:
+            return
+        worker.backlog_s = worker.backlog_s - expected_s if worker.held else 0.0
+        worker.free_at_s = now_s + worker.backlog_s
+        if not worker.held:
+            worker.idle_since_s = now_s
+        self.fleet.update(worker)
+        self.work_changed = True
+
+    def end_task(self, task: TaskRecord) -> None:
+        """The task will not run again (unless its artifact is found torn)."""
+        if task.state not in ENDED:
+            return
+        request = self.state.requests[task.spec.request_id]
+        request.open_tasks -= 1
+        self.moved_requests[request.request_id] = None
+
+    def drop(self, task: TaskRecord) -> None:
+        """The task is no longer wanted and is not held by a worker."""
+        step_task(task, "drop")
+        self.end_task(task)
+
+    def free_twins(self, task: TaskRecord) -> None:
+        """Tasks that waited for this one's artifact look again (it is there, or they make it)."""
+        for task_id in self.twins.pop(task.spec.task_id, ()):
+            twin = self.state.tasks[task_id]
+            if twin.state == "twin":
+                twin.twin = ""
+                step_task(twin, "twin_done")
+                self.make_ready(twin)
+
+    def artifact(self, key: Key) -> ArtifactRecord:
+        """The record of `key`, made when first needed."""
+        found = self.state.artifacts.get(key)
+        if found is None:
+            found = self.state.artifacts[key] = ArtifactRecord(key=key)
+        return found
+
+    def note_chunks(self, task: TaskRecord, n_chunks: int) -> None:
+        """The task has chunks up to `n_chunks`: whatever follows from each new one is noted."""
+        first = task.chunks == 0 and n_chunks > 0
+        if task.spec.expand:
+            self.grown.extend((task.spec.task_id, k) for k in range(task.chunks, n_chunks))
+        task.chunks = max(task.chunks, n_chunks)
+        if task.spec.publishes:
+            self.moved_requests[task.spec.request_id] = None
+        if task.spec.task_id in self.consumers:
+            if first:
+                self.input_arrived(task, first_chunk=True)
+            else:
+                self._stream_on(task)
+
+    def _stream_on(self, task: TaskRecord) -> None:
+        for task_id in self.consumers[task.spec.task_id]:
+            if self.state.tasks[task_id].state in HELD:
+                self.streamed[task_id] = None
+
+    def turn_page(self, request: RequestRecord) -> None:
+        """Move to the shot whose next chunk is to be published; past those that are through."""
+        while request.next_shot < len(request.shots):
+            task = self.state.tasks[request.shots[request.next_shot].task_id]
+            if task.state != "finished" or request.next_chunk < task.chunks:
+                return
+            request.next_shot += 1
+            request.next_chunk = 0
+
+    def retime(self, request: RequestRecord) -> None:
+        """Deadlines of this film have moved."""
+        for pool in self.pools.values():
+            pool.retime(request.request_id)
+        self.work_changed = True
