@@ -1,0 +1,200 @@
+"""One attempt at one task: inputs from the store, the adapter's outputs into it, stops between steps."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hpcwise.core import messages as m
+from hpcwise.core.calls import InputRef, RunTask
+from hpcwise.core.errors import Stopped, TornArtifact
+from hpcwise.models.base import Adapter, Call, Input, Output
+from hpcwise.store.artifacts import Store
+from hpcwise.wire.messages import WorkerEvent
+
+#: Progress is reported at most so often, seconds.
+PROGRESS_S = 0.2
+
+
+class TornInput(TornArtifact):
+    """An input is torn: its key, so that whatever made it is made again."""
+
+    def __init__(self, key: str, error: TornArtifact) -> None:
+        super().__init__(str(error))
+        self.key = key
+
+
+@dataclass(slots=True)
+class Delivered:
+    """How much of one input exists. Grows while the attempt runs."""
+
+    n_chunks: int
+    done: bool
+
+
+class Attempt:
+    """Runs in the worker's main thread. `stop` is set by the loop from inside `pump`.
+
+    emit: queues an event for the head. pump: handles what the head said, waiting up to its argument in
+    seconds. work: an empty folder that is this attempt's alone.
+    """
+
+    def __init__(
+        self,
+        task: RunTask,
+        store: Store,
+        work: Path,
+        emit: Callable[[WorkerEvent], None],
+        pump: Callable[[float], None],
+    ) -> None:
+        self.task = task
+        self.stop = ""
+        self.last_step_s = time.monotonic()
+        self.done_steps = 0
+        self._store = store
+        self._work = work
+        self._emit = emit
+        self._pump = pump
+        self._inputs = {ref.name: Delivered(ref.n_chunks, ref.done) for ref in task.inputs}
+        self._held: Output | None = None
+        self._chunk = task.first_chunk
+        self._nbytes = 0
+        self._facts: Mapping[str, Any] = {}
+        self._reported_s = self.last_step_s
+
+    def deliver(self, name: str, n_chunks: int, done: bool) -> None:
+        """A stream input has grown; never shrinks, whatever order messages come in."""
+        delivered = self._inputs.get(name)
+        if delivered is not None:
+            delivered.n_chunks = max(delivered.n_chunks, n_chunks)
+            delivered.done = delivered.done or done
+
+    def run(self, adapter: Adapter) -> m.TaskFinished:
+        """Run to the end; the caller emits the result. Raises Stopped when `stop` was set, TornInput,
+        DiskFull, and whatever the adapter raises."""
+        task = self.task
+        started_s = time.monotonic()
+        call = Call(
+            stage=task.stage,
+            params=task.params,
+            seed=task.seed,
+            inputs={ref.name: self._input(ref) for ref in task.inputs},
+            work=self._work,
+            first_chunk=task.first_chunk,
+        )
+        for output in adapter.run(call, self._on_step, self._should_stop):
+            self._commit_held()
+            if output.files:
+                self._commit(output)
+            else:
+                # Facts alone need no store if this is the only chunk. Whether it is, is known as soon
+                # as the adapter ends, makes a step or waits: until then it is held back.
+                self._held = output
+        seconds = time.monotonic() - started_s
+        if self._held is not None and self._chunk == 0:
+            facts = dict(self._held.facts)
+            return m.TaskFinished(task.task_id, task.attempt, 1, facts, seconds, 0, inline=True)
+        self._commit_held()
+        n_chunks = self._chunk or self._store.chunks(task.key)
+        self._store.finish(task.key, n_chunks, self._facts)
+        return m.TaskFinished(task.task_id, task.attempt, n_chunks, dict(self._facts), seconds, self._nbytes)
+
+    def clean(self) -> None:
+        """Empty the work folder for the next attempt."""
+        with os.scandir(self._work) as entries:
+            left = list(entries)
+        for entry in left:
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path, ignore_errors=True)
+            else:
+                Path(entry.path).unlink(missing_ok=True)
+
+    # -- outputs -----------------------------------------------------------------------------------------
+
+    def _commit_held(self) -> None:
+        if self._held is not None:
+            held, self._held = self._held, None
+            self._commit(held)
+
+    def _commit(self, output: Output) -> None:
+        key, chunk = self.task.key, self._chunk
+        scratch = self._store.begin(key, chunk)
+        try:
+            for name, path in output.files.items():
+                _move(path, scratch / name)
+            manifest = self._store.commit(key, chunk, scratch, output.facts)
+        except BaseException:
+            shutil.rmtree(scratch, ignore_errors=True)
+            raise
+        self._chunk += 1
+        self._nbytes += manifest.size_bytes
+        # What stands in the store counts: an earlier attempt may have been first.
+        self._facts = manifest.facts
+        self._emit(
+            m.ChunkReady(self.task.task_id, self.task.attempt, chunk, manifest.facts, manifest.size_bytes)
+        )
+        self._pump(0.0)
+
+    # -- inputs ------------------------------------------------------------------------------------------
+
+    def _input(self, ref: InputRef) -> Iterator[Input]:
+        delivered = self._inputs[ref.name]
+        chunk = 0
+        while True:
+            if chunk < delivered.n_chunks:
+                yield self._read(ref, chunk)
+                chunk += 1
+            elif delivered.done:
+                return
+            else:
+                self._commit_held()
+                self.last_step_s = time.monotonic()  # waiting for another is not hanging
+                self._pump(0.25)
+                self._check_stop()
+
+    def _read(self, ref: InputRef, chunk: int) -> Input:
+        if ref.inline_facts is not None:
+            if chunk < len(ref.inline_facts):
+                return Input(self._work, ref.inline_facts[chunk])
+            raise TornInput(ref.key, TornArtifact(f"input {ref.name}: chunk {chunk} has no facts"))
+        try:
+            artifact = self._store.read(ref.key, chunk)
+        except TornArtifact as error:
+            raise TornInput(ref.key, error) from error
+        return Input(artifact.path, artifact.manifest.facts)
+
+    # -- steps -------------------------------------------------------------------------------------------
+
+    def _on_step(self, done: int, total: int, note: str) -> None:
+        now = time.monotonic()
+        self.last_step_s = now
+        self.done_steps = done
+        self._commit_held()
+        if now - self._reported_s >= PROGRESS_S:
+            self._reported_s = now
+            self._emit(m.TaskProgress(self.task.task_id, self.task.attempt, done, total))
+        self._pump(0.0)
+        self._check_stop()
+
+    def _should_stop(self) -> bool:
+        self.last_step_s = time.monotonic()
+        self._pump(0.0)
+        return bool(self.stop)
+
+    def _check_stop(self) -> None:
+        if self.stop:
+            raise Stopped(self.stop)
+
+
+def _move(source: Path, target: Path) -> None:
+    """Rename, or copy where the work folder lies on another file system."""
+    try:
+        source.replace(target)
+    except OSError:
+        shutil.copyfile(source, target)
+        source.unlink(missing_ok=True)

@@ -1,0 +1,316 @@
+"""The worker: one main thread that talks to the head, keeps the local queue and runs one attempt at a time.
+
+Everything that the head says is handled in `_pump`, which the running attempt calls at every step; so a
+cancel takes effect between two steps, and nothing needs a lock.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from hpcwise.core import messages as m
+from hpcwise.core.calls import RunTask
+from hpcwise.core.errors import DiskFull, HpcwiseError, Stopped
+from hpcwise.core.queue import LocalQueue, QueueEntry
+from hpcwise.core.resources import AttemptRef, Rank, WorkerInfo
+from hpcwise.models.base import Adapter
+from hpcwise.store.artifacts import Store
+from hpcwise.wire.messages import Run, Stop
+from hpcwise.wire.start import WorkerConfig
+from hpcwise.worker.attempt import Attempt, TornInput
+from hpcwise.worker.link import Link
+from hpcwise.worker.pulse import Pulse
+from hpcwise.worker.shelf import Shelf
+
+log = logging.getLogger(__name__)
+
+#: Longest wait for a message before lifetimes and time-outs are looked at again.
+IDLE_POLL_S = 0.25
+
+
+@dataclass(slots=True)
+class Signals:
+    """Set by signal handlers, read between two steps. terms: SIGTERMs so far (the second one hurries)."""
+
+    terms: int = 0
+
+
+class Worker:
+    """`run` returns why the worker left. link is given later because the two need each other."""
+
+    def __init__(
+        self, config: WorkerConfig, store: Store, shelf: Shelf, pulse: Pulse, signals: Signals, work: Path,
+        ranks: tuple[Rank, ...], started_s: float,
+    ) -> None:  # fmt: skip
+        self._config = config
+        self._store = store
+        self._shelf = shelf
+        self._pulse = pulse
+        self._signals = signals
+        self._work = work
+        self._ranks = ranks
+        self._started_s = started_s
+        self._queue = LocalQueue()
+        self._tasks: dict[AttemptRef, RunTask] = {}
+        self._delivered: dict[AttemptRef, list[m.DeliverChunk]] = {}
+        self._chores: list[m.LoadModel | m.UnloadModel] = []
+        self._current: Attempt | None = None
+        self._leaving = ""
+        self._give_up_s: float | None = None
+        self._busy_s = started_s
+        self._link: Link
+
+    def say(self) -> tuple[WorkerInfo, tuple[AttemptRef, ...]]:
+        """What a Hello holds: this worker now, and every attempt that it holds."""
+        running = () if self._current is None else (_ref(self._current.task),)
+        info = self._config.info(self._ranks, self._shelf.loaded, self._left_s())
+        return info, running + self._queue.refs()
+
+    def run(self, link: Link) -> str:
+        """Work until told to leave, drained, idle too long or without a head; returns the reason."""
+        self._link = link
+        while True:
+            self._pump(0.0 if len(self._queue) or self._chores else IDLE_POLL_S)
+            if self._chores:
+                self._do_chore(self._chores.pop(0))
+                continue
+            batch = () if self._give_up_s is not None and self._hurried() else self._queue.take()
+            for entry in batch:
+                self._run_one(self._tasks.pop(entry.ref))
+            if batch:
+                if len(self._queue):
+                    link.flush_soon()
+                else:
+                    link.flush()
+                continue
+            if self._leaving and not len(self._queue) and (link.settled or self._hurried()):
+                link.goodbye(self._leaving)
+                return self._leaving
+            if link.silent_s > self._config.patience_s:
+                return f"no head for {self._config.patience_s:g} s"
+
+    # -- one attempt ---------------------------------------------------------------------------------------
+
+    def _run_one(self, task: RunTask) -> None:
+        ref = _ref(task)
+        attempt = Attempt(task, self._store, self._work, self._link.emit, self._pump)
+        for delivery in self._delivered.pop(ref, ()):
+            attempt.deliver(delivery.name, delivery.n_chunks, delivery.done)
+        self._current = attempt
+        self._pulse.last_step_s = attempt.last_step_s
+        self._pulse.running = ref
+        self._link.emit(m.TaskStarted(task.task_id, task.attempt))
+        try:
+            result = attempt.run(self._shelf.get(task.model) or self._load(task.model))
+        except Stopped:
+            self._stopped(attempt, ref)
+        except TornInput as error:
+            log.warning("%s: %s", task.task_id, error)
+            self._link.emit(m.ArtifactTorn(error.key))
+            self._fail(ref, error, transient=True)
+        except DiskFull as error:
+            self._link.emit(m.StoreFull(str(error)))
+            self._fail(ref, error, transient=True)
+        except HpcwiseError as error:
+            log.error("%s attempt %d: %s", task.task_id, task.attempt, error)
+            self._fail(ref, error, transient=error.transient)
+        except (Exception, SystemExit) as error:
+            # A model may raise anything; whatever it is, it ends this attempt and not the worker.
+            log.exception("%s attempt %d failed", task.task_id, task.attempt)
+            self._fail(ref, error, transient=isinstance(error, OSError | MemoryError))
+        else:
+            self._link.outbox.drop_start(task.task_id)
+            self._link.emit(result)
+        finally:
+            self._current = None
+            self._pulse.running = None
+            self._busy_s = time.monotonic()
+            attempt.clean()
+
+    def _stopped(self, attempt: Attempt, ref: AttemptRef) -> None:
+        if attempt.stop == "pause":
+            self._link.emit(m.TaskPaused(ref.task_id, ref.attempt, "", attempt.done_steps))
+        elif attempt.stop == "leave":
+            # Chunks are in the store and known: the Goodbye that follows has the rest done elsewhere.
+            log.info("%s attempt %d given up: %s", ref.task_id, ref.attempt, self._leaving)
+        else:
+            self._link.emit(m.TaskCancelled(ref.task_id, ref.attempt))
+
+    def _fail(self, ref: AttemptRef, error: BaseException, *, transient: bool) -> None:
+        text = str(error).strip().splitlines()
+        reason = text[-1] if text else ""
+        if not isinstance(error, HpcwiseError):
+            reason = f"{type(error).__name__}: {reason}".rstrip(": ")
+        shown = "".join(c if c.isprintable() else "?" for c in reason)[:500]
+        self._link.emit(m.TaskFailed(ref.task_id, ref.attempt, shown, transient))
+
+    # -- models --------------------------------------------------------------------------------------------
+
+    def _do_chore(self, chore: m.LoadModel | m.UnloadModel) -> None:
+        if isinstance(chore, m.UnloadModel):
+            self._shelf.unload(chore.model)
+            self._link.emit(m.ModelUnloaded(self._config.worker_id, chore.model))
+        else:
+            try:
+                self._load(chore.model)
+            except Exception as error:  # a model may raise anything; the head was told which
+                log.error("model %s: %s", chore.model, error)
+        self._link.flush()
+
+    def _load(self, model: str) -> Adapter:
+        started_s = time.monotonic()
+        try:
+            adapter = self._shelf.load(model)
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            self._link.emit(m.ModelLoadFailed(self._config.worker_id, model, reason[:500]))
+            raise
+        seconds = time.monotonic() - started_s
+        self._link.emit(m.ModelLoaded(self._config.worker_id, model, seconds))
+        log.info("model %s loaded in %.2f s", model, seconds)
+        return adapter
+
+    # -- what the head says --------------------------------------------------------------------------------
+
+    def _pump(self, timeout_s: float) -> None:
+        """Handle signals, times and messages; sends what waits. Called at every step."""
+        if self._current is not None:
+            self._pulse.last_step_s = self._current.last_step_s
+            self._link.flush_soon()
+        for note in self._link.receive(timeout_s):
+            handler = _HANDLERS.get(type(note))
+            if handler is None:
+                log.warning("ignored %s", type(note).__name__)
+            else:
+                handler(self, note)
+        self._look_at_times()
+
+    def _look_at_times(self) -> None:
+        now = time.monotonic()
+        if not self._leaving:
+            left = self._left_s()
+            if self._signals.terms:
+                self._drain("told to stop by a signal", self._config.grace_s)
+            elif left is not None and left < self._config.drain_margin_s:
+                self._drain("its allocation ends", max(0.0, left))
+            elif (
+                self._config.idle_timeout_s is not None
+                and self._current is None
+                and not len(self._queue)
+                and now - self._busy_s > self._config.idle_timeout_s
+            ):
+                self._drain("idle", 0.0)
+        current = self._current
+        if current is not None and not current.stop and (
+            self._hurried() or self._link.silent_s > self._config.patience_s
+        ):
+            current.stop = "leave"
+
+    def _hurried(self) -> bool:
+        """Whether the grace that follows a signal or the end of the allocation is over."""
+        return self._signals.terms > 1 or (
+            self._give_up_s is not None and time.monotonic() > self._give_up_s
+        )
+
+    def _drain(self, reason: str, remaining_s: float | None) -> None:
+        """Take nothing new, give back what has not started. remaining_s: None for as long as it takes."""
+        self._leaving = reason
+        log.info("draining: %s", reason)
+        if remaining_s is not None:
+            self._give_up_s = time.monotonic() + remaining_s
+            self._link.emit(m.WorkerDraining(self._config.worker_id, remaining_s, reason))
+        for ref in self._queue.clear():
+            self._forget(ref)
+            self._link.emit(m.Revoked(ref.task_id, ref.attempt))
+        self._link.flush()
+
+    def _left_s(self) -> float | None:
+        lifetime_s = self._config.lifetime_s
+        return None if lifetime_s is None else self._started_s + lifetime_s - time.monotonic()
+
+    def _forget(self, ref: AttemptRef) -> None:
+        self._tasks.pop(ref, None)
+        self._delivered.pop(ref, None)
+
+    def _is_current(self, ref: AttemptRef) -> bool:
+        return self._current is not None and _ref(self._current.task) == ref
+
+    def _on_run(self, note: Run) -> None:
+        task = note.task
+        ref = _ref(task)
+        if self._leaving:
+            self._link.emit(m.Revoked(task.task_id, task.attempt))
+            return
+        if self._is_current(ref):
+            return
+        entry = QueueEntry(
+            ref=ref, model=task.model, deadline_s=task.deadline_s, expected_s=task.expected_s
+        )
+        if self._queue.put(entry):
+            self._tasks[ref] = task
+
+    def _on_deliver(self, note: m.DeliverChunk) -> None:
+        ref = AttemptRef(note.task_id, note.attempt)
+        if self._is_current(ref):
+            assert self._current is not None
+            self._current.deliver(note.name, note.n_chunks, note.done)
+        elif ref in self._tasks:
+            self._delivered.setdefault(ref, []).append(note)
+
+    def _on_revoke(self, note: m.Revoke) -> None:
+        ref = AttemptRef(note.task_id, note.attempt)
+        if self._queue.revoke(ref):
+            self._forget(ref)
+            self._link.emit(m.Revoked(note.task_id, note.attempt))
+        else:
+            self._link.emit(m.TooLate(note.task_id, note.attempt))
+        self._link.flush()
+
+    def _on_cancel(self, note: m.Cancel) -> None:
+        ref = AttemptRef(note.task_id, note.attempt)
+        if self._is_current(ref):
+            assert self._current is not None
+            self._current.stop = "cancel"
+            return
+        # Queued, or over already, or never seen: in each case it does not run here any more.
+        self._queue.revoke(ref)
+        self._forget(ref)
+        self._link.emit(m.TaskCancelled(note.task_id, note.attempt))
+        self._link.flush()
+
+    def _on_pause(self, note: m.Pause) -> None:
+        if self._is_current(AttemptRef(note.task_id, note.attempt)):
+            assert self._current is not None
+            self._current.stop = self._current.stop or "pause"
+
+    def _on_chore(self, note: m.LoadModel | m.UnloadModel) -> None:
+        self._chores.append(note)
+
+    def _on_drain(self, note: m.Drain) -> None:
+        if not self._leaving:
+            self._drain(note.reason, None)
+
+    def _on_stop(self, note: Stop) -> None:
+        self._drain(note.reason, 0.0)
+
+
+_HANDLERS: Final[Mapping[type, Callable[[Worker, Any], None]]] = {
+    Run: Worker._on_run,
+    m.DeliverChunk: Worker._on_deliver,
+    m.Revoke: Worker._on_revoke,
+    m.Cancel: Worker._on_cancel,
+    m.Pause: Worker._on_pause,
+    m.LoadModel: Worker._on_chore,
+    m.UnloadModel: Worker._on_chore,
+    m.Drain: Worker._on_drain,
+    Stop: Worker._on_stop,
+}
+
+
+def _ref(task: RunTask) -> AttemptRef:
+    return AttemptRef(task.task_id, task.attempt)

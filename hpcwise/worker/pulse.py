@@ -1,0 +1,122 @@
+"""The worker's second thread: heartbeats, and the search for a head when the old one is silent.
+
+It has sockets of its own, so that it lives while a model computes for minutes in the main thread. The
+two threads share only the plain fields of `Pulse`, each written by one of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+
+import zmq
+
+from hpcwise.core.errors import StaleEpoch, WireError, WrongVersion
+from hpcwise.core.resources import AttemptRef
+from hpcwise.store.paths import RunPaths
+from hpcwise.wire.messages import Heartbeat, Up, decode_down, encode
+from hpcwise.wire.sockets import CurveKeys, PeerSocket, find_head
+from hpcwise.wire.start import HeadAddress
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A head that answers: where, and of which epoch."""
+
+    address: str
+    epoch: int
+    keys: CurveKeys
+
+
+class Pulse(threading.Thread):
+    """Fields written by the main thread: running, last_step_s, received, session. By this thread: found
+    (the head to talk to), heard_s (monotonic time of its last answer), refused (why it will never talk)."""
+
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], paths: RunPaths, client: tuple[bytes, bytes],
+        worker_id: str, heartbeat_s: float,
+    ) -> None:  # fmt: skip
+        super().__init__(name="pulse", daemon=True)
+        self._context = context
+        self._paths = paths
+        self._client = client
+        self._worker_id = worker_id
+        self._every_s = heartbeat_s
+        self._quit = threading.Event()
+        self.changed = threading.Event()
+        self.found: Found | None = None
+        self.heard_s = time.monotonic()
+        self.refused = ""
+        self.running: AttemptRef | None = None
+        self.last_step_s = 0.0
+        self.received = 0
+        self.session = 0
+
+    def stop(self) -> None:
+        """End the thread and wait for it, so that the context can be closed."""
+        self._quit.set()
+        self.join()
+
+    def run(self) -> None:
+        socket: PeerSocket | None = None
+        while not self._quit.is_set():
+            try:
+                if socket is None:
+                    self._search()
+                    if self.found is not None:
+                        socket = PeerSocket(self._context, self.found.keys, b"hb:" + self._worker_id.encode())
+                        socket.connect(self.found.address)
+                elif not self._beat(socket):
+                    log.warning("head of epoch %d is silent; looking for one", self._epoch)
+                    socket.close()
+                    socket = None
+            except WrongVersion as error:
+                self.refused = str(error)
+                self.changed.set()
+                break
+            except WireError as error:
+                log.info("%s", error)
+                self._quit.wait(min(self._every_s, 0.5))
+        if socket is not None:
+            socket.close()
+
+    @property
+    def _epoch(self) -> int:
+        return 0 if self.found is None else self.found.epoch
+
+    def _search(self) -> None:
+        """Set `found`; raises WireError when nobody answers (then it is called again)."""
+        try:
+            head = HeadAddress.decode(self._paths.head_json.read_bytes())
+        except OSError as error:
+            raise WireError(f"{self._paths.head_json}: {error.strerror}") from error
+        if head.epoch < self._epoch:
+            raise StaleEpoch(f"head.json names epoch {head.epoch}, epoch {self._epoch} was seen before")
+        keys = CurveKeys(*self._client, head.server_public.encode())
+        address = find_head(self._context, keys, head.addresses, head.epoch, timeout_s=2 * self._every_s)
+        self.heard_s = time.monotonic()
+        self.found = Found(address, head.epoch, keys)
+        self.changed.set()
+
+    def _beat(self, socket: PeerSocket) -> bool:
+        """One heartbeat; False when the head has not answered for four of them."""
+        now = time.monotonic()
+        running = self.running
+        age = -1.0 if running is None else now - self.last_step_s
+        beat = Heartbeat(self._worker_id, age, running, self.received, self.session)
+        socket.send(encode(Up(self._epoch, (beat,))))
+        end = now + self._every_s
+        while not self._quit.is_set() and (left := end - time.monotonic()) > 0:
+            frame = socket.receive(min(left, 0.2))
+            if frame is None:
+                continue
+            parcel = decode_down(frame)
+            if parcel.epoch > self._epoch:
+                return False  # another head answers here now: read its address
+            if parcel.epoch == self._epoch:
+                self.heard_s = time.monotonic()
+        return time.monotonic() - self.heard_s < 4 * self._every_s
