@@ -241,8 +241,8 @@ class Store:
     def _write_manifest(self, scratch: Path, manifest: Manifest) -> None:
         """Write it and, if durable, bring it and all files to disk side by side: an fsync mostly waits."""
         pending: list[Future[None]] = []
+        pool = self._syncer()
         if self._durable:
-            pool = self._syncer()
             pending = [pool.submit(_sync_file, scratch / entry.name) for entry in manifest.files]
             if scratch.parent not in self._synced:
                 pending += [pool.submit(sync_dir, folder) for folder in list(scratch.parents)[1:3]]
@@ -252,11 +252,10 @@ class Store:
             try:
                 write_all(fd, encode(manifest))
                 if self._durable:
+                    pending.append(pool.submit(sync_dir, scratch))
                     os.fsync(fd)
             finally:
                 os.close(fd)
-            if self._durable:
-                sync_dir(scratch)
         finally:
             errors = [error for future in pending if (error := future.exception()) is not None]
         if errors:

@@ -4,8 +4,8 @@ HDF5 describes the file, plain write(2) and read(2) carry the bytes: the library
 recorder (metadata first, then one contiguous, page-aligned block), and the block itself goes straight
 from the array to the disk and back. Datasets: `latent`, and `meta`, a JSON string (attributes would make
 a layout for every meta, this way there is one for every shape). The file is ordinary HDF5 that any reader
-opens; the array is hashed in the same pass. File locks are off: some cluster file systems have none that work, and a file that is
-complete before it gets its name needs none.
+opens; the array is hashed in the same pass. File locks are off: some cluster file systems have none that
+work, and a file that is complete before it gets its name needs none.
 
 bfloat16 is not a numpy type: such an array travels as uint16 with `dtype="bfloat16"` in its meta.
 """
@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from hpcwise.core.errors import StoreError, TornArtifact
 from hpcwise.store.digest import BLOCK_BYTES, FileDigest, Hasher
-from hpcwise.store.paths import storage_errors, write_all
+from hpcwise.store.paths import start_writeback, storage_errors, write_all
 
 DATASET = b"latent"
 META = b"meta"
@@ -92,6 +92,7 @@ def write_latent(path: Path, array: Array, meta: LatentMeta) -> FileDigest:
             for start in range(0, data.nbytes, BLOCK_BYTES):
                 block = data[start : start + BLOCK_BYTES]
                 write_all(fd, block)
+                start_writeback(fd, len(head) + start, block.nbytes)
                 hasher.update(block)
             hasher.update(tail)
             write_all(fd, tail)
