@@ -196,7 +196,7 @@ def test_an_environment_whose_python_is_gone_is_made_again(tmp_path: Path) -> No
 
 
 def assert_set_up_starts(target: Path, python: Path) -> None:
-    """The clone has no vendored pip, so a set-up that starts ends with the step that needs it, in one line."""
+    """The clone has no vendored pip, so a set-up that starts ends at the step that needs it, in one line."""
     done = bash(". scripts/_bootstrap.sh; bootstrap film; echo ready", target, HPCWISE_PYTHON=str(python))
     assert done.returncode == 2
     assert done.stdout == "Setting up .venv (about a minute, once): the versions pinned in requirements/\n"
