@@ -1,0 +1,197 @@
+"""The drawn family: sets (stage `image`) and whole shots (stage `animate`), on CPU and without weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import skia
+
+from hpcwise.core.errors import BadOutput, Stopped, UsageError
+from hpcwise.core.screenplay import Speech
+from hpcwise.models.base import Call, Devices, Input, ModelSpec, OnStep, Output
+from hpcwise.models.drawn.captions import page_at, paged
+from hpcwise.models.drawn.encode import Pixels, SegmentWriter
+from hpcwise.models.drawn.layout import Stage
+from hpcwise.models.drawn.looks import LOOKS
+from hpcwise.models.drawn.motion import acting, frame_count
+from hpcwise.models.drawn.paint import LINEAR, box, fill
+from hpcwise.models.drawn.params import AnimateParams, checked_animate, checked_image
+from hpcwise.models.drawn.scene import (DocumentText, Material, Moment, draw_overlays, fade_at, read_image,
+                                        still_acting)
+from hpcwise.models.drawn.sets import SETS, set_picture
+from hpcwise.models.drawn.shots import drawing_of
+
+THUMB_WIDTH_PX = 320
+#: The instant at which people in still pictures are caught, seconds.
+STILL_POSE_S = 4.0
+
+
+class DrawnSceneAdapter:
+    """Draws sets and shots. It has no weights: loading only checks that the type is there."""
+
+    def load(self, spec: ModelSpec, devices: Devices) -> None:
+        """Warm up by drawing a small set once."""
+        set_picture("studio", 160, 100)
+
+    def run(self, call: Call, on_step: OnStep, should_stop: Callable[[], bool]) -> Iterator[Output]:
+        """Stage `image`: one `backdrop.png`. Stage `animate`: `video.mp4` and `thumb.jpg` a segment."""
+        if call.stage == "image":
+            yield self._image(call, on_step)
+        elif call.stage == "animate":
+            yield from self._animate(call, on_step, should_stop)
+        else:
+            raise UsageError(f"drawn-scene: stage is {call.stage!r}; it does image and animate")
+
+    def _image(self, call: Call, on_step: OnStep) -> Output:
+        params = checked_image(call.params, tuple(SETS))
+        on_step(0, 1, f"drawing {params.set}")
+        picture = set_picture(params.set, params.width, params.height)
+        path = call.work / "backdrop.png"
+        path.write_bytes(bytes(picture.encodeToData(skia.kPNG, 100)))
+        on_step(1, 1, "drawn")
+        return Output(files={"backdrop.png": path}, facts={"w": params.width, "h": params.height, "set": params.set})
+
+    def _animate(self, call: Call, on_step: OnStep, should_stop: Callable[[], bool]) -> Iterator[Output]:
+        params = checked_animate(call.params, tuple(LOOKS))
+        film = _Shot(params, call)
+        total = film.frames
+        first = call.first_chunk * params.segment_frames
+        for chunk, start in enumerate(range(first, total, params.segment_frames), call.first_chunk):
+            end = min(total, start + params.segment_frames)
+            video = call.work / f"video-{chunk}.mp4"
+            thumb = call.work / f"thumb-{chunk}.jpg"
+            middle = (start + end) // 2
+            with SegmentWriter(video, params.width, params.height, params.fps, film.still) as out:
+                for frame in range(start, end):
+                    if should_stop():
+                        raise Stopped(f"stopped at frame {frame} of {total}")
+                    if frame == start or film.changes(frame):
+                        out.add(film.pixels(frame))
+                    else:
+                        out.repeat()
+                    if frame == middle:
+                        film.write_thumb(thumb)
+                    if (frame - start) % 12 == 0:
+                        on_step(frame, total, f"frame {frame} of {total}")
+            on_step(end, total, f"segment {chunk}")
+            yield Output(files={"video.mp4": video, "thumb.jpg": thumb},
+                         facts={"frames": end - start, "width": params.width, "height": params.height,
+                                "first_frame": start, "render_fps": film.drawn_per_second})
+
+
+class _Shot:
+    """Everything of one call that frames are drawn from; a frame depends on its index alone."""
+
+    def __init__(self, params: AnimateParams, call: Call) -> None:
+        self._params = params
+        self.still = params.quality == "static"
+        speech_dir = _only(call, "speech").path
+        try:
+            speech = msgspec.json.decode((speech_dir / "speech.json").read_bytes(), type=Speech)
+        except (OSError, msgspec.DecodeError) as error:
+            raise BadOutput(f"animate: speech.json cannot be read: {error}") from error
+        self.frames = frame_count(speech.duration_s, params.fps)
+        #: Low tiers draw every other frame.
+        self._step = 2 if params.quality == "low" and params.fps >= 20 else 1
+        width, height = params.drawn_size
+        self._surface_pixels: Pixels = np.zeros((height, width, 4), np.uint8)
+        self._surface = skia.Surface(self._surface_pixels, colorType=skia.kRGBA_8888_ColorType)
+        self._scale = min(width, height) / 400.0
+        self._material = self._collected(call, speech, width, height)
+        self._drawing = drawing_of(self._material)
+        stage = self._material.stage
+        self._pages = paged(speech, stage.caption_size, self._drawing.captions.width) if params.captions else ()
+        kind = params.shot.kind
+        self._first = params.index == 0 or (params.index < 0 and kind == "title")
+        self._last = kind == "end" if params.total_shots <= 0 or params.index < 0 else params.index == params.total_shots - 1
+
+    @property
+    def drawn_per_second(self) -> float:
+        """Pictures a second of film that are really drawn (the mean, for still tiers)."""
+        if not self.still:
+            return self._params.fps / self._step
+        changes = 1 + sum(self.changes(f) for f in range(1, self.frames))
+        return round(changes * self._params.fps / self.frames, 3)
+
+    def changes(self, frame: int) -> bool:
+        """Whether a frame differs from the one before it."""
+        if not self.still:
+            return frame % self._step == 0
+        fps = self._params.fps
+        return self._what(frame / fps) != self._what((frame - 1) / fps)
+
+    def _what(self, time_s: float) -> tuple[object, ...]:
+        """What a still picture shows at a time: captions, the figure's speaker, the fade in four steps."""
+        speaker = self._material.speaker_at(time_s).id if self._material.shot.kind == "figure" else ""
+        return id(page_at(self._pages, time_s)), speaker, round(self._fade(time_s) * 4)
+
+    def _fade(self, time_s: float) -> float:
+        return fade_at(time_s, self.frames / self._params.fps - time_s, self._first, self._last)
+
+    def pixels(self, frame: int) -> Pixels:
+        """The drawn frame as RGBA. The same array every time: use it before the next call."""
+        fps = self._params.fps
+        frame -= frame % self._step
+        time_s = frame / fps
+        moment = Moment(frame, time_s, frame / max(1, self.frames - 1))
+        if self.still:
+            moment = Moment(0, STILL_POSE_S, 1.0, still=True)
+        canvas = self._surface.getCanvas()
+        canvas.save()
+        canvas.scale(self._scale, self._scale)
+        if self.still and self._material.shot.kind == "figure":
+            # The inset follows the speaker even where nothing else moves.
+            moment = Moment(0, time_s, 1.0, still=True)
+        self._drawing.draw(canvas, moment)
+        fade = self._fade(time_s)
+        draw_overlays(canvas, self._material, self._drawing, page_at(self._pages, time_s), moment,
+                      round(fade * 4) / 4 if self.still else fade)
+        canvas.restore()
+        return self._surface_pixels
+
+    def write_thumb(self, path: Path) -> None:
+        """A small picture of what was drawn last."""
+        image = self._surface.makeImageSnapshot()
+        tall = max(1, round(THUMB_WIDTH_PX * self._params.height / self._params.width))
+        small = skia.Surface(THUMB_WIDTH_PX, tall)
+        small.getCanvas().drawColor(skia.ColorBLACK)
+        small.getCanvas().drawImageRect(image, box(0, 0, THUMB_WIDTH_PX, tall), LINEAR, fill("#000000"))
+        path.write_bytes(bytes(small.makeImageSnapshot().encodeToData(skia.kJPEG, 85)))
+
+    def _collected(self, call: Call, speech: Speech, width: int, height: int) -> Material:
+        params = self._params
+        set_name, backdrop = "studio", None
+        if "backdrop" in call.inputs:
+            given = _only(call, "backdrop")
+            backdrop = read_image(given.path / "backdrop.png")
+            set_name = str(given.facts.get("set", "studio"))
+        set_name = set_name if set_name in SETS else "studio"
+        document, figure = DocumentText(), None
+        if "document" in call.inputs:
+            folder = _only(call, "document").path
+            try:
+                document = msgspec.json.decode((folder / "document.json").read_bytes(), type=DocumentText)
+            except (OSError, msgspec.DecodeError) as error:
+                raise BadOutput(f"animate: document.json cannot be read: {error}") from error
+            index = params.shot.figure
+            if params.shot.kind == "figure" and index is not None and 0 <= index < len(document.figures):
+                figure = read_image(folder / document.figures[index].file)
+        sides = {c.id: s for c, s in zip(params.cast[:2], (-1.0, 1.0), strict=False)}
+        moves = acting(speech, params.cast, sides if len(params.cast) > 1 else {}, params.fps)
+        return Material(
+            shot=params.shot, cast=params.cast, speech=speech, acting=still_acting(moves) if self.still else moves,
+            stage=Stage.of(width, height), scale=self._scale, set_name=set_name,
+            backdrop=backdrop or set_picture(set_name, width, height), document=document, figure=figure,
+            show_title=params.show_title, show_name=params.show_name, index=max(0, params.index))
+
+
+def _only(call: Call, edge: str) -> Input:
+    """The single chunk of an input edge."""
+    chunks = call.inputs.get(edge)
+    given = next(iter(chunks), None) if chunks is not None else None
+    if given is None:
+        raise UsageError(f"animate: input {edge!r} is missing; connect the {edge} stage to it")
+    return given

@@ -1,0 +1,95 @@
+"""Captions word by word: at most two lines at a time, the word that is spoken in colour."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hpcwise.core.screenplay import Speech, Word
+from hpcwise.models.drawn.paint import Canvas, fill, rounded
+from hpcwise.models.drawn.text import SEMI, width_of, write
+
+LEADING = 1.28
+PAD_X, PAD_Y = 13.0, 7.0
+#: A page stays this long after its last word, if no other follows, seconds.
+LINGER_S = 0.45
+#: A page shows up this much before its first word, seconds.
+EARLY_S = 0.08
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What is on the screen at once: lines of words, from start to end (seconds)."""
+
+    lines: tuple[tuple[Word, ...], ...]
+    start_s: float
+    end_s: float
+
+
+def paged(speech: Speech, size: float, width: float) -> tuple[Page, ...]:
+    """The shot's words as pages that fit `width`; a page never mixes two speakers."""
+    room = width - 2 * PAD_X
+    groups: list[list[list[Word]]] = []
+    for _, start_s, end_s in speech.spans:
+        lines: list[list[Word]] = [[]]
+        used = 0.0
+        for word in (w for w in speech.words if start_s - 1e-3 <= w.start_s < end_s + 1e-3):
+            wide = width_of(word.text + " ", SEMI, size)
+            if lines[-1] and used + wide > room:
+                if len(lines) == 2:
+                    groups.append(lines)
+                    lines = []
+                lines.append([])
+                used = 0.0
+            lines[-1].append(word)
+            used += wide
+            full = len(lines) == 2 and used > room * 0.25
+            if (word.text[-1:] in ".?!" and sum(map(len, lines)) > 3) or (word.text[-1:] in ",;:—" and full):
+                groups.append(lines)
+                lines, used = [[]], 0.0
+        if lines[-1]:
+            groups.append(lines)
+    return tuple(_timed(groups, speech.duration_s))
+
+
+def _timed(groups: Sequence[list[list[Word]]], duration_s: float) -> list[Page]:
+    pages = []
+    for i, lines in enumerate(groups):
+        start_s = lines[0][0].start_s - EARLY_S
+        end_s = min(duration_s, lines[-1][-1].end_s + LINGER_S)
+        if i + 1 < len(groups):
+            following_s = groups[i + 1][0][0].start_s - EARLY_S
+            end_s = following_s if following_s - end_s < 0.4 else end_s
+        pages.append(Page(tuple(tuple(line) for line in lines), start_s, end_s))
+    return pages
+
+
+def page_at(pages: Sequence[Page], time_s: float) -> Page | None:
+    """The page on the screen at a time."""
+    return next((p for p in pages if p.start_s <= time_s < p.end_s), None)
+
+
+def draw_captions(canvas: Canvas, page: Page, time_s: float, left: float, bottom: float, width: float, size: float,
+                  accent: str, still: bool = False) -> None:
+    """`page` centred over `left`..`left + width`, ending at `bottom`. `still`: no word is singled out."""
+    leading = size * LEADING
+    widths = [width_of(" ".join(w.text for w in line), SEMI, size) for line in page.lines]
+    wide, tall = max(widths) + 2 * PAD_X, len(page.lines) * leading + 2 * PAD_Y
+    top = bottom - tall
+    canvas.drawRRect(rounded(left + (width - wide) / 2, top, wide, tall, 9), fill("#0B0812", 0.78))
+    for i, (line, length) in enumerate(zip(page.lines, widths, strict=True)):
+        x, y = left + (width - length) / 2, top + PAD_Y + i * leading + size * 0.98
+        for word in line:
+            if still or time_s >= word.end_s + 0.06:
+                paint = fill("#FFFFFF")
+            elif time_s >= word.start_s - 0.03:
+                paint = fill(accent)
+            else:
+                paint = fill("#FFFFFF", 0.62)
+            write(canvas, word.text, x, y, SEMI, size, paint)
+            x += width_of(word.text + " ", SEMI, size)
+
+
+def caption_height(size: float) -> float:
+    """Height of a full page of two lines."""
+    return 2 * size * LEADING + 2 * PAD_Y

@@ -1,0 +1,147 @@
+"""Where things are in pictures of any shape. Units: the short side is 400; (0, 0) is the upper left corner."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hpcwise.models.drawn.captions import caption_height
+
+MARGIN = 16.0
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle in units."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+    @property
+    def right(self) -> float:
+        """Its right edge."""
+        return self.x + self.width
+
+    @property
+    def bottom(self) -> float:
+        """Its lower edge."""
+        return self.y + self.height
+
+    def overlaps(self, other: Box) -> bool:
+        """Whether the two share any area."""
+        return (self.x < other.right - 1e-6 and other.x < self.right - 1e-6
+                and self.y < other.bottom - 1e-6 and other.y < self.bottom - 1e-6)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A picture's size in units."""
+
+    width: float
+    height: float
+
+    @staticmethod
+    def of(width_px: int, height_px: int) -> Stage:
+        """The stage of a picture of that many pixels."""
+        scale = min(width_px, height_px) / 400.0
+        return Stage(width_px / scale, height_px / scale)
+
+    @property
+    def portrait(self) -> bool:
+        """Taller than wide by enough to stack things."""
+        return self.height > self.width * 1.2
+
+    @property
+    def caption_size(self) -> float:
+        """Type size of captions."""
+        return 17.0 if self.width > 500 else 16.5
+
+    @property
+    def captions(self) -> Box:
+        """Where captions may be in shots of people."""
+        wide = min(self.width - 2 * MARGIN, 520.0)
+        tall = caption_height(self.caption_size)
+        bottom = self.height - (14.0 if not self.portrait else 44.0)
+        return Box((self.width - wide) / 2, bottom - tall, wide, tall)
+
+
+@dataclass(frozen=True, slots=True)
+class FigureLayout:
+    """A figure shot: the card, the figure inside of it, the label, the speaker's inset and the captions."""
+
+    card: Box
+    figure: Box
+    label: Box
+    inset: Box
+    captions: Box
+
+
+def figure_layout(stage: Stage, aspect: float) -> FigureLayout:
+    """The arrangement that shows a figure of that width / height largest, with nothing overlapping it."""
+    choices = [_stacked(stage, aspect)] if stage.portrait else [_strip(stage, aspect), _column(stage, aspect)]
+    return max(choices, key=lambda c: c.figure.width * c.figure.height)
+
+
+_LABEL, _PAD = 34.0, 12.0
+
+
+def _card(area: Box, aspect: float) -> tuple[Box, Box, Box]:
+    """Card, figure and label inside `area`: the card hugs what is in it."""
+    room_w, room_h = area.width - 2 * _PAD, area.height - 2 * _PAD - _LABEL
+    wide = min(room_w, room_h * aspect)
+    tall = wide / aspect
+    card_w = max(wide + 2 * _PAD, min(area.width, 300.0))
+    card_h = tall + 2 * _PAD + _LABEL
+    x, y = area.x + (area.width - card_w) / 2, area.y + (area.height - card_h) / 2
+    return (Box(x, y, card_w, card_h), Box(x + (card_w - wide) / 2, y + _PAD, wide, tall),
+            Box(x + _PAD, y + _PAD + tall + 4, card_w - 2 * _PAD, _LABEL))
+
+
+def _strip(stage: Stage, aspect: float) -> FigureLayout:
+    """Card over a strip that holds captions and inset side by side."""
+    tall = caption_height(stage.caption_size)
+    strip = max(tall, 92.0)
+    inset = Box(stage.width - MARGIN - 92, stage.height - 10 - 92, 92, 92)
+    captions = Box(MARGIN, stage.height - 10 - strip + (strip - tall) / 2, inset.x - 2 * MARGIN, tall)
+    area = Box(MARGIN, 12, stage.width - 2 * MARGIN, stage.height - 10 - strip - 20)
+    return FigureLayout(*_card(area, aspect), inset, captions)
+
+
+def _column(stage: Stage, aspect: float) -> FigureLayout:
+    """Card over captions, inset in a column on the right: for tall figures."""
+    captions = stage.captions
+    column = 132.0 if stage.width > 500 else 104.0
+    area = Box(MARGIN, 12, stage.width - 2 * MARGIN - column - 12, captions.y - 22)
+    inset = Box(stage.width - MARGIN - column, (captions.y - column) / 2, column, column)
+    return FigureLayout(*_card(area, aspect), inset, captions)
+
+
+def _stacked(stage: Stage, aspect: float) -> FigureLayout:
+    """Card, below it the inset, below that the captions."""
+    captions = stage.captions
+    size = 150.0
+    inset = Box((stage.width - size) / 2, captions.y - 18 - size, size, size)
+    area = Box(MARGIN, 24, stage.width - 2 * MARGIN, inset.y - 24 - 18)
+    return FigureLayout(*_card(area, aspect), inset, captions)
+
+
+@dataclass(frozen=True, slots=True)
+class CardLayout:
+    """A title or end card: text, the window with the hosts, captions."""
+
+    text: Box
+    window: Box
+    captions: Box
+
+
+def card_layout(stage: Stage) -> CardLayout:
+    """Text beside the window, or above it where the picture is not wide."""
+    captions = stage.captions
+    if stage.width >= stage.height * 1.2:
+        left = stage.width * 0.60
+        window = Box(left, 34, stage.width - left - 30, captions.y - 34 - 16)
+        return CardLayout(Box(38, 34, left - 38 - 24, captions.y - 34 - 16), window, captions)
+    middle = captions.y * 0.5
+    return CardLayout(Box(28, 26, stage.width - 56, middle - 30),
+                      Box(28, middle + 6, stage.width - 56, captions.y - middle - 6 - 14), captions)
