@@ -1,0 +1,237 @@
+"""Events: what happened outside the engine, as facts. See messages.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from hpcwise.core.resources import AttemptRef, WorkerInfo
+from hpcwise.core.spec import JobSpec
+from hpcwise.core.units import Key, ModelName, RequestId, TaskId, WorkerId
+
+
+class Event(msgspec.Struct, frozen=True, tag=True):
+    """Something that happened outside the engine."""
+
+
+# --- events: requests -------------------------------------------------------------------------------
+
+
+class RequestArrived(Event, frozen=True):
+    """A job spec was taken from the inbox. wall_s: Unix time of `now`, so that `by` has a meaning."""
+
+    request_id: RequestId
+    job: JobSpec
+    wall_s: float = 0.0
+
+
+class RequestCancelled(Event, frozen=True):
+    request_id: RequestId
+
+
+class Published(Event, frozen=True):
+    """Segment `index` of the film can be played."""
+
+    request_id: RequestId
+    index: int
+
+
+class FilmMade(Event, frozen=True):
+    """film.mp4 of this version stands in results/."""
+
+    request_id: RequestId
+    version: int
+
+
+class PublishFailed(Event, frozen=True):
+    """Stitching could not be done; `key` names the artifact that is torn, if that was the cause."""
+
+    request_id: RequestId
+    reason: str
+    key: Key = ""
+    index: int = -1
+
+
+# --- events: workers --------------------------------------------------------------------------------
+
+
+class WorkerJoined(Event, frozen=True):
+    """A worker said hello, for the first time or to a new head; `running` is what it holds."""
+
+    worker: WorkerInfo
+    running: tuple[AttemptRef, ...] = ()
+
+
+class WorkerLost(Event, frozen=True):
+    """No heartbeat, or its process or node ended."""
+
+    worker_id: WorkerId
+    reason: str
+
+
+class WorkerDraining(Event, frozen=True):
+    """The worker got an eviction notice or nears its walltime; it takes nothing new."""
+
+    worker_id: WorkerId
+    remaining_s: float
+    reason: str
+
+
+class LaunchFailed(Event, frozen=True):
+    token: str
+    reason: str
+
+
+class ModelLoaded(Event, frozen=True):
+    worker_id: WorkerId
+    model: ModelName
+    seconds: float
+
+
+class ModelUnloaded(Event, frozen=True):
+    worker_id: WorkerId
+    model: ModelName
+
+
+class ModelLoadFailed(Event, frozen=True):
+    worker_id: WorkerId
+    model: ModelName
+    reason: str
+
+
+# --- events: tasks ----------------------------------------------------------------------------------
+
+
+class TaskStarted(Event, frozen=True):
+    task_id: TaskId
+    attempt: int
+
+
+class TaskProgress(Event, frozen=True):
+    """Step `done` of `total`. seconds: since the attempt started."""
+
+    task_id: TaskId
+    attempt: int
+    done: int
+    total: int
+
+
+class ChunkReady(Event, frozen=True):
+    """Chunk `index` of the task's artifact is in the store."""
+
+    task_id: TaskId
+    attempt: int
+    index: int
+    facts: dict[str, Any] = {}
+    nbytes: int = 0
+
+
+class TaskFinished(Event, frozen=True):
+    """The whole artifact is in the store. `inline`: it has no files, the facts are all of it."""
+
+    task_id: TaskId
+    attempt: int
+    n_chunks: int = 1
+    facts: dict[str, Any] = {}
+    seconds: float = 0.0
+    nbytes: int = 0
+    inline: bool = False
+    energy_j: float = 0.0
+
+
+class TaskFailed(Event, frozen=True):
+    task_id: TaskId
+    attempt: int
+    reason: str
+    transient: bool = False
+
+
+class TaskPaused(Event, frozen=True):
+    """The attempt stopped between two steps and left a checkpoint (a key in the store)."""
+
+    task_id: TaskId
+    attempt: int
+    checkpoint: Key
+    done: int = 0
+
+
+class TaskCancelled(Event, frozen=True):
+    """The worker confirms that the attempt has really stopped."""
+
+    task_id: TaskId
+    attempt: int
+
+
+class Revoked(Event, frozen=True):
+    """The worker had not started the task and has given it back."""
+
+    task_id: TaskId
+    attempt: int
+
+
+class TooLate(Event, frozen=True):
+    """The worker had already started the task that was to be revoked."""
+
+    task_id: TaskId
+    attempt: int
+
+
+# --- events: store, time, planning ------------------------------------------------------------------
+
+
+class KnownArtifact(msgspec.Struct, frozen=True, array_like=True):
+    """An artifact that the store holds from an earlier run."""
+
+    key: Key
+    n_chunks: int
+    done: bool
+    facts: dict[str, Any] = {}
+    nbytes: int = 0
+    chunk_facts: tuple[dict[str, Any], ...] = ()
+    inline: bool = False
+    region: str = ""
+
+
+class ArtifactsKnown(Event, frozen=True):
+    artifacts: tuple[KnownArtifact, ...]
+
+
+class ArtifactTorn(Event, frozen=True):
+    """Bytes differ from the manifest: whatever made it is made again."""
+
+    key: Key
+
+
+class StoreFull(Event, frozen=True):
+    """No space: a named pause, nothing is dispatched until StoreAvailable."""
+
+    reason: str
+
+
+class StoreAvailable(Event, frozen=True):
+    pass
+
+
+class ClockStepped(Event, frozen=True):
+    """The wall clock was set: wall time of `now` is off by `delta_s` from what it was."""
+
+    delta_s: float
+
+
+class PlanReady(Event, frozen=True):
+    """The provisioner's answer for the state of `state_version`: workers wanted by kind."""
+
+    state_version: int
+    wanted: dict[str, int]
+
+
+class HeadStarted(Event, frozen=True):
+    """A head took over in `epoch`; workers that do not join again within `grace_s` are lost."""
+
+    epoch: int
+    grace_s: float = 15.0
+
+
+class Tick(Event, frozen=True):
+    """Time passed; sent about four times a second while there is work."""

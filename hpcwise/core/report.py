@@ -1,0 +1,393 @@
+"""What people ask of a head: lists, one request, its receipt, the fleet. Read-only views of the state."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from hpcwise.core.deadlines import PlayMetrics, play_metrics
+from hpcwise.core.engine import Engine
+from hpcwise.core.errors import UsageError
+from hpcwise.core.film import film_task
+from hpcwise.core.planner import sketch_shots
+from hpcwise.core.spec import Batch, By, JobSpec, Live
+from hpcwise.core.state import ENDED, HELD, RequestRecord, TaskRecord
+from hpcwise.core.units import RequestId
+from hpcwise.core.world import World
+
+
+class RequestRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of `hpcwise ls`. Times in seconds of engine time; ready_s is an estimate until it is done."""
+
+    request_id: RequestId
+    name: str
+    workflow: str
+    state: str
+    slo: str
+    shots_done: int
+    shots: int
+    tasks_done: int
+    tasks: int
+    running: int
+    film_s: float
+    age_s: float
+    eta_s: float | None
+    ttff_s: float | None
+    cost_usd: float
+    reason: str
+
+
+class ShotRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A shot of `hpcwise show` and of the receipt. deadline_s, met_s: seconds after arrival."""
+
+    shot: int
+    task_id: str
+    state: str
+    stage: str
+    model: str
+    version: str
+    tier: str
+    degraded: bool
+    remade: bool
+    steps: int
+    width: int
+    height: int
+    seed: int
+    worker: str
+    seconds: float
+    energy_j: float
+    cost_usd: float
+    deadline_s: float | None
+    met_s: float | None
+    slack_s: float | None
+    cache_hit: bool
+    attempts: int
+    film_s: float
+    key: str
+    why: str
+    speech_key: str = ""
+    speech_model: str = ""
+    progress: float = 0.0
+
+
+class StageRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Progress of a stage, for progress bars. planned: counts shots that are only sketched so far."""
+
+    stage: str
+    done: int
+    planned: int
+    running: int
+
+
+class RequestView(msgspec.Struct, frozen=True, kw_only=True):
+    """`hpcwise show`: the row, its stages and shots, and how playback goes."""
+
+    row: RequestRow
+    stages: tuple[StageRow, ...]
+    shots: tuple[ShotRow, ...]
+    play: PlayMetrics | None
+    title: str
+    film_version: int
+    complete: bool
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """`receipt.json`. total_s: arrival to the end."""
+
+    request_id: RequestId
+    title: str
+    state: str
+    reason: str
+    slo: str
+    seed: int
+    total_s: float
+    ttff_s: float | None
+    cost_usd: float
+    energy_j: float
+    n_cache_hits: int
+    n_degraded: int
+    play: PlayMetrics | None
+    shots: tuple[ShotRow, ...]
+    document_key: str = ""
+    screenplay_key: str = ""
+
+
+class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of `hpcwise head status`."""
+
+    worker_id: str
+    kind: str
+    state: str
+    hardware: str
+    nodes: tuple[str, ...]
+    loaded: tuple[str, ...]
+    running: tuple[str, ...]
+    dispatches: int
+    busy_s: float
+    age_s: float
+    ends_in_s: float | None
+
+
+class HeadView(msgspec.Struct, frozen=True, kw_only=True):
+    """`hpcwise head status`."""
+
+    epoch: int
+    now_s: float
+    policy: str
+    workers: tuple[WorkerRow, ...]
+    launching: int
+    requests_live: int
+    tasks: int
+    artifacts: int
+    store_full: str
+
+
+def slo_text(job: JobSpec) -> str:
+    """The SLO in words."""
+    slo = job.slo
+    if isinstance(slo, Live):
+        return f"live, first frame in {slo.ttff_s:g} s"
+    if isinstance(slo, By):
+        return f"by {slo.text} {slo.zone}".rstrip()
+    assert isinstance(slo, Batch)
+    return "batch"
+
+
+def find_request(engine: Engine, request_id: str) -> RequestRecord:
+    """The request of this id or unique beginning of it; raises UsageError that lists what there is."""
+    requests = engine.state.requests
+    if request_id in requests:
+        return requests[request_id]
+    close = [r for r in requests if r.startswith(request_id)] if request_id else []
+    if len(close) == 1:
+        return requests[close[0]]
+    known = ", ".join(list(requests)[-5:]) or "none yet"
+    problem = "is not unique" if close else "is not known"
+    raise UsageError(f"request: {request_id!r} {problem}; see `hpcwise ls` (newest: {known})")
+
+
+def list_requests(engine: Engine) -> tuple[RequestRow, ...]:
+    """All requests, oldest first."""
+    return tuple(_row(engine, r) for r in engine.state.requests.values())
+
+
+def show_request(engine: Engine, request_id: str) -> RequestView:
+    """One request in full; raises UsageError if it is not known."""
+    request = find_request(engine, request_id)
+    return RequestView(
+        row=_row(engine, request),
+        stages=_stages(engine, request),
+        shots=_shots(engine.world, request),
+        play=_play(engine.world, request),
+        title=_title(engine.world, request),
+        film_version=request.film_version,
+        complete=request.last,
+    )
+
+
+def receipt(engine: Engine, request_id: str) -> Receipt:
+    """What was made, how, where, when, and what it cost."""
+    request = find_request(engine, request_id)
+    tasks = engine.state.tasks
+    shots = _shots(engine.world, request)
+    end_s = request.ended_s if request.ended_s >= 0 else engine.now_s
+    play = _play(engine.world, request)
+
+    def key(stage: str) -> str:
+        task = tasks.get(f"{request.request_id}/{stage}")
+        return task.key if task else ""
+
+    return Receipt(
+        request_id=request.request_id,
+        title=_title(engine.world, request),
+        state=request.state,
+        reason=request.reason,
+        slo=slo_text(request.job),
+        seed=request.job.seed,
+        total_s=end_s - request.arrived_s,
+        ttff_s=play.ttff_s if play else None,
+        cost_usd=request.cost_usd,
+        energy_j=request.energy_j,
+        n_cache_hits=sum(tasks[t].cached for t in request.tasks),
+        n_degraded=sum(s.degraded for s in shots),
+        play=play,
+        shots=shots,
+        document_key=key("document"),
+        screenplay_key=key("screenplay"),
+    )
+
+
+def head_view(engine: Engine) -> HeadView:
+    """The head, its workers and its load."""
+    state = engine.state
+    return HeadView(
+        epoch=state.epoch,
+        now_s=state.now_s,
+        policy=engine.config.policy,
+        workers=tuple(
+            WorkerRow(
+                worker_id=w.info.worker_id,
+                kind=w.info.kind,
+                state="busy" if w.held and w.state == "joined" else w.state,
+                hardware=w.info.hardware,
+                nodes=tuple(r.node for r in w.info.ranks),
+                loaded=tuple(w.loaded),
+                running=tuple(w.held),
+                dispatches=w.dispatches,
+                busy_s=w.busy_s,
+                age_s=state.now_s - w.joined_s,
+                ends_in_s=None if w.ends_s is None else w.ends_s - state.now_s,
+            )
+            for w in state.workers.values()
+        ),
+        launching=len(state.launches),
+        requests_live=sum(r.state in ("growing", "running") for r in state.requests.values()),
+        tasks=len(state.tasks),
+        artifacts=len(state.artifacts),
+        store_full=state.store_full,
+    )
+
+
+def eta_s(engine: Engine, request: RequestRecord) -> float | None:
+    """Expected seconds until the request is done: its open work over the workers there are."""
+    if request.ended_s >= 0:
+        return 0.0
+    world = engine.world
+    work_s, models = 0.0, dict[str, None]()
+    for task_id in request.tasks:
+        task = world.state.tasks[task_id]
+        if task.state not in ENDED:
+            alternative = world.alternative_of(task)
+            models[alternative.model] = None
+            spent_s = engine.now_s - task.started_s if task.started_s >= 0 else 0.0
+            work_s += max(0.05, world.typical_s(alternative, task.scale) - spent_s)
+    sketched = sketch_shots(request)
+    if sketched and request.shots:
+        mean_s = work_s / max(1, sum(not _ended(world, s.task_id) for s in request.shots))
+        work_s += sketched * mean_s
+    hosts = {w for name in models for c in world.fleet.hosting(name) for w in c.members}
+    return work_s / len(hosts) if hosts else None
+
+
+def _ended(world: World, task_id: str) -> bool:
+    return world.state.tasks[task_id].state in ENDED
+
+
+def _row(engine: Engine, request: RequestRecord) -> RequestRow:
+    tasks = engine.state.tasks
+    play = _play(engine.world, request)
+    end_s = request.ended_s if request.ended_s >= 0 else engine.now_s
+    return RequestRow(
+        request_id=request.request_id,
+        name=request.job.name or _title(engine.world, request),
+        workflow=request.job.workflow,
+        state=request.state,
+        slo=slo_text(request.job),
+        shots_done=sum(tasks[s.task_id].state == "finished" for s in request.shots),
+        shots=len(request.shots) + sketch_shots(request),
+        tasks_done=len(request.tasks) - request.open_tasks,
+        tasks=len(request.tasks),
+        running=sum(tasks[t].state in HELD for t in request.tasks),
+        film_s=request.total_s,
+        age_s=end_s - request.arrived_s,
+        eta_s=eta_s(engine, request),
+        ttff_s=play.ttff_s if play else None,
+        cost_usd=request.cost_usd,
+        reason=request.reason,
+    )
+
+
+def _stages(engine: Engine, request: RequestRecord) -> tuple[StageRow, ...]:
+    rows: dict[str, list[int]] = {}
+    for task_id in request.tasks:
+        task = engine.state.tasks[task_id]
+        row = rows.setdefault(task.spec.stage, [0, 0, 0])
+        row[0] += task.state == "finished"
+        row[1] += 1
+        row[2] += task.state in HELD
+    if request.job.workflow == "podcast":
+        for stage in ("speech", "animate"):
+            rows.setdefault(stage, [0, 0, 0])[1] += sketch_shots(request)
+    return tuple(StageRow(stage=s, done=r[0], planned=r[1], running=r[2]) for s, r in rows.items())
+
+
+def _title(world: World, request: RequestRecord) -> str:
+    task = world.state.tasks.get(f"{request.request_id}/document")
+    artifact = world.state.artifacts.get(task.key) if task else None
+    return str(artifact.facts.get("title", "")) if artifact else request.job.name
+
+
+def _play(world: World, request: RequestRecord) -> PlayMetrics | None:
+    deadlines = [
+        world.segment_deadline_s(world.state.tasks[task_id], chunk) for _, task_id, chunk in request.segments
+    ]
+    return play_metrics(request.arrived_s, request.published, request.job.fps, deadlines)
+
+
+def _shots(world: World, request: RequestRecord) -> tuple[ShotRow, ...]:
+    dated = not isinstance(request.job.slo, Batch)
+    published = {
+        (task_id, chunk): request.published[i][0]
+        for i, (_, task_id, chunk) in enumerate(request.segments[: len(request.published)])
+    }
+    rows = []
+    for shot in request.shots:
+        task = film_task(world, request, shot.index)
+        first = world.state.tasks[shot.task_id]
+        deadline_s = world.segment_deadline_s(first, 0) - request.arrived_s
+        met = published.get((shot.task_id, 0), first.finished_s if first.finished_s >= 0 else None)
+        met_s = None if met is None else met - request.arrived_s
+        rows.append(_shot_row(world, request, task, shot.index, deadline_s if dated else None, met_s))
+    return tuple(rows)
+
+
+def _shot_row(
+    world: World,
+    request: RequestRecord,
+    task: TaskRecord,
+    index: int,
+    deadline_s: float | None,
+    met_s: float | None,
+) -> ShotRow:
+    alternative = world.alternative_of(task)
+    params: dict[str, Any] = {**task.spec.params, **alternative.params}
+    info = world.config.catalogue.models.get(alternative.model)
+    speech = world.state.tasks.get(f"{request.request_id}/speech/{index:04d}")
+    artifact = world.state.artifacts.get(task.key) if task.key else None
+    return ShotRow(
+        shot=index,
+        task_id=task.spec.task_id,
+        state=task.state,
+        stage=task.spec.stage,
+        model=alternative.model,
+        version=info.version if info else "",
+        tier=alternative.tier,
+        degraded=task.alternative > 0,
+        remade=bool(task.spec.remake_of),
+        steps=int(params.get("steps", 1)),
+        width=int(params.get("render_width", request.job.width)),
+        height=int(params.get("render_height", request.job.height)),
+        seed=task.spec.seed,
+        worker=task.worker or task.last_worker,
+        seconds=task.seconds,
+        energy_j=task.energy_j,
+        cost_usd=task.cost_usd,
+        deadline_s=deadline_s,
+        met_s=met_s,
+        slack_s=None if deadline_s is None or met_s is None else deadline_s - met_s,
+        cache_hit=task.cached,
+        attempts=len(task.history) + (1 if task.attempt else 0),
+        film_s=request.shots[index].expected_s,
+        key=task.key,
+        why=task.why,
+        speech_key=speech.key if speech else "",
+        speech_model=world.alternative_of(speech).model if speech else "",
+        progress=_progress(task, artifact.n_chunks if artifact else 0),
+    )
+
+
+def _progress(task: TaskRecord, n_chunks: int) -> float:
+    if task.state == "finished":
+        return 1.0
+    return task.step / task.steps if task.steps else 0.0
