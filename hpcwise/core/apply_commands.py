@@ -7,7 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from hpcwise.core import messages as m
-from hpcwise.core.apply_events import complete, end_request, lose_worker
+from hpcwise.core.apply_requests import end_request
+from hpcwise.core.apply_tasks import complete
+from hpcwise.core.apply_workers import lose_worker
 from hpcwise.core.errors import CoreError
 from hpcwise.core.growth import tails_of
 from hpcwise.core.state import HELD, LaunchRecord, ShotRecord, step_request, step_task, step_worker

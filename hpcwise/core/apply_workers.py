@@ -1,0 +1,129 @@
+"""What events about workers change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from hpcwise.core import messages as m
+from hpcwise.core.apply_tasks import fail
+from hpcwise.core.resources import AttemptRef
+from hpcwise.core.state import WorkerRecord, step_worker
+from hpcwise.core.world import World
+
+
+def _worker_joined(world: World, e: m.WorkerJoined) -> None:
+    state, info = world.state, e.worker
+    state.launches.pop(info.launch, None)
+    state.launch_failures = 0
+    worker = state.workers.get(info.worker_id)
+    ends_s = None if info.lifetime_s is None else state.now_s + info.lifetime_s
+    loaded = dict.fromkeys(info.loaded, state.now_s)
+    if worker is None:
+        worker = state.workers[info.worker_id] = WorkerRecord(
+            info=info, ordinal=world.next_ordinal(), joined_s=state.now_s, idle_since_s=state.now_s
+        )
+    else:
+        step_worker(worker, "join")
+        worker.info = info
+    worker.ends_s, worker.loaded, worker.loading = ends_s, loaded, {}
+    worker.suspect_until_s = -1.0
+    _reconcile(world, worker, e.running)
+    world.fleet.add(worker)
+    world.work_changed = True
+
+
+def _reconcile(world: World, worker: WorkerRecord, running: tuple[AttemptRef, ...]) -> None:
+    """What the worker holds is the truth: attempts that it lacks are lost, others that it has are strays."""
+    has = {ref.task_id: ref.attempt for ref in running}
+    for task_id in list(worker.held):
+        task = world.state.tasks[task_id]
+        if has.get(task_id) != task.attempt:
+            fail(world, task, "the worker no longer has it", transient=True)
+    for ref in running:
+        task_or_none = world.state.tasks.get(ref.task_id)
+        mine = (
+            task_or_none is not None
+            and task_or_none.worker == worker.info.worker_id
+            and task_or_none.attempt == ref.attempt
+        )
+        if not mine:
+            world.strays.append((worker.info.worker_id, ref.task_id, ref.attempt))
+
+
+def _worker_lost(world: World, e: m.WorkerLost) -> None:
+    lose_worker(world, e.worker_id, e.reason)
+
+
+def lose_worker(world: World, worker_id: str, reason: str) -> None:
+    """The worker is gone with all that it held."""
+    worker = world.state.workers.pop(worker_id, None)
+    if worker is None:
+        return
+    step_worker(worker, "lose")
+    world.state.killed.pop(worker_id, None)
+    world.fleet.remove(worker)
+    for task_id in list(worker.held):
+        fail(world, world.state.tasks[task_id], f"worker {worker_id} lost: {reason}", transient=True)
+    world.work_changed = True
+
+
+def _worker_draining(world: World, e: m.WorkerDraining) -> None:
+    worker = world.state.workers.get(e.worker_id)
+    if worker is None:
+        return
+    step_worker(worker, "drain")
+    worker.draining_since_s = world.state.now_s
+    ends_s = world.state.now_s + e.remaining_s
+    worker.ends_s = ends_s if worker.ends_s is None else min(worker.ends_s, ends_s)
+    world.fleet.update(worker)
+    world.work_changed = True
+
+
+def _launch_failed(world: World, e: m.LaunchFailed) -> None:
+    state = world.state
+    if state.launches.pop(e.token, None) is None:
+        return
+    state.launch_failures += 1
+    wait_s = world.config.launch_retry_s * 2 ** min(state.launch_failures - 1, 10)
+    state.launch_after_s = state.now_s + wait_s
+    world.work_changed = True
+
+
+def _model_loaded(world: World, e: m.ModelLoaded) -> None:
+    worker = world.state.workers.get(e.worker_id)
+    if worker is not None:
+        worker.loading.pop(e.model, None)
+        worker.loaded[e.model] = world.state.now_s
+        world.fleet.update(worker)
+
+
+def _model_unloaded(world: World, e: m.ModelUnloaded) -> None:
+    worker = world.state.workers.get(e.worker_id)
+    if worker is not None:
+        worker.loaded.pop(e.model, None)
+        world.fleet.update(worker)
+
+
+def _model_load_failed(world: World, e: m.ModelLoadFailed) -> None:
+    worker = world.state.workers.get(e.worker_id)
+    if worker is None:
+        return
+    worker.loading.pop(e.model, None)
+    left = tuple(name for name in worker.info.models if name != e.model)
+    worker.info = msgspec.structs.replace(worker.info, models=left)
+    world.fleet.add(worker)
+    world.work_changed = True
+
+
+WORKER_HANDLERS: Final[dict[type[m.Event], Callable[[World, Any], None]]] = {
+    m.WorkerJoined: _worker_joined,
+    m.WorkerLost: _worker_lost,
+    m.WorkerDraining: _worker_draining,
+    m.LaunchFailed: _launch_failed,
+    m.ModelLoaded: _model_loaded,
+    m.ModelUnloaded: _model_unloaded,
+    m.ModelLoadFailed: _model_load_failed,
+}
