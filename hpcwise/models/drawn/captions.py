@@ -31,25 +31,57 @@ def paged(speech: Speech, size: float, width: float) -> tuple[Page, ...]:
     room = width - 2 * PAD_X
     groups: list[list[list[Word]]] = []
     for _, start_s, end_s in speech.spans:
-        lines: list[list[Word]] = [[]]
-        used = 0.0
-        for word in (w for w in speech.words if start_s - 1e-3 <= w.start_s < end_s + 1e-3):
-            wide = width_of(word.text + " ", SEMI, size)
-            if lines[-1] and used + wide > room:
-                if len(lines) == 2:
-                    groups.append(lines)
-                    lines = []
-                lines.append([])
-                used = 0.0
-            lines[-1].append(word)
-            used += wide
-            full = len(lines) == 2 and used > room * 0.25
-            if (word.text[-1:] in ".?!" and sum(map(len, lines)) > 3) or (word.text[-1:] in ",;:—" and full):
-                groups.append(lines)
-                lines, used = [[]], 0.0
-        if lines[-1]:
-            groups.append(lines)
+        said = [w for w in speech.words if start_s - 1e-3 <= w.start_s < end_s + 1e-3]
+        page: list[Word] = []
+        for i, word in enumerate(said):
+            if page and len(_lines([*page, word], size, room)) > 2:
+                groups.append(_balanced(page, size, room))
+                page = []
+            page.append(word)
+            if _ends(
+                word.text,
+                said[i + 1].text if i + 1 < len(said) else "",
+                len(_lines(page, size, room)),
+                len(page),
+            ):
+                groups.append(_balanced(page, size, room))
+                page = []
+        if page:
+            groups.append(_balanced(page, size, room))
     return tuple(_timed(groups, speech.duration_s))
+
+
+def _ends(word: str, following: str, lines: int, words: int) -> bool:
+    """Whether a page had better end here: after a sentence, or at a pause once the second line is begun."""
+    if word[-1:] in ".?!":
+        # "i.e." and "Fig." end no sentence: what follows tells.
+        return words > 3 and not (following[:1].islower() or following[:1].isdigit())
+    return lines == 2 and word[-1:] in ",;:—"
+
+
+def _lines(words: Sequence[Word], size: float, room: float) -> list[list[Word]]:
+    """Words filled into lines, as many as they need."""
+    lines: list[list[Word]] = [[]]
+    used = 0.0
+    for word in words:
+        wide = width_of(word.text, SEMI, size)
+        if lines[-1] and used + wide > room:
+            lines.append([])
+            used = 0.0
+        lines[-1].append(word)
+        used += wide + width_of(" ", SEMI, size)
+    return lines
+
+
+def _balanced(words: Sequence[Word], size: float, room: float) -> list[list[Word]]:
+    """The same number of lines, as equal in width as they get: no word alone on the second line."""
+    lines = _lines(words, size, room)
+    if len(lines) != 2:
+        return lines
+    widths = [width_of(w.text + " ", SEMI, size) for w in words]
+    cuts = [c for c in range(1, len(words)) if sum(widths[:c]) <= room + 6 and sum(widths[c:]) <= room + 6]
+    best = min(cuts or [len(lines[0])], key=lambda c: abs(sum(widths[:c]) - sum(widths[c:])))
+    return [list(words[:best]), list(words[best:])]
 
 
 def _timed(groups: Sequence[list[list[Word]]], duration_s: float) -> list[Page]:
@@ -69,8 +101,17 @@ def page_at(pages: Sequence[Page], time_s: float) -> Page | None:
     return next((p for p in pages if p.start_s <= time_s < p.end_s), None)
 
 
-def draw_captions(canvas: Canvas, page: Page, time_s: float, left: float, bottom: float, width: float, size: float,
-                  accent: str, still: bool = False) -> None:
+def draw_captions(
+    canvas: Canvas,
+    page: Page,
+    time_s: float,
+    left: float,
+    bottom: float,
+    width: float,
+    size: float,
+    accent: str,
+    still: bool = False,
+) -> None:
     """`page` centred over `left`..`left + width`, ending at `bottom`. `still`: no word is singled out."""
     leading = size * LEADING
     widths = [width_of(" ".join(w.text for w in line), SEMI, size) for line in page.lines]

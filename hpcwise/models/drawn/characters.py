@@ -14,8 +14,16 @@ from hpcwise.models.drawn.paint import Canvas
 HEAD_Y = -76.0
 
 
-def draw_character(canvas: Canvas, look_name: str, acting: Acting, frame: int, time_s: float,
-                   upper: bool = True, arms: bool = True, lead: int = 1) -> None:
+def draw_character(
+    canvas: Canvas,
+    look_name: str,
+    acting: Acting,
+    frame: int,
+    time_s: float,
+    upper: bool = True,
+    arms: bool = True,
+    lead: int = 1,
+) -> None:
     """Draw at the origin. Upper body and arms can be drawn apart, since a table stands between them.
 
     lead: the hand that gestures first, 1 the one at the picture's right.
@@ -33,13 +41,21 @@ def _draw_upper(canvas: Canvas, look: Look, acting: Acting, frame: int, time_s: 
     stress, talking = float(acting.stress[frame]), float(acting.talking[frame])
     nod, turn = float(acting.nod[frame]), float(acting.turn[frame])
     bob = math.sin(time_s * 1.7 + acting.phase) * 0.8 + stress * 2.4 + nod * 4.2 - breath * 0.7
-    tilt = (math.sin(time_s * 0.83 + acting.phase) * 1.3 + turn * 2.2 + stress * 1.6 * (1 if acting.phase < 1 else -1)
-            + math.sin(time_s * 2.9 + acting.phase) * 1.1 * talking)
+    tilt = (
+        math.sin(time_s * 0.83 + acting.phase) * 1.3
+        + turn * 2.2
+        + stress * 1.6 * (1 if acting.phase < 1 else -1)
+        + math.sin(time_s * 2.9 + acting.phase) * 1.1 * talking
+    )
     lean = turn * 3.0 + math.sin(time_s * 0.6 + acting.phase) * 1.2
     face = Expression(
         mouth=tuple(float(v) for v in acting.mouth[frame]),  # type: ignore[arg-type]
-        blink=float(acting.blink[frame]), gaze=float(acting.gaze[frame]), turn=turn,
-        brows=stress * 0.9 + max(0.0, nod) * 0.3, smile=0.75 - 0.35 * talking)
+        blink=float(acting.blink[frame]),
+        gaze=float(acting.gaze[frame]),
+        turn=turn,
+        brows=stress * 0.9 + max(0.0, nod) * 0.3,
+        smile=0.75 - 0.35 * talking,
+    )
     canvas.save()
     canvas.translate(lean * 0.4, 0)
     for part in (_back, None, _front):

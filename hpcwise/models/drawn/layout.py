@@ -1,4 +1,4 @@
-"""Where things are in pictures of any shape. Units: the short side is 400; (0, 0) is the upper left corner."""
+"""Where things are in pictures of any shape. Units: the short side is 400; (0, 0) is the upper left."""
 
 from __future__ import annotations
 
@@ -30,8 +30,12 @@ class Box:
 
     def overlaps(self, other: Box) -> bool:
         """Whether the two share any area."""
-        return (self.x < other.right - 1e-6 and other.x < self.right - 1e-6
-                and self.y < other.bottom - 1e-6 and other.y < self.bottom - 1e-6)
+        return (
+            self.x < other.right - 1e-6
+            and other.x < self.right - 1e-6
+            and self.y < other.bottom - 1e-6
+            and other.y < self.bottom - 1e-6
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +98,11 @@ def _card(area: Box, aspect: float) -> tuple[Box, Box, Box]:
     card_w = max(wide + 2 * _PAD, min(area.width, 300.0))
     card_h = tall + 2 * _PAD + _LABEL
     x, y = area.x + (area.width - card_w) / 2, area.y + (area.height - card_h) / 2
-    return (Box(x, y, card_w, card_h), Box(x + (card_w - wide) / 2, y + _PAD, wide, tall),
-            Box(x + _PAD, y + _PAD + tall + 4, card_w - 2 * _PAD, _LABEL))
+    return (
+        Box(x, y, card_w, card_h),
+        Box(x + (card_w - wide) / 2, y + _PAD, wide, tall),
+        Box(x + _PAD, y + _PAD + tall + 4, card_w - 2 * _PAD, _LABEL),
+    )
 
 
 def _strip(stage: Stage, aspect: float) -> FigureLayout:
@@ -143,5 +150,8 @@ def card_layout(stage: Stage) -> CardLayout:
         window = Box(left, 34, stage.width - left - 30, captions.y - 34 - 16)
         return CardLayout(Box(38, 34, left - 38 - 24, captions.y - 34 - 16), window, captions)
     middle = captions.y * 0.5
-    return CardLayout(Box(28, 26, stage.width - 56, middle - 30),
-                      Box(28, middle + 6, stage.width - 56, captions.y - middle - 6 - 14), captions)
+    return CardLayout(
+        Box(28, 26, stage.width - 56, middle - 30),
+        Box(28, middle + 6, stage.width - 56, captions.y - middle - 6 - 14),
+        captions,
+    )

@@ -18,9 +18,15 @@ Curve = NDArray[np.float64]
 
 #: Mouth by shape: opening, width, rounding, upper teeth, tongue (0 to about 1).
 MOUTHS: dict[str, tuple[float, float, float, float, float]] = {
-    "X": (0.0, 1.0, 0.0, 0.0, 0.0), "A": (0.0, 0.96, 0.05, 0.0, 0.0), "B": (0.24, 1.06, 0.0, 1.0, 0.0),
-    "C": (0.5, 1.02, 0.0, 0.8, 0.3), "D": (0.95, 1.0, 0.05, 0.8, 0.6), "E": (0.62, 0.8, 0.5, 0.4, 0.3),
-    "F": (0.3, 0.58, 1.0, 0.0, 0.0), "G": (0.14, 0.98, 0.0, 1.0, 0.0), "H": (0.42, 0.98, 0.0, 0.8, 1.0),
+    "X": (0.0, 1.0, 0.0, 0.0, 0.0),
+    "A": (0.0, 0.96, 0.05, 0.0, 0.0),
+    "B": (0.24, 1.06, 0.0, 1.0, 0.0),
+    "C": (0.5, 1.02, 0.0, 0.8, 0.3),
+    "D": (0.95, 1.0, 0.05, 0.8, 0.6),
+    "E": (0.62, 0.8, 0.5, 0.4, 0.3),
+    "F": (0.3, 0.58, 1.0, 0.0, 0.0),
+    "G": (0.14, 0.98, 0.0, 1.0, 0.0),
+    "H": (0.42, 0.98, 0.0, 0.8, 1.0),
 }
 _SUB = 8
 #: A gesture may not follow another sooner than this, seconds.
@@ -70,15 +76,21 @@ def acting(speech: Speech, cast: Sequence[Character], sides: dict[str, float], f
         gaze = _gaze(speech, who, sides, count, fps)
         others = sum((talking[c] for c in talking if c != who), np.zeros(count))
         out[who] = Acting(
-            mouth=_mouth(speech, who, count, fps), stress=_stress(stresses, count, fps),
-            blink=_blinks(who, speech.duration_s, count, fps), gaze=_smoothed(gaze, fps * 0.12),
-            turn=_smoothed(gaze, fps * 0.42) * 0.72, nod=_nods(speech, who, count, fps) * np.clip(others, 0, 1),
-            talking=_smoothed(talking[who], fps * 0.3), gestures=_gestures(who, stresses, speech), phase=i * 2.1)
+            mouth=_mouth(speech, who, count, fps),
+            stress=_stress(stresses, count, fps),
+            blink=_blinks(who, speech.duration_s, count, fps),
+            gaze=_smoothed(gaze, fps * 0.12),
+            turn=_smoothed(gaze, fps * 0.42) * 0.72,
+            nod=_nods(speech, who, count, fps) * np.clip(others, 0, 1),
+            talking=_smoothed(talking[who], fps * 0.3),
+            gestures=_gestures(who, stresses, speech),
+            phase=i * 2.1,
+        )
     return out
 
 
 def _mouth(speech: Speech, who: str, count: int, fps: int) -> Curve:
-    """Per frame (opening, width, rounding, teeth, tongue), sampled finer and smoothed like a jaw's inertia."""
+    """Per frame (opening, width, rounding, teeth, tongue), smoothed like a jaw's inertia."""
     fine = np.tile(np.array(MOUTHS["X"]), (count * _SUB, 1))
     for viseme in speech.visemes:
         if viseme.speaker == who and viseme.shape in MOUTHS:
@@ -88,7 +100,9 @@ def _mouth(speech: Speech, who: str, count: int, fps: int) -> Curve:
     reach = max(3, int(0.085 * fps * _SUB)) | 1
     kernel = np.hanning(reach + 2)[1:-1]
     kernel /= kernel.sum()
-    columns = [np.convolve(np.pad(fine[:, c], reach // 2, mode="edge"), kernel, "valid")[::_SUB] for c in range(5)]
+    columns = [
+        np.convolve(np.pad(fine[:, c], reach // 2, mode="edge"), kernel, "valid")[::_SUB] for c in range(5)
+    ]
     return np.stack(columns, axis=1)[:count]
 
 
@@ -96,7 +110,7 @@ def _talking(speech: Speech, who: str, count: int, fps: int) -> Curve:
     curve = np.zeros(count)
     for speaker, start_s, end_s in speech.spans:
         if speaker == who:
-            curve[int(start_s * fps): int(np.ceil(end_s * fps))] = 1.0
+            curve[int(start_s * fps) : int(np.ceil(end_s * fps))] = 1.0
     return curve
 
 
@@ -104,7 +118,7 @@ def _stress(at: Sequence[float], count: int, fps: int) -> Curve:
     curve = np.zeros(count)
     for time in at:
         start = int(time * fps)
-        curve[max(0, start - 1): start + max(2, fps // 7)] += 0.55
+        curve[max(0, start - 1) : start + max(2, fps // 7)] += 0.55
     return np.minimum(_smoothed(np.minimum(curve, 1.0), fps * 0.12), 1.0)
 
 
@@ -130,12 +144,14 @@ def _gaze(speech: Speech, who: str, sides: dict[str, float], count: int, fps: in
     at, looks_away = 0, chance.random() < 0.5
     while at < count:
         length = max(1, int(chance.uniform(1.1, 2.6) * fps))
-        curve[at: at + length] = (toward * 0.9 if toward else chance.choice((-0.35, 0.35))) if looks_away else 0.0
+        curve[at : at + length] = (
+            (toward * 0.9 if toward else chance.choice((-0.35, 0.35))) if looks_away else 0.0
+        )
         looks_away = not looks_away
         at += length
     for speaker, start_s, end_s in speech.spans:
         if speaker != who:
-            curve[max(0, int((start_s - 0.1) * fps)): int(np.ceil(end_s * fps))] = toward
+            curve[max(0, int((start_s - 0.1) * fps)) : int(np.ceil(end_s * fps))] = toward
     return curve
 
 

@@ -32,8 +32,14 @@ def fill(code: str, alpha: float = 1.0) -> Paint:
 @functools.lru_cache(maxsize=2048)
 def line(code: str, width: float, alpha: float = 1.0) -> Paint:
     """A round-ended stroke. Cached: never change what it returns."""
-    return skia.Paint(AntiAlias=True, Color=colour(code, alpha), Style=skia.Paint.kStroke_Style, StrokeWidth=width,
-                      StrokeCap=skia.Paint.kRound_Cap, StrokeJoin=skia.Paint.kRound_Join)
+    return skia.Paint(
+        AntiAlias=True,
+        Color=colour(code, alpha),
+        Style=skia.Paint.kStroke_Style,
+        StrokeWidth=width,
+        StrokeCap=skia.Paint.kRound_Cap,
+        StrokeJoin=skia.Paint.kRound_Join,
+    )
 
 
 def linear(x0: float, y0: float, x1: float, y1: float, *codes: str | tuple[str, float]) -> Paint:
@@ -75,8 +81,10 @@ def drawn_shape(text: str) -> Path:
     while i < len(tokens):
         command = tokens[i]
         count = {"M": 2, "L": 2, "C": 6, "Q": 4, "Z": 0}[command]
-        numbers = [float(t) for t in tokens[i + 1: i + 1 + count]]
-        getattr(path, {"M": "moveTo", "L": "lineTo", "C": "cubicTo", "Q": "quadTo", "Z": "close"}[command])(*numbers)
+        numbers = [float(t) for t in tokens[i + 1 : i + 1 + count]]
+        getattr(path, {"M": "moveTo", "L": "lineTo", "C": "cubicTo", "Q": "quadTo", "Z": "close"}[command])(
+            *numbers
+        )
         i += 1 + count
     return path
 

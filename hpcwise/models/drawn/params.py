@@ -93,10 +93,14 @@ def checked_animate(raw: Mapping[str, Any], known_looks: tuple[str, ...]) -> Ani
         raise UsageError("animate: cast is empty; give at least one character")
     for i, character in enumerate(params.cast):
         if character.look not in known_looks:
-            raise UsageError(f"animate: cast[{i}].look is {character.look!r}; use one of {', '.join(known_looks)}")
+            raise UsageError(
+                f"animate: cast[{i}].look is {character.look!r}; use one of {', '.join(known_looks)}"
+            )
     for i, line in enumerate(params.shot.lines):
         if line.speaker not in ids:
-            raise UsageError(f"animate: shot.lines[{i}].speaker is {line.speaker!r}; the cast has {', '.join(ids)}")
+            raise UsageError(
+                f"animate: shot.lines[{i}].speaker is {line.speaker!r}; the cast has {', '.join(ids)}"
+            )
     return params
 
 

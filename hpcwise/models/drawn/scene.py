@@ -18,7 +18,18 @@ from hpcwise.models.drawn.captions import Page, draw_captions
 from hpcwise.models.drawn.characters import draw_character
 from hpcwise.models.drawn.layout import Box, Stage
 from hpcwise.models.drawn.motion import Acting
-from hpcwise.models.drawn.paint import LINEAR, Canvas, Image, box, eased, fill, line, linear, recorded, rounded
+from hpcwise.models.drawn.paint import (
+    LINEAR,
+    Canvas,
+    Image,
+    box,
+    eased,
+    fill,
+    line,
+    linear,
+    recorded,
+    rounded,
+)
 from hpcwise.models.drawn.sets import draw_table
 
 ACCENT = "#FFD166"
@@ -26,7 +37,7 @@ ACCENT = "#FFD166"
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One instant of a shot. progress: 0 at its start, 1 at its end. still: a picture that stands for many."""
+    """One instant of a shot. progress: 0 at its start, 1 at its end. still: it stands for many."""
 
     frame: int
     time_s: float
@@ -100,16 +111,27 @@ class ShotDrawing(Protocol):
 
 def still_acting(acting: dict[str, Acting]) -> dict[str, Acting]:
     """The same people at ease: mouths closed, hands down, looking into the camera."""
-    return {who: replace(a, mouth=np.zeros_like(a.mouth) + np.array([0, 1.0, 0, 0, 0]), stress=a.stress * 0,
-                         blink=a.blink * 0, gaze=a.gaze * 0, turn=a.turn * 0, nod=a.nod * 0, talking=a.talking * 0,
-                         gestures=()) for who, a in acting.items()}
+    return {
+        who: replace(
+            a,
+            mouth=np.zeros_like(a.mouth) + np.array([0, 1.0, 0, 0, 0]),
+            stress=a.stress * 0,
+            blink=a.blink * 0,
+            gaze=a.gaze * 0,
+            turn=a.turn * 0,
+            nod=a.nod * 0,
+            talking=a.talking * 0,
+            gestures=(),
+        )
+        for who, a in acting.items()
+    }
 
 
 def draw_people(canvas: Canvas, material: Material, stage: Stage, moment: Moment, zoom: float) -> None:
     """Set, people at the table and what stands on it, filling `stage`."""
-    room = 92.0 if not stage.portrait else stage.height * 0.21
+    room = 104.0 if not stage.portrait else stage.height * 0.21
     table_y = stage.height - room
-    size = min((table_y - 26) / 330.0, stage.width / 2 / 222.0, 1.0)
+    size = min((table_y - 22) / 328.0, stage.width / 2 / 246.0, 1.0)
     apart = min(stage.width * 0.245, 172.0)
     middle = stage.width / 2
     canvas.save()
@@ -128,8 +150,16 @@ def draw_people(canvas: Canvas, material: Material, stage: Stage, moment: Moment
             canvas.save()
             canvas.translate(middle + side * apart, table_y - TABLE_Y * size)
             canvas.scale(size, size)
-            draw_character(canvas, character.look, material.acting[character.id], moment.frame, moment.time_s,
-                           upper=phase == "bodies", arms=phase == "arms", lead=-1 if side <= 0 else 1)
+            draw_character(
+                canvas,
+                character.look,
+                material.acting[character.id],
+                moment.frame,
+                moment.time_s,
+                upper=phase == "bodies",
+                arms=phase == "arms",
+                lead=-1 if side <= 0 else 1,
+            )
             canvas.restore()
     canvas.restore()
 
@@ -145,7 +175,9 @@ def draw_backdrop(canvas: Canvas, backdrop: Image, stage: Stage) -> None:
     """The set's picture so that it covers the stage."""
     scale = max(stage.width / backdrop.width(), stage.height / backdrop.height())
     wide, tall = backdrop.width() * scale, backdrop.height() * scale
-    canvas.drawImageRect(backdrop, box((stage.width - wide) / 2, (stage.height - tall) / 2, wide, tall), LINEAR)
+    canvas.drawImageRect(
+        backdrop, box((stage.width - wide) / 2, (stage.height - tall) / 2, wide, tall), LINEAR
+    )
 
 
 def _draw_props(canvas: Canvas, set_name: str, middle: float, table_y: float, size: float) -> None:
@@ -166,7 +198,9 @@ def _props(set_name: str) -> Any:
                 canvas.save()
                 canvas.translate(side * 47, -30)
                 canvas.rotate(side * 38)
-                canvas.drawRRect(rounded(-9, -19, 18, 33, 9), linear(-9, 0, 9, 0, "#3B3F48", "#757B88", "#22252B"))
+                canvas.drawRRect(
+                    rounded(-9, -19, 18, 33, 9), linear(-9, 0, 9, 0, "#3B3F48", "#757B88", "#22252B")
+                )
                 canvas.drawRRect(rounded(-9, -2, 18, 4, 1.5), fill("#F2B84B"))
                 canvas.restore()
             canvas.drawRRect(rounded(-11, 8, 22, 26, 4), linear(-11, 0, 11, 0, "#EFE8DC", "#BDB3A1"))
@@ -176,6 +210,7 @@ def _props(set_name: str) -> Any:
                 canvas.drawRRect(rounded(-34 + i * 3, 22 - i * 7, 62 - i * 5, 7, 1.5), fill(tint))
             canvas.drawCircle(-6, 0, 8.5, fill("#C94F3D"))
             canvas.drawLine(-6, -7, -4, -12, line("#5B3A22", 2))
+
     return recorded(200, 200, draw)
 
 
@@ -201,23 +236,36 @@ def draw_inset(canvas: Canvas, material: Material, character: Character, moment:
     circle = skia.Path()
     circle.addCircle(x, y, radius)
     canvas.clipPath(circle, doAntiAlias=True)
-    canvas.drawRect(box(area.x, area.y, area.width, area.height),
-                    linear(0, area.y, 0, area.bottom, "#6A5A96", "#2E2547"))
+    canvas.drawRect(
+        box(area.x, area.y, area.width, area.height), linear(0, area.y, 0, area.bottom, "#6A5A96", "#2E2547")
+    )
     size = area.width / 196.0
     canvas.translate(x, y + 58 * size)
     canvas.scale(size, size)
-    draw_character(canvas, character.look, material.acting[character.id], moment.frame, moment.time_s, arms=False)
+    draw_character(
+        canvas, character.look, material.acting[character.id], moment.frame, moment.time_s, arms=False
+    )
     canvas.restore()
     canvas.drawCircle(x, y, radius, line(ACCENT, 3.0))
 
 
-def draw_overlays(canvas: Canvas, material: Material, drawing: ShotDrawing, page: Page | None, moment: Moment,
-                  fade: float) -> None:
+def draw_overlays(
+    canvas: Canvas, material: Material, drawing: ShotDrawing, page: Page | None, moment: Moment, fade: float
+) -> None:
     """Captions, and the black of a fade (0 none, 1 all)."""
     if page is not None:
         area = drawing.captions
-        draw_captions(canvas, page, moment.time_s, area.x, area.bottom, area.width, material.stage.caption_size,
-                      ACCENT, moment.still)
+        draw_captions(
+            canvas,
+            page,
+            moment.time_s,
+            area.x,
+            area.bottom,
+            area.width,
+            material.stage.caption_size,
+            ACCENT,
+            moment.still,
+        )
     if fade > 0:
         canvas.drawColor(skia.Color(0, 0, 0, round(255 * min(1.0, fade))))
 

@@ -8,8 +8,28 @@ import skia
 
 from hpcwise.models.drawn.characters import draw_character
 from hpcwise.models.drawn.layout import Box, Stage, card_layout, figure_layout
-from hpcwise.models.drawn.paint import CUBIC, LINEAR, Canvas, Image, blurred, box, eased, fill, line, linear, rounded
-from hpcwise.models.drawn.scene import ACCENT, Material, Moment, ShotDrawing, draw_backdrop, draw_inset, draw_people
+from hpcwise.models.drawn.paint import (
+    CUBIC,
+    LINEAR,
+    Canvas,
+    Image,
+    blurred,
+    box,
+    eased,
+    fill,
+    line,
+    linear,
+    rounded,
+)
+from hpcwise.models.drawn.scene import (
+    ACCENT,
+    Material,
+    Moment,
+    ShotDrawing,
+    draw_backdrop,
+    draw_inset,
+    draw_people,
+)
 from hpcwise.models.drawn.text import BOLD, DISPLAY, REGULAR, SEMI, Block, fitted, width_of, write
 
 PINK = "#FF6FA5"
@@ -60,28 +80,48 @@ class CloseUp:
         wide = stage.width * 1.12 * (1 + (grow - 1) * 0.5)
         tall = stage.height * 1.12 * (1 + (grow - 1) * 0.5)
         drift = (moment.progress - 0.5) * stage.width * 0.03
-        canvas.drawImageRect(self._behind, box((stage.width - wide) / 2 + drift, (stage.height - tall) / 2, wide, tall), LINEAR)
+        canvas.drawImageRect(
+            self._behind, box((stage.width - wide) / 2 + drift, (stage.height - tall) / 2, wide, tall), LINEAR
+        )
         size = (1.36 if not stage.portrait else 1.5) * grow
         top = stage.height * (0.075 if not stage.portrait else 0.2)
         side = next((s for c, s in material.seated() if c.id == self._person.id), 0.0)
         canvas.save()
         # A little off the middle, with room on the side that they face.
-        canvas.translate(stage.width / 2 + side * stage.width * 0.035, top + 168 * 1.36 * (1 if not stage.portrait else 1.1))
+        canvas.translate(
+            stage.width / 2 + side * stage.width * 0.035,
+            top + 168 * 1.36 * (1 if not stage.portrait else 1.1),
+        )
         canvas.scale(size, size)
-        draw_character(canvas, self._person.look, material.acting[self._person.id], moment.frame, moment.time_s,
-                       lead=-1 if side <= 0 else 1)
+        draw_character(
+            canvas,
+            self._person.look,
+            material.acting[self._person.id],
+            moment.frame,
+            moment.time_s,
+            lead=-1 if side <= 0 else 1,
+        )
         canvas.restore()
-        canvas.drawRect(box(0, stage.height - 150, stage.width, 150),
-                        linear(0, stage.height - 150, 0, stage.height, ("#0B0612", 0.0), ("#0B0612", 0.6)))
+        canvas.drawRect(
+            box(0, stage.height - 150, stage.width, 150),
+            linear(0, stage.height - 150, 0, stage.height, ("#0B0612", 0.0), ("#0B0612", 0.6)),
+        )
         if material.show_name:
             self._lower_third(canvas, moment)
 
     def _lower_third(self, canvas: Canvas, moment: Moment) -> None:
-        shown = 1.0 if moment.still else eased((moment.time_s - 0.3) / 0.4) * (1 - eased((moment.time_s - 4.2) / 0.4))
+        shown = (
+            1.0
+            if moment.still
+            else eased((moment.time_s - 0.3) / 0.4) * (1 - eased((moment.time_s - 4.2) / 0.4))
+        )
         if shown <= 0:
             return
         name, role = self._person.name, self._person.role
-        wide = min(max(width_of(name, BOLD, 17), width_of(role, REGULAR, 12.5)) + 34, self._material.stage.width * 0.6)
+        wide = min(
+            max(width_of(name, BOLD, 17), width_of(role, REGULAR, 12.5)) + 34,
+            self._material.stage.width * 0.6,
+        )
         y = self.captions.y - 62
         canvas.save()
         canvas.translate(-(1 - shown) * (wide + 40), 0)
@@ -111,7 +151,9 @@ class FigureShot:
         canvas = surface.getCanvas()
         canvas.scale(scale, scale)
         canvas.translate(20 - card.x, 20 - card.y)
-        canvas.drawRRect(rounded(card.x, card.y + 5, card.width, card.height, 12), blurred("#000000", 8, 0.45))
+        canvas.drawRRect(
+            rounded(card.x, card.y + 5, card.width, card.height, 12), blurred("#000000", 8, 0.45)
+        )
         canvas.drawRRect(rounded(card.x, card.y, card.width, card.height, 12), fill("#FFFFFF"))
         canvas.drawImageRect(figure, box(inner.x, inner.y, inner.width, inner.height), CUBIC)
         text = self._label()
@@ -135,13 +177,21 @@ class FigureShot:
         return f"{label}: {caption}" if caption else label
 
     def _bold_head(self, canvas: Canvas, block: Block, label: Box) -> None:
-        """"Figure 3" once more in a heavier weight, where the caption starts with it."""
+        """ "Figure 3" once more in a heavier weight, where the caption starts with it."""
         head = self._figure_text()[0]
         if head and block.lines and block.lines[0].lower().startswith(head.lower()):
             wide = width_of(block.lines[0][: len(head)], block.name, block.size)
             canvas.drawRect(box(label.x - 0.5, label.y + 2, wide + 1, block.leading), fill("#FFFFFF"))
             size = block.size * wide / max(1e-6, width_of(block.lines[0][: len(head)], SEMI, block.size))
-            write(canvas, block.lines[0][: len(head)], label.x, label.y + 2 + block.size * 0.92, SEMI, size, fill("#14141E"))
+            write(
+                canvas,
+                block.lines[0][: len(head)],
+                label.x,
+                label.y + 2 + block.size * 0.92,
+                SEMI,
+                size,
+                fill("#14141E"),
+            )
 
     def draw(self, canvas: Canvas, moment: Moment) -> None:
         """Draw all but captions and fades."""
@@ -156,14 +206,24 @@ class FigureShot:
             canvas.translate(x, y)
             canvas.scale(zoom, zoom)
             canvas.translate(-x, -y)
-        canvas.drawImageRect(self._card, box(card.x - 20, card.y - 20, self._card.width() / self._material.scale,
-                                             self._card.height() / self._material.scale), LINEAR)
+        canvas.drawImageRect(
+            self._card,
+            box(
+                card.x - 20,
+                card.y - 20,
+                self._card.width() / self._material.scale,
+                self._card.height() / self._material.scale,
+            ),
+            LINEAR,
+        )
         canvas.restore()
-        draw_inset(canvas, self._material, self._material.speaker_at(moment.time_s), moment, self.layout.inset)
+        draw_inset(
+            canvas, self._material, self._material.speaker_at(moment.time_s), moment, self.layout.inset
+        )
 
 
 class CardShot:
-    """Title or end card: words on the left, the hosts in a window on the right (above and below if narrow)."""
+    """Title or end card: words on the left, the hosts in a window on the right (below if narrow)."""
 
     def __init__(self, material: Material, end: bool) -> None:
         self._material, self._end = material, end
@@ -199,7 +259,7 @@ class CardShot:
 
     def draw(self, canvas: Canvas, moment: Moment) -> None:
         """Draw all but captions and fades."""
-        stage, material, area = self._material.stage, self._material, self.layout.text
+        stage, area = self._material.stage, self.layout.text
         canvas.drawImageRect(self._ground, box(0, 0, stage.width, stage.height), LINEAR)
         drift = 0.0 if moment.still else moment.time_s
         for k in range(6):
@@ -237,7 +297,11 @@ def _ground(material: Material) -> Image:
     surface = skia.Surface(math.ceil(stage.width * scale), math.ceil(stage.height * scale))
     canvas = surface.getCanvas()
     canvas.scale(scale, scale)
-    tints = ("#1C1434", "#3A2160", "#124B5B") if material.set_name == "studio" else ("#1B2F2A", "#24523F", "#6B4A2A")
+    tints = (
+        ("#1C1434", "#3A2160", "#124B5B")
+        if material.set_name == "studio"
+        else ("#1B2F2A", "#24523F", "#6B4A2A")
+    )
     canvas.drawRect(box(0, 0, stage.width, stage.height), linear(0, 0, stage.width, stage.height, *tints))
     return surface.makeImageSnapshot()
 

@@ -38,7 +38,9 @@ def _font_of(typeface: Any, size: float) -> Any:
 @functools.lru_cache(maxsize=4096)
 def _fallback(character: str) -> Any:
     """A typeface of the system that has the character, or None."""
-    found = skia.FontMgr.RefDefault().matchFamilyStyleCharacter("", skia.FontStyle.Normal(), [], ord(character))
+    found = skia.FontMgr.RefDefault().matchFamilyStyleCharacter(
+        "", skia.FontStyle.Normal(), [], ord(character)
+    )
     return found if found is not None and found.unicharToGlyph(ord(character)) else None
 
 
@@ -119,9 +121,10 @@ class Block:
             write(canvas, text, left, y + i * self.leading + self.size * 0.92, self.name, self.size, paint)
 
 
-def fitted(text: str, name: str, largest: float, smallest: float, width: float, height: float,
-           leading: float = 1.18) -> Block:
-    """`text` at the largest size whose lines fit the box; at the smallest size the rest becomes an ellipsis."""
+def fitted(
+    text: str, name: str, largest: float, smallest: float, width: float, height: float, leading: float = 1.18
+) -> Block:
+    """`text` at the largest size that fits the box; at the smallest size the rest becomes an ellipsis."""
     size = largest
     while True:
         lines = wrapped(text, name, size, width)
@@ -135,4 +138,15 @@ def fitted(text: str, name: str, largest: float, smallest: float, width: float, 
         while last and width_of(last + ELLIPSIS, name, size) > width:
             last = last[:-1]
         lines = [*lines[: most - 1], last.rstrip(" ,;:") + ELLIPSIS]
+    elif len(lines) > 1:
+        lines = _evened(text, name, size, width, len(lines))
     return Block(tuple(lines), name, size, size * leading)
+
+
+def _evened(text: str, name: str, size: float, width: float, count: int) -> list[str]:
+    """`text` in as many lines, the longest as short as possible: no word alone at the end."""
+    low, high = width * 0.5, width
+    while high - low > 2:
+        middle = (low + high) / 2
+        low, high = (low, middle) if len(wrapped(text, name, size, middle)) <= count else (middle, high)
+    return wrapped(text, name, size, high)

@@ -37,9 +37,13 @@ class KokoroAdapter:
         """Read the graph and the voices of `spec.path`; raises `ModelMissing`."""
         folder = spec.path
         if folder is None or not (folder / MODEL_FILE).is_file():
-            raise ModelMissing(f"model {spec.name}: {MODEL_FILE} missing; fetch it with `hpcwise models fetch "
-                               f"{spec.name}`, or put it into {folder or 'the model folder'}")
-        self._voices = {p.stem: np.fromfile(p, np.float32).reshape(-1, 1, 256) for p in sorted(folder.glob("*.bin"))}
+            raise ModelMissing(
+                f"model {spec.name}: {MODEL_FILE} missing; fetch it with `hpcwise models fetch "
+                f"{spec.name}`, or put it into {folder or 'the model folder'}"
+            )
+        self._voices = {
+            p.stem: np.fromfile(p, np.float32).reshape(-1, 1, 256) for p in sorted(folder.glob("*.bin"))
+        }
         if not self._voices:
             raise ModelMissing(f"model {spec.name}: no voice (af_heart.bin, …) in {folder}")
         self._tokens: dict[str, int] = json.loads((folder / "vocab.json").read_text("utf-8"))["vocab"]
@@ -52,8 +56,10 @@ class KokoroAdapter:
         voices = {c.id: c.voice for c in params.cast}
         for line in params.lines:
             if voices[line.speaker] not in self._voices:
-                raise UsageError(f"speech: voice {voices[line.speaker]!r} of {line.speaker!r} is not there; "
-                                 f"use one of {', '.join(self._voices)}")
+                raise UsageError(
+                    f"speech: voice {voices[line.speaker]!r} of {line.speaker!r} is not there; "
+                    f"use one of {', '.join(self._voices)}"
+                )
         spoken = []
         for i, line in enumerate(params.lines):
             on_step(i, len(params.lines), f"speaking: {line.speaker}")
@@ -61,7 +67,9 @@ class KokoroAdapter:
         on_step(len(params.lines), len(params.lines), "spoken")
         yield assembled(params, spoken, call.work)
 
-    def _speak(self, text: str, voice: str, params: SpeechParams, should_stop: Callable[[], bool]) -> SpokenLine:
+    def _speak(
+        self, text: str, voice: str, params: SpeechParams, should_stop: Callable[[], bool]
+    ) -> SpokenLine:
         words = spoken_words(text)
         marked = self._pronouncer.pronounce(words, british=voice.startswith("b"))
         known = [m for m in marked if m[0] in self._tokens]
@@ -81,11 +89,14 @@ class KokoroAdapter:
     def _infer(self, piece: Sequence[Marked], style: Samples, pace: float) -> tuple[Samples, list[Sound]]:
         """Audio of one piece, silence at its ends cut to what a breath takes, and its sounds."""
         tokens = [self._tokens[symbol] for symbol, _ in piece]
-        audio, durations = self._session.run(None, {
-            "tokens": np.array([[0, *tokens, 0]], np.int64),
-            "style": style[min(len(tokens), len(style)) - 1].reshape(1, 256),
-            "speed": np.array([pace], np.float32),
-        })
+        audio, durations = self._session.run(
+            None,
+            {
+                "tokens": np.array([[0, *tokens, 0]], np.int64),
+                "style": style[min(len(tokens), len(style)) - 1].reshape(1, 256),
+                "speed": np.array([pace], np.float32),
+            },
+        )
         samples = np.asarray(audio, np.float32).ravel()
         if not np.isfinite(samples).all() or np.abs(samples).max(initial=0.0) < 1e-3:
             raise BadOutput(f"speech: {len(tokens)} tokens came out silent or not finite")
@@ -97,7 +108,7 @@ class KokoroAdapter:
         fade = np.ones(end - start, np.float32)
         ramp = min(120, fade.size // 2)
         fade[:ramp] = np.linspace(0, 1, ramp)
-        fade[fade.size - ramp:] = np.linspace(1, 0, ramp)
+        fade[fade.size - ramp :] = np.linspace(1, 0, ramp)
         length_s = (end - start) / RATE_HZ
         sounds = []
         for (symbol, word), begins, stops in zip(piece, ends[:-2], ends[1:-1], strict=True):
@@ -124,7 +135,7 @@ def timed_words(words: Sequence[SpokenWord], sounds: Sequence[Sound], length_s: 
 
 
 def _session(folder: Path, threads: int) -> Any:
-    """An inference session whose second output is the durations; the edited graph is kept beside the model."""
+    """An inference session whose second output is the durations; the edited graph is kept."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

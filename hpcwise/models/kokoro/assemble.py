@@ -49,12 +49,19 @@ def assembled(params: SpeechParams, lines: Sequence[SpokenLine], work: Path) -> 
     tail_s = params.pause_after_s if lines else max(SILENT_SHOT_S - params.lead_s, params.pause_after_s)
     pieces.append(np.zeros(round(tail_s * RATE_HZ), np.float32))
     audio = np.concatenate(pieces)
-    speech = Speech(duration_s=audio.size / RATE_HZ, sample_rate_hz=RATE_HZ, words=tuple(words),
-                    visemes=tuple(shapes), spans=tuple(spans))
+    speech = Speech(
+        duration_s=audio.size / RATE_HZ,
+        sample_rate_hz=RATE_HZ,
+        words=tuple(words),
+        visemes=tuple(shapes),
+        spans=tuple(spans),
+    )
     write_wav(work / "audio.wav", audio)
     (work / "speech.json").write_bytes(msgspec.json.encode(speech))
-    return Output(files={"audio.wav": work / "audio.wav", "speech.json": work / "speech.json"},
-                  facts={"duration_s": speech.duration_s, "words": len(words)})
+    return Output(
+        files={"audio.wav": work / "audio.wav", "speech.json": work / "speech.json"},
+        facts={"duration_s": speech.duration_s, "words": len(words)},
+    )
 
 
 def write_wav(path: Path, audio: Samples) -> None:
@@ -70,11 +77,11 @@ def read_wav(path: Path) -> Samples:
     """A mono 16-bit wave file at any rate, as floats at `RATE_HZ`."""
     with wave.open(str(path), "rb") as file:
         rate, frames = file.getframerate(), file.readframes(file.getnframes())
-    audio = np.frombuffer(frames, "<i2").astype(np.float32) / 32768
+    audio: Samples = np.asarray(np.frombuffer(frames, "<i2") / 32768, np.float32)
     if rate == RATE_HZ or audio.size == 0:
         return audio
     at = np.arange(int(audio.size * RATE_HZ / rate)) * (rate / RATE_HZ)
-    return np.interp(at, np.arange(audio.size), audio).astype(np.float32)
+    return np.asarray(np.interp(at, np.arange(audio.size), audio), np.float32)
 
 
 def _gains(params: SpeechParams, lines: Sequence[SpokenLine]) -> dict[str, float]:

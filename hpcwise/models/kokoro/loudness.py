@@ -23,7 +23,7 @@ def loudness_lufs(audio: Samples, rate_hz: int) -> float:
     power = power[power > 10 ** ((-70 + 0.691) / 10)]
     if power.size == 0:
         return float("-inf")
-    power = power[power > power.mean() * 0.1]       # the relative gate: 10 LU under the mean
+    power = power[power > power.mean() * 0.1]  # the relative gate: 10 LU under the mean
     return float(-0.691 + 10 * np.log10(power.mean()))
 
 
@@ -36,7 +36,9 @@ def limited(audio: Samples, gain: float) -> Samples:
         return louder.astype(np.float32)
     half = 120
     need = np.minimum(1.0, ceiling / np.maximum(peaks, 1e-9))
-    held = np.lib.stride_tricks.sliding_window_view(np.pad(need, half, constant_values=1.0), 2 * half + 1).min(axis=1)
+    held = np.lib.stride_tricks.sliding_window_view(
+        np.pad(need, half, constant_values=1.0), 2 * half + 1
+    ).min(axis=1)
     window = np.hanning(2 * half + 3)[1:-1]
     smooth = np.convolve(np.pad(held, half, mode="edge"), window / window.sum(), "valid")
     return np.asarray(louder * np.minimum(smooth, need), dtype=np.float32)
@@ -46,7 +48,7 @@ def true_peaks(audio: NDArray[np.floating]) -> NDArray[np.float64]:
     """The largest magnitude around each sample, seen at four times the rate."""
     if audio.size == 0:
         return np.zeros(0)
-    size = 1 << int(audio.size + 64 - 1).bit_length()      # padding also keeps the ends from meeting
+    size = 1 << int(audio.size + 64 - 1).bit_length()  # padding also keeps the ends from meeting
     spectrum = np.fft.rfft(audio, size)
     fine = np.fft.irfft(np.pad(spectrum, (0, size * 2 + 1 - spectrum.size)), size * 4) * 4
     return np.asarray(np.abs(fine[: audio.size * 4]).reshape(-1, 4).max(axis=1))
@@ -58,10 +60,12 @@ def _k_weighting(size: int, rate_hz: int) -> NDArray[np.complex128]:
     k = np.tan(np.pi * 1681.974450955533 / rate_hz)
     q, high = 0.7071752369554196, 10 ** (3.999843853973347 / 20)
     band = high**0.4996667741545416
-    shelf = ((high + band * k / q + k * k) + 2 * (k * k - high) * z + (high - band * k / q + k * k) * z**2) / (
-        (1 + k / q + k * k) + 2 * (k * k - 1) * z + (1 - k / q + k * k) * z**2)
+    shelf = (
+        (high + band * k / q + k * k) + 2 * (k * k - high) * z + (high - band * k / q + k * k) * z**2
+    ) / ((1 + k / q + k * k) + 2 * (k * k - 1) * z + (1 - k / q + k * k) * z**2)
     k = np.tan(np.pi * 38.13547087602444 / rate_hz)
     q = 0.5003270373238773
     high_pass = (1 - 2 * z + z**2) / (
-        1 + 2 * (k * k - 1) / (1 + k / q + k * k) * z + (1 - k / q + k * k) / (1 + k / q + k * k) * z**2)
+        1 + 2 * (k * k - 1) / (1 + k / q + k * k) * z + (1 - k / q + k * k) / (1 + k / q + k * k) * z**2
+    )
     return np.asarray(shelf * high_pass)

@@ -9,13 +9,43 @@ from hpcwise.models.kokoro.spoken import SpokenWord
 
 #: Names that the dictionary lacks or spells letter by letter, as misaki phonemes.
 NAMES = {
-    "CUDA": "kˈudə", "NCCL": "nˈɪkᵊl", "JSON": "ʤˈAsᵊn", "YAML": "jˈæmᵊl", "SOTA": "sˈOtə", "LoRA": "lˈɔɹə",
-    "LoRAs": "lˈɔɹəz", "BERT": "bˈɜɹt", "ReLU": "ɹˈɛlu", "NumPy": "nˈʌmpˌI", "SciPy": "sˈIpˌI", "RAG": "ɹˈæɡ",
-    "hpcwise": "ˌAʧpˌisˈiwˌIz", "HPCwise": "ˌAʧpˌisˈiwˌIz", "PyTorch": "pˈItˌɔɹʧ", "Slurm": "slˈɜɹm",
-    "LaTeX": "lˈAtˌɛk", "PaSa": "pˈɑsə", "Qwen": "kwˈɛn", "LLaMA": "lˈɑmə", "Llama": "lˈɑmə", "ViT": "vˈɪt",
-    "GAN": "ɡˈæn", "GANs": "ɡˈænz", "RAM": "ɹˈæm", "ASIC": "ˈAsɪk", "FLOPs": "flˈɑps", "OCR": "ˌOsˌiˈɑɹ",
-    "DAG": "dˈæɡ", "DAGs": "dˈæɡz", "Kokoro": "kˈOkəɹO", "StreamWise": "stɹˈimwˌIz", "arXiv": "ˈɑɹkIv",
-    "SLOs": "ˌɛsˌɛlˈOz", "DiT": "dˌiˌItˈi", "Wan": "wˈɑn", "vLLM": "vˌiˌɛlˌɛlˈɛm",
+    "CUDA": "kˈudə",
+    "NCCL": "nˈɪkᵊl",
+    "JSON": "ʤˈAsᵊn",
+    "YAML": "jˈæmᵊl",
+    "SOTA": "sˈOtə",
+    "LoRA": "lˈɔɹə",
+    "LoRAs": "lˈɔɹəz",
+    "BERT": "bˈɜɹt",
+    "ReLU": "ɹˈɛlu",
+    "NumPy": "nˈʌmpˌI",
+    "SciPy": "sˈIpˌI",
+    "RAG": "ɹˈæɡ",
+    "hpcwise": "ˌAʧpˌisˈiwˌIz",
+    "HPCwise": "ˌAʧpˌisˈiwˌIz",
+    "PyTorch": "pˈItˌɔɹʧ",
+    "Slurm": "slˈɜɹm",
+    "LaTeX": "lˈAtˌɛk",
+    "PaSa": "pˈɑsə",
+    "Qwen": "kwˈɛn",
+    "LLaMA": "lˈɑmə",
+    "Llama": "lˈɑmə",
+    "ViT": "vˈɪt",
+    "GAN": "ɡˈæn",
+    "GANs": "ɡˈænz",
+    "RAM": "ɹˈæm",
+    "ASIC": "ˈAsɪk",
+    "FLOPs": "flˈɑps",
+    "OCR": "ˌOsˌiˈɑɹ",
+    "DAG": "dˈæɡ",
+    "DAGs": "dˈæɡz",
+    "Kokoro": "kˈOkəɹO",
+    "StreamWise": "stɹˈimwˌIz",
+    "arXiv": "ˈɑɹkIv",
+    "SLOs": "ˌɛsˌɛlˈOz",
+    "DiT": "dˌiˌItˈi",
+    "Wan": "wˈɑn",
+    "vLLM": "vˌiˌɛlˌɛlˈɛm",
 }
 
 Marked = tuple[str, int]
@@ -50,8 +80,7 @@ class Pronouncer:
             at = place if place >= 0 else at
             index = owner[at] if at < len(owner) else len(words) - 1
             at += len(token.text)
-            for symbol in token.phonemes or "":
-                out.append((symbol, index if symbol.isalpha() or symbol in "ˈˌː" else -1))
+            out += [(s, index if s.isalpha() or s in "ˈˌː" else -1) for s in token.phonemes or ""]
             if token.whitespace:
                 out.append((" ", -1))
         return out
@@ -68,10 +97,9 @@ def chunked(marked: Sequence[Marked], limit: int) -> list[list[Marked]]:
             if cut:
                 break
         pieces.append(rest[: cut or limit])
-        rest = rest[cut or limit:]
+        rest = rest[cut or limit :]
     pieces.append(rest)
-    trimmed = ([m for m in _strip(p)] for p in pieces)
-    return [p for p in trimmed if p]
+    return [trimmed for piece in pieces if (trimmed := _strip(piece))]
 
 
 def _strip(piece: list[Marked]) -> list[Marked]:

@@ -10,48 +10,146 @@ import re
 from dataclasses import dataclass
 
 _ABBREVIATIONS = {
-    "e.g.": "for example", "i.e.": "that is", "etc.": "et cetera", "vs.": "versus", "vs": "versus",
-    "cf.": "compare", "fig.": "figure", "figs.": "figures", "eq.": "equation", "eqs.": "equations",
-    "sec.": "section", "tab.": "table", "ref.": "reference", "approx.": "approximately", "resp.":
-    "respectively", "w.r.t.": "with respect to", "w/": "with", "w/o": "without", "al.": "al", "dr.": "doctor",
-    "prof.": "professor", "mr.": "mister", "mrs.": "missus", "i.i.d.": "I I D", "a.k.a.": "also known as",
-    "i/o": "I O", "and/or": "and or", "n/a": "not applicable", "aka": "also known as",
+    "e.g.": "for example",
+    "i.e.": "that is",
+    "etc.": "et cetera",
+    "vs.": "versus",
+    "vs": "versus",
+    "cf.": "compare",
+    "fig.": "figure",
+    "figs.": "figures",
+    "eq.": "equation",
+    "eqs.": "equations",
+    "sec.": "section",
+    "tab.": "table",
+    "ref.": "reference",
+    "approx.": "approximately",
+    "resp.": "respectively",
+    "w.r.t.": "with respect to",
+    "w/": "with",
+    "w/o": "without",
+    "al.": "al",
+    "dr.": "doctor",
+    "prof.": "professor",
+    "mr.": "mister",
+    "mrs.": "missus",
+    "i.i.d.": "I I D",
+    "a.k.a.": "also known as",
+    "i/o": "I O",
+    "and/or": "and or",
+    "n/a": "not applicable",
+    "aka": "also known as",
 }
 _UNITS = {
-    "ns": ("nanosecond", "nanoseconds"), "µs": ("microsecond", "microseconds"),
-    "μs": ("microsecond", "microseconds"), "us": ("microsecond", "microseconds"),
-    "ms": ("millisecond", "milliseconds"), "s": ("second", "seconds"), "sec": ("second", "seconds"),
-    "min": ("minute", "minutes"), "h": ("hour", "hours"), "hr": ("hour", "hours"), "hrs": ("hours", "hours"),
-    "B": ("byte", "bytes"), "KB": ("kilobyte", "kilobytes"), "kB": ("kilobyte", "kilobytes"),
-    "MB": ("megabyte", "megabytes"), "GB": ("gigabyte", "gigabytes"), "TB": ("terabyte", "terabytes"),
-    "PB": ("petabyte", "petabytes"), "KiB": ("kibibyte", "kibibytes"), "MiB": ("mebibyte", "mebibytes"),
-    "GiB": ("gibibyte", "gibibytes"), "TiB": ("tebibyte", "tebibytes"), "Gbps": ("gigabit", "gigabits per second"),
-    "Mbps": ("megabit", "megabits per second"), "Gb": ("gigabit", "gigabits"), "Mb": ("megabit", "megabits"),
-    "Hz": ("hertz", "hertz"), "kHz": ("kilohertz", "kilohertz"), "MHz": ("megahertz", "megahertz"),
-    "GHz": ("gigahertz", "gigahertz"), "W": ("watt", "watts"), "kW": ("kilowatt", "kilowatts"),
-    "MW": ("megawatt", "megawatts"), "GW": ("gigawatt", "gigawatts"), "kWh": ("kilowatt hour", "kilowatt hours"),
-    "J": ("joule", "joules"), "kJ": ("kilojoule", "kilojoules"), "V": ("volt", "volts"), "K": ("thousand",) * 2,
-    "k": ("thousand",) * 2, "M": ("million",) * 2, "bn": ("billion",) * 2, "px": ("pixel", "pixels"),
-    "mm": ("millimeter", "millimeters"), "cm": ("centimeter", "centimeters"), "nm": ("nanometer", "nanometers"),
-    "km": ("kilometer", "kilometers"), "m": ("meter", "meters"), "kg": ("kilogram", "kilograms"),
-    "g": ("gram", "grams"), "fps": ("frame per second", "frames per second"), "dB": ("decibel", "decibels"),
-    "FLOPs": ("flop", "flops"), "TFLOPs": ("teraflop", "teraflops"), "TFLOPS": ("teraflop", "teraflops"),
-    "GFLOPs": ("gigaflop", "gigaflops"), "PFLOPs": ("petaflop", "petaflops"), "pp": ("percentage points",) * 2,
-    "°C": ("degree Celsius", "degrees Celsius"), "x": ("times",) * 2, "×": ("times",) * 2,
+    "ns": ("nanosecond", "nanoseconds"),
+    "µs": ("microsecond", "microseconds"),
+    "μs": ("microsecond", "microseconds"),
+    "us": ("microsecond", "microseconds"),
+    "ms": ("millisecond", "milliseconds"),
+    "s": ("second", "seconds"),
+    "sec": ("second", "seconds"),
+    "min": ("minute", "minutes"),
+    "h": ("hour", "hours"),
+    "hr": ("hour", "hours"),
+    "hrs": ("hours", "hours"),
+    "B": ("byte", "bytes"),
+    "KB": ("kilobyte", "kilobytes"),
+    "kB": ("kilobyte", "kilobytes"),
+    "MB": ("megabyte", "megabytes"),
+    "GB": ("gigabyte", "gigabytes"),
+    "TB": ("terabyte", "terabytes"),
+    "PB": ("petabyte", "petabytes"),
+    "KiB": ("kibibyte", "kibibytes"),
+    "MiB": ("mebibyte", "mebibytes"),
+    "GiB": ("gibibyte", "gibibytes"),
+    "TiB": ("tebibyte", "tebibytes"),
+    "Gbps": ("gigabit", "gigabits per second"),
+    "Mbps": ("megabit", "megabits per second"),
+    "Gb": ("gigabit", "gigabits"),
+    "Mb": ("megabit", "megabits"),
+    "Hz": ("hertz", "hertz"),
+    "kHz": ("kilohertz", "kilohertz"),
+    "MHz": ("megahertz", "megahertz"),
+    "GHz": ("gigahertz", "gigahertz"),
+    "W": ("watt", "watts"),
+    "kW": ("kilowatt", "kilowatts"),
+    "MW": ("megawatt", "megawatts"),
+    "GW": ("gigawatt", "gigawatts"),
+    "kWh": ("kilowatt hour", "kilowatt hours"),
+    "J": ("joule", "joules"),
+    "kJ": ("kilojoule", "kilojoules"),
+    "V": ("volt", "volts"),
+    "K": ("thousand",) * 2,
+    "k": ("thousand",) * 2,
+    "M": ("million",) * 2,
+    "bn": ("billion",) * 2,
+    "px": ("pixel", "pixels"),
+    "mm": ("millimeter", "millimeters"),
+    "cm": ("centimeter", "centimeters"),
+    "nm": ("nanometer", "nanometers"),
+    "km": ("kilometer", "kilometers"),
+    "m": ("meter", "meters"),
+    "kg": ("kilogram", "kilograms"),
+    "g": ("gram", "grams"),
+    "fps": ("frame per second", "frames per second"),
+    "dB": ("decibel", "decibels"),
+    "FLOPs": ("flop", "flops"),
+    "TFLOPs": ("teraflop", "teraflops"),
+    "TFLOPS": ("teraflop", "teraflops"),
+    "GFLOPs": ("gigaflop", "gigaflops"),
+    "PFLOPs": ("petaflop", "petaflops"),
+    "pp": ("percentage points",) * 2,
+    "°C": ("degree Celsius", "degrees Celsius"),
+    "x": ("times",) * 2,
+    "×": ("times",) * 2,
 }
 #: Units that are also words or letters: only read as units when glued to the number ("7B", "5m", "3x").
 _GLUED_ONLY = frozenset({"us", "B", "K", "k", "M", "V", "W", "J", "x", "×", "m", "g"})
-_GREEK = dict(zip("αβγδεζηθικλμνξοπρστυφχψω",
-                  "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma "
-                  "tau upsilon phi chi psi omega".split(), strict=True))
+_GREEK_NAMES = (
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma tau "
+    "upsilon phi chi psi omega"
+)
+_GREEK = dict(zip("αβγδεζηθικλμνξοπρστυφχψω", _GREEK_NAMES.split(" "), strict=True))
 _GREEK |= {k.upper(): v for k, v in _GREEK.items()} | {"ς": "sigma", "ϵ": "epsilon", "∆": "delta", "µ": "mu"}
 _SIGNS = {
-    "≈": "about", "~": "about", "∼": "about", "≥": "at least", "⩾": "at least", "≤": "at most", "⩽": "at most",
-    "<": "less than", ">": "more than", "=": "equals", "≠": "is not", "+": "plus", "±": "plus or minus",
-    "×": "times", "·": "times", "÷": "divided by", "→": "to", "⇒": "so", "∞": "infinity", "√": "root",
-    "∑": "the sum of", "∈": "in", "∂": "d", "∇": "nabla", "∪": "union", "∩": "and", "&": "and", "@": "at",
-    "%": "percent", "‰": "per mille", "§": "section", "°": "degrees", "#": "number", "∝": "proportional to",
-    "|": "", "*": "", "^": "to the", "−": "minus",
+    "≈": "about",
+    "~": "about",
+    "∼": "about",
+    "≥": "at least",
+    "⩾": "at least",
+    "≤": "at most",
+    "⩽": "at most",
+    "<": "less than",
+    ">": "more than",
+    "=": "equals",
+    "≠": "is not",
+    "+": "plus",
+    "±": "plus or minus",
+    "×": "times",
+    "·": "times",
+    "÷": "divided by",
+    "→": "to",
+    "⇒": "so",
+    "∞": "infinity",
+    "√": "root",
+    "∑": "the sum of",
+    "∈": "in",
+    "∂": "d",
+    "∇": "nabla",
+    "∪": "union",
+    "∩": "and",
+    "&": "and",
+    "@": "at",
+    "%": "percent",
+    "‰": "per mille",
+    "§": "section",
+    "°": "degrees",
+    "#": "number",
+    "∝": "proportional to",
+    "|": "",
+    "*": "",
+    "^": "to the",
+    "−": "minus",
 }
 _DIGITS_UP = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 _CITATION = re.compile(r"^[(\[]?\d{1,3}(?:[,;–-]\s?\d{1,3})*\][).,;:]*$|^\[\d[\d,;–-]*[,;\]]*[.,;:]*$")
@@ -59,7 +157,15 @@ _NUMBER = r"\d+(?:,\d{3})*(?:\.\d+)?"
 _NUMBER_UNIT = re.compile(rf"^({_NUMBER})[-\s]?([A-Za-zµμ°×%‰]+)(?:/([A-Za-z]+))?$")
 _RANGE = re.compile(rf"^({_NUMBER})\s?[-–—‒]\s?({_NUMBER})(\D*)$")
 _MONEY = re.compile(rf"^([$€£])({_NUMBER})\s?([kKmMbB]n?)?$")
-_PER = {"s": "second", "h": "hour", "hr": "hour", "min": "minute", "sec": "second", "token": "token", "W": "watt"}
+_PER = {
+    "s": "second",
+    "h": "hour",
+    "hr": "hour",
+    "min": "minute",
+    "sec": "second",
+    "token": "token",
+    "W": "watt",
+}
 _CURRENCY = {"$": "dollars", "€": "euros", "£": "pounds"}
 _BIG = {"k": "thousand", "m": "million", "b": "billion"}
 _LEFT, _RIGHT = "([{\"'“‘«¿¡", ")]}\"'”’».,;:!?…"
@@ -74,7 +180,7 @@ class SpokenWord:
 
 
 def spoken_words(text: str) -> list[SpokenWord]:
-    """The caption words of `text` in order. What is not spoken (a citation, a lone dash) joins its neighbour."""
+    """The caption words of `text` in order. A silent one (a citation, a lone dash) joins its neighbour."""
     out: list[SpokenWord] = []
     pending = ""
     number = ""
@@ -84,7 +190,7 @@ def spoken_words(text: str) -> list[SpokenWord]:
         said = _say(token, core, number)
         number = core if re.fullmatch(rf"({_NUMBER}[-–])?{_NUMBER}", core) and not right else ""
         if i + 1 < len(tokens) and right.startswith(".") and _abbreviation(token, core):
-            right = right[1:]        # the dot of "e.g." ends no sentence
+            right = right[1:]  # the dot of "e.g." ends no sentence
         # A pause mark that stands where its word is silent still belongs to the sentence.
         spoken = f"{_pauses(left)}{said}{_pauses(right)}" if said else ""
         if spoken:
@@ -127,7 +233,11 @@ def _say(token: str, core: str, number_before: str) -> str:
     if re.match(r"^(https?://|www\.)", core):
         host = re.sub(r"^(https?://)?(www\.)?", "", core).split("/")[0]
         return host.replace(".", " dot ")
-    if number_before and core.split("/")[0] in _UNITS and core.split("/")[0] not in _GLUED_ONLY - {"B", "W", "m", "x", "×"}:
+    if (
+        number_before
+        and core.split("/")[0] in _UNITS
+        and core.split("/")[0] not in _GLUED_ONLY - {"B", "W", "m", "x", "×"}
+    ):
         return _unit(number_before, *_slash(core))
     return " ".join(_core(core.translate(_DIGITS_UP) if not _has_power(core) else _power(core)).split())
 
@@ -176,7 +286,7 @@ def _core(core: str) -> str:
     if measure and measure[2] in ("%", "‰"):
         return f"{measure[1]} {_SIGNS[measure[2]]}"
     if measure and measure[2] == "B" and not measure[3]:
-        return f"{measure[1]} billion"       # in this project's papers "7B" counts parameters
+        return f"{measure[1]} billion"  # in this project's papers "7B" counts parameters
     if measure and measure[2] in _UNITS and not (measure[2] == "s" and len(measure[1]) == 4):
         return f"{measure[1]} {_unit(measure[1], measure[2], measure[3])}"
     return _pieces(core)
@@ -188,7 +298,9 @@ def _pieces(core: str) -> str:
     core = re.sub(r"(?<=[A-Za-z]{2})/(s|h|hr|min|sec|token|W)$", lambda m: f" per {_PER[m[1]]}", core)
     core = re.sub(r"[–—―‒]", ", " if re.search(r"[A-Za-z]{2}[–—―‒][A-Za-z]{2}", core) else " ", core)
     core = re.sub(r"(?<=[A-Za-z])_(?=\w)|(?<=\w)/(?=\w)", " ", core)
-    core = re.sub(r"(?<=[A-Z0-9])-(?=\w)|(?<=\w)-(?=[A-Z0-9])|(?<=[^\x00-\x7f])-|-(?=[^\x00-\x7f])", " ", core)
+    core = re.sub(
+        r"(?<=[A-Z0-9])-(?=\w)|(?<=\w)-(?=[A-Z0-9])|(?<=[^\x00-\x7f])-|-(?=[^\x00-\x7f])", " ", core
+    )
     # Letters and digits apart ("p99", "H200"), yet "1st", "2D" and "K80s" stay as they are.
     core = re.sub(r"(?<=[A-Za-z])(?=\d)", " ", core)
     core = re.sub(r"(?<=\d)(?=[A-Za-z]{2,})(?!(?:st|nd|rd|th)\b)", " ", core)

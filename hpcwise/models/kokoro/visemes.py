@@ -5,15 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-#: A closed lips · B teeth together · C open · D wide open · E rounded · F puckered · G lip under teeth · H tongue
+#: A closed lips · B teeth together · C open · D wide · E rounded · F puckered · G lip under teeth · H tongue
 SHAPES: dict[str, str] = {
-    **dict.fromkeys("mbp", "A"), **dict.fromkeys("fv", "G"), **dict.fromkeys("ɑaæ", "D"),
-    **dict.fromkeys("ɛʌɐəᵊe", "C"), **dict.fromkeys("ɔɒɜo", "E"), **dict.fromkeys("uʊwɹɚr", "F"),
-    **dict.fromkeys("sztdnkɡɡgɪijʃʒʧʤŋhθðɾTᵻʔx", "B"), "l": "H",
+    **dict.fromkeys("mbp", "A"),
+    **dict.fromkeys("fv", "G"),
+    **dict.fromkeys("ɑaæ", "D"),
+    **dict.fromkeys("ɛʌɐəᵊe", "C"),
+    **dict.fromkeys("ɔɒɜo", "E"),
+    **dict.fromkeys("uʊwɹɚr", "F"),
+    **dict.fromkeys("sztdnkɡɡgɪijʃʒʧʤŋhθðɾTᵻʔx", "B"),
+    "l": "H",
 }
 #: A diphthong moves: its two shapes, the first takes 60 %.
-GLIDES: dict[str, tuple[str, str]] = {"A": ("C", "B"), "I": ("D", "B"), "O": ("E", "F"), "Q": ("E", "F"),
-                                      "W": ("D", "F"), "Y": ("E", "B")}
+GLIDES: dict[str, tuple[str, str]] = {
+    "A": ("C", "B"),
+    "I": ("D", "B"),
+    "O": ("E", "F"),
+    "Q": ("E", "F"),
+    "W": ("D", "F"),
+    "Y": ("E", "B"),
+}
 REST = "X"
 STRESS = "!"
 #: A mouth does not close for a pause shorter than this, seconds.
