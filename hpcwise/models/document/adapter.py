@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -90,7 +89,9 @@ def _check(path: Path, name: str, params: DocumentParams) -> str:
         raise DocumentError(f"{name}: there is no such file; check the path") from error
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "the path is malformed"
-        raise DocumentError(f"{name}: cannot be read ({reason}); check the path and its permissions") from error
+        raise DocumentError(
+            f"{name}: cannot be read ({reason}); check the path and its permissions"
+        ) from error
     if size == 0:
         raise DocumentError(f"{name}: is empty; give a file with text")
     if params.sha256 and digest != params.sha256:
@@ -121,5 +122,4 @@ def _read_plain(path: Path, name: str, markdown: bool, max_pages: int) -> Docume
 def _write(path: Path, document: Document) -> Path:
     beside = path.with_name(path.name + ".part")
     beside.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=1))
-    os.replace(beside, path)
-    return path
+    return beside.replace(path)

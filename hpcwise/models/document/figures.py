@@ -6,7 +6,6 @@ the text that touches them. Running text bounds it better than any distance, bec
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,8 +19,17 @@ from hpcwise.models.document.glyphs import Line, PageText
 from hpcwise.models.document.layout import text_area
 from hpcwise.models.document.sentences import clean, join_lines, resolve_levels
 
-_CAPTION = re.compile(r"^(figure|fig\.?|table|tab\.|scheme|chart)\s*([A-Z]?\.?\d+(?:\.\d+)?|[IVX]+)\b\s*([.:|–—)]|$)?", re.I)
-_KINDS = {"fig": "Figure", "figure": "Figure", "table": "Table", "tab": "Table", "scheme": "Scheme", "chart": "Chart"}
+_CAPTION = re.compile(
+    r"^(figure|fig\.?|table|tab\.|scheme|chart)\s*([A-Z]?\.?\d+(?:\.\d+)?|[IVX]+)\b\s*([.:|–—)]|$)?", re.I
+)
+_KINDS = {
+    "fig": "Figure",
+    "figure": "Figure",
+    "table": "Table",
+    "tab": "Table",
+    "scheme": "Scheme",
+    "chart": "Chart",
+}
 _MIN_WIDTH_PT, _MIN_HEIGHT_PT = 60.0, 36.0
 _MAX_SIDE_PX = 2400
 _DRAWN = (
@@ -79,7 +87,8 @@ def _covers_page(obj: pdfium.PdfObject, width: float, height: float) -> bool:
 
 def captions(page: PageText) -> list[list[Line]]:
     """Blocks of lines that are captions, in reading order."""
-    out, used = [], set()
+    out: list[list[Line]] = []
+    used: set[int] = set()
     ordered = sorted(page.lines, key=lambda line: (round(line.base), line.x0))
     for line in ordered:
         match = _CAPTION.match(line.text)
@@ -96,7 +105,9 @@ def captions(page: PageText) -> list[list[Line]]:
             x0, x1 = min(x.x0 for x in block), max(x.x1 for x in block)
             if other.base <= last.base + 1 or _CAPTION.match(other.text) or other.x1 < x0 or other.x0 > x1:
                 continue
-            beside = [x for x in ordered if x is not other and abs(x.base - other.base) < 1 and x0 <= x.x0 <= x1]
+            beside = [
+                x for x in ordered if x is not other and abs(x.base - other.base) < 1 and x0 <= x.x0 <= x1
+            ]
             if any(x.x0 - other.x1 > 2 * line.size for x in beside):
                 break  # cells of a table below its caption
             if other.y0 - last.y1 > 0.55 * line.size or len(block) >= 14:
@@ -195,7 +206,10 @@ def _grow(window: Box, near: list[Line], drawn: Sequence[Box], kind: str) -> tup
         touched = [
             x
             for x in labels
-            if x.x1 > box[0] - reach - 8 and x.x0 < box[2] + reach + 8 and x.y1 > box[1] - reach and x.y0 < box[3] + reach
+            if x.x1 > box[0] - reach - 8
+            and x.x0 < box[2] + reach + 8
+            and x.y1 > box[1] - reach
+            and x.y0 < box[3] + reach
         ]
         if len(touched) == len(taken):
             break
@@ -204,7 +218,12 @@ def _grow(window: Box, near: list[Line], drawn: Sequence[Box], kind: str) -> tup
     if box[2] - box[0] < _MIN_WIDTH_PT or box[3] - box[1] < _MIN_HEIGHT_PT:
         return None
     pad = 5.0
-    padded = (box[0] - pad, max(box[1] - pad, min(y0 + 1, box[1])), box[2] + pad, min(box[3] + pad, max(y1 - 1, box[3])))
+    padded = (
+        box[0] - pad,
+        max(box[1] - pad, min(y0 + 1, box[1])),
+        box[2] + pad,
+        min(box[3] + pad, max(y1 - 1, box[3])),
+    )
     return padded, taken
 
 
@@ -217,7 +236,9 @@ def _union(boxes: Sequence[Box]) -> Box:
     )
 
 
-def cut_out(page: pdfium.PdfPage, box: Box, width: float, height: float, target: Path) -> tuple[int, int] | None:
+def cut_out(
+    page: pdfium.PdfPage, box: Box, width: float, height: float, target: Path
+) -> tuple[int, int] | None:
     """Render the box at three pixels a point, trim its white rim, write a PNG.
 
     Returns width and height in pixels, or None where nothing is drawn (no file is written then).
@@ -241,5 +262,5 @@ def cut_out(page: pdfium.PdfPage, box: Box, width: float, height: float, target:
     )
     beside = target.with_name(target.name + ".part")
     image.save(beside, format="PNG")
-    os.replace(beside, target)
+    beside.replace(target)
     return image.width, image.height

@@ -9,23 +9,27 @@ from hpcwise.models.document.glyphs import END, SUB, SUP, Line, PageText
 from hpcwise.models.document.sentences import clean, join_lines
 
 _NOT_A_TITLE = re.compile(
-    r"^(accepted manuscript|article|research( article)?|original( research)?|review|letter|technical report|preprint"
-    r"|contents|abstract|introduction|table of contents|open access|journal of\b|untitled|microsoft word\b|slide \d"
+    r"^(accepted manuscript|article|research( article)?|original( research)?|review|letter"
+    r"|technical report|preprint"
+    r"|contents|abstract|introduction|table of contents|open access|journal of\b|untitled|microsoft word\b"
+    r"|slide \d"
     r"|.*\.(docx?|tex|dvi|pdf|indd|pptx?)$)",
     re.I,
 )
 _PLACE = re.compile(
-    r"universit|institut|department|dept|school|college|laborator|\blabs?\b|research|inc\b|corp|academy|centre|center"
-    r"|hospital|faculty|division|google|microsoft|meta\b|abstract|keywords|version|january|february|march|april|june"
-    r"|july|august|september|october|november|december|street|associates|gmbh|project|company|group|press|editor"
-    r"|copyright|http|www|doi|@|demo|team\b|corresponding|email|conference|journal|workshop|vol\b|\beth\b|epfl|inria"
+    r"universit|institut|department|dept|school|college|laborator|\blabs?\b|research|inc\b|corp|academy"
+    r"|centre|center"
+    r"|hospital|faculty|division|google|microsoft|meta\b|abstract|keywords|version|january|february|march"
+    r"|april|june"
+    r"|july|august|september|october|november|december|street|associates|gmbh|project|company|group|press"
+    r"|editor"
+    r"|copyright|http|www|doi|@|demo|team\b|corresponding|email|conference|journal|workshop|vol\b|\beth\b"
+    r"|epfl|inria"
     r"|cnrs|\bmit\b|kaist|nvidia|openai",
     re.I,
 )
 _PARTICLE = r"(?:van|von|der|den|de|del|della|di|da|dos|la|le|el|al|bin|ten|ter|zu|y)"
-_NAME = re.compile(
-    rf"^[A-ZÀ-ÖØ-Þ][\w.’'’-]*(?: (?:{_PARTICLE}|[A-ZÀ-ÖØ-Þ][\w.’'’-]*|[A-Z]\.)){{1,4}}$"
-)
+_NAME = re.compile(rf"^[A-ZÀ-ÖØ-Þ][\w.’'’-]*(?: (?:{_PARTICLE}|[A-ZÀ-ÖØ-Þ][\w.’'’-]*|[A-Z]\.)){{1,4}}$")
 _MARKS = re.compile(f"[{SUP}{SUB}][^{END}]*{END}")
 
 
@@ -44,7 +48,10 @@ def find_title(pages: Sequence[PageText], metadata_title: str, body_pt: float) -
     stated = clean(metadata_title)
     printed = "".join(_plain(_MARKS.sub("", line.text)) for page in pages[:3] for line in page.lines)
     stated_ok = bool(
-        len(_plain(stated)) >= 6 and not _NOT_A_TITLE.match(stated) and _plain(stated) in printed and " " in stated
+        len(_plain(stated)) >= 6
+        and not _NOT_A_TITLE.match(stated)
+        and _plain(stated) in printed
+        and " " in stated
     )
     first = pages[0]
     top = [x for x in first.lines if x.y0 < 0.6 * first.height and sum(c.isalpha() for c in x.text) >= 3]
@@ -96,7 +103,9 @@ def _text_of(block: Sequence[Line]) -> str:
     return text
 
 
-def find_authors(first: PageText, title: Sequence[Line], metadata_author: str) -> tuple[tuple[str, ...], float]:
+def find_authors(
+    first: PageText, title: Sequence[Line], metadata_author: str
+) -> tuple[tuple[str, ...], float]:
     """Names under the title, and the y (points) at which the front matter ends.
 
     Names in the metadata count if the page prints each of them. Else lines under the title are read as
@@ -118,7 +127,9 @@ def find_authors(first: PageText, title: Sequence[Line], metadata_author: str) -
     if len(stated) > 1 and all(_NAME.match(x) and _plain(x.split()[-1]) in printed for x in stated):
         return tuple(stated), stop
     names: list[str] = []
-    under = sorted((x for x in first.lines if x.y0 >= below - 2 and x not in title), key=lambda x: (round(x.base), x.x0))
+    under = sorted(
+        (x for x in first.lines if x.y0 >= below - 2 and x not in title), key=lambda x: (round(x.base), x.x0)
+    )
     limit = stop if stop > below else below + 0.25 * first.height
     carry, last_base, open_end, ends = "", 0.0, False, below
     for line in under:

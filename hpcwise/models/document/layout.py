@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from hpcwise.models.document.glyphs import Line, PageText
 
@@ -74,7 +75,7 @@ def strip_line_numbers(pages: Sequence[PageText]) -> None:
         numbered = [(line, m) for line, m in numbered if line.x0 - edge < 16]
         numbered.sort(key=lambda pair: pair[0].base)
         values = [int(m.group(1)) for _, m in numbered]
-        steps = sum(1 for a, b in zip(values, values[1:], strict=False) if b - a == 1)
+        steps = sum(1 for a, b in pairwise(values) if b - a == 1)
         if len(values) < 8 or steps < 0.8 * (len(values) - 1):
             continue
         for line, m in numbered:
@@ -105,9 +106,7 @@ def set_columns(page: PageText) -> bool:
     across = len(prose) - len(on_left) - len(on_right)
     two = len(on_left) >= 4 and len(on_right) >= 4 and len(on_left) + len(on_right) > 1.2 * across
     for line in page.lines:
-        if not two:
-            line.column = 0
-        elif line.x1 <= middle + 8:
+        if not two or line.x1 <= middle + 8:
             line.column = 0
         elif line.x0 >= middle - 8:
             line.column = 1

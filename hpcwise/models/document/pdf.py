@@ -48,12 +48,14 @@ def _read(pdf: pdfium.PdfDocument, name: str, work: Path, max_pages: int, step: 
         step(i + 1, total, f"read page {i + 1}")
     characters = sum(len(line.text) for page in pages for line in page.lines)
     pictured = any(
-        obj.type == raw.FPDF_PAGEOBJ_IMAGE for i in range(min(count, 5)) for obj in pdf[i].get_objects(max_depth=2)
+        obj.type == raw.FPDF_PAGEOBJ_IMAGE
+        for i in range(min(count, 5))
+        for obj in pdf[i].get_objects(max_depth=2)
     )
     if characters < 40 * count and pictured:
         raise DocumentError(
-            f"{name}: its pages hold pictures but no text layer, as a scan does; text recognition (OCR) is not "
-            "part of hpcwise yet, so give a PDF with text (for example after `ocrmypdf`)"
+            f"{name}: its pages are pictures without a text layer, as in a scan; OCR is not there yet, "
+            "so give a PDF with text (for example after `ocrmypdf`)"
         )
     layout.strip_line_numbers(pages)
     metadata = pdf.get_metadata_dict()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from hpcwise.core.document import Section, Sentence, split_sentences
 from hpcwise.models.document.glyphs import LINE_HYPHEN, SUP, Line
@@ -14,31 +15,44 @@ from hpcwise.models.document.sentences import append, clean, is_sentence, resolv
 _NUMBER = r"(?:\d{1,2}(?:\.\d{1,2}){0,3}\.?|[IVX]{1,4}\.|[A-H]\.(?:\d{1,2}\.?)*)"
 _NUMBERED = re.compile(rf"^{_NUMBER}\s+(?=[A-Z“\"'‘])")
 _KNOWN = re.compile(
-    rf"^(?:{_NUMBER}\s+)?(abstract|summary|executive summary|(?:\w+ and )?introduction|background|motivation|overview"
+    rf"^(?:{_NUMBER}\s+)?(abstract|summary|executive summary|(?:\w+ and )?introduction|background"
+    rf"|motivation|overview"
     r"|related works?|preliminaries|methods?|methodology|materials and methods|approach|model|experiments?"
-    r"|experimental (?:setup|results)|evaluation|results?|results and discussion|discussion|limitations?|conclusions?"
+    r"|experimental (?:setup|results)|evaluation|results?|results and discussion|discussion|limitations?"
+    r"|conclusions?"
     r"|conclusions? and future work|concluding remarks|future work|acknowledge?ments?|references|bibliography"
-    r"|appendix|appendices|funding|keywords)\s*[:.]?$",
+    r"|appendix|appendices|funding|keywords)\s*(?:\(\d+(?: words)?\))?\s*[:.]?$",
     re.I,
 )
 _ABSTRACT_LEAD = re.compile(r"^(abstract|summary)\s*[.:—–-]+\s*(?=\S)", re.I)
 _SKIPPED = re.compile(
-    r"^(acknowledge?ments?|funding|author contributions?|(?:conflicts?|competing|declaration)s? (?:of )?(?:competing )?"
+    r"^(acknowledge?ments?|funding|author contributions?|(?:conflicts?|competing"
+    r"|declaration)s? (?:of )?(?:competing )?"
     r"interests?.*|declarations?|data availability.*|code availability.*|availability|ethic.*|supplement.*"
-    r"|about the authors?|(?:table of )?contents|computational details|session info.*|nomenclature|abbreviations"
-    r"|keywords?|affiliations?|copyright.*|licen[sc]e.*|credits?|index|author(?:s|\s+information).*|disclaimer)$",
+    r"|about the authors?|(?:table of )?contents|computational details|session info.*|nomenclature"
+    r"|abbreviations"
+    r"|keywords?|affiliations?|copyright.*|licen[sc]e.*|credits?|index|author(?:s|\s+information).*"
+    r"|disclaimer)$",
     re.I,
 )
-_REST_SKIPPED = re.compile(r"^(references|bibliography|literature cited|works cited|appendi(?:x|ces)\b.*)$", re.I)
-_NOT_PROSE = re.compile(r"^(key ?words|index terms|ccs concepts|acm reference|categories|jel|msc|pacs)\b", re.I)
+_REST_SKIPPED = re.compile(
+    r"^(references|bibliography|literature cited|works cited|appendi(?:x|ces)\b.*)$", re.I
+)
+_NOT_PROSE = re.compile(
+    r"^(key ?words|index terms|ccs concepts|acm reference|categories|jel|msc|pacs)\b", re.I
+)
 _BOILERPLATE = re.compile(
-    r"unedited manuscript|copyediting|early version of the manuscript|legal disclaimers|cite this (?:article|paper)"
-    r"|all rights reserved|permission to make|permissions? (?:from|to reprint)|licensed under|creative commons"
+    r"unedited manuscript|copyediting|early version of the manuscript|legal disclaimers"
+    r"|cite this (?:article|paper)"
+    r"|all rights reserved|permission to make|permissions? (?:from|to reprint)|licensed under"
+    r"|creative commons"
     r"|corresponding author|equal(?:ly)? contribut|work (?:was )?done (?:while|during)|published by elsevier"
     r"|to whom correspondence|this version was compiled|arxiv preprint|under the terms of|©|doi\.org",
     re.I,
 )
-_BULLET = re.compile(r"^(?:[•▪◦‣●○■–—*]|\(?(?:\d{1,2}|[a-z]|[ivx]{1,4})\)|\d{1,2}\.(?=\s+[A-Z][a-z]+ [a-z]))\s+")
+_BULLET = re.compile(
+    r"^(?:[•▪◦‣●○■–—*]|\(?(?:\d{1,2}|[a-z]|[ivx]{1,4})\)|\d{1,2}\.(?=\s+[A-Z][a-z]+ [a-z]))\s+"
+)
 _LEADERS = re.compile(r"(?:\. ?){5,}")
 
 
@@ -97,7 +111,7 @@ def _merge_split_rows(lines: Sequence[Line]) -> list[Line]:
 
 def _heading_text(text: str) -> str:
     text = clean(resolve_levels(text.replace(LINE_HYPHEN, "-"))).rstrip(" .:")
-    text = _NUMBERED.sub("", text).strip()
+    text = re.sub(r"\s*\(\d+(?: words)?\)$", "", _NUMBERED.sub("", text)).strip()
     letters = [c for c in text if c.isalpha()]
     if len(letters) > 5 and all(c.isupper() for c in letters):
         small = {"And", "Of", "The", "In", "For", "On", "To", "A", "An", "With", "By", "From"}
@@ -113,12 +127,18 @@ def _is_heading(line: Line, body_pt: float) -> bool:
     letters = sum(c.isalpha() for c in text)
     if not 3 <= len(text) <= 90 or letters < 0.6 * len(text) or line.mono > 0.8 or _LEADERS.search(text):
         return False
-    if re.search(r"[.,;?]$", text) and not _NUMBERED.match(text) or "@" in text or "://" in text:
+    if (re.search(r"[.,;?]$", text) and not _NUMBERED.match(text)) or "@" in text or "://" in text:
         return False
     bold, larger = line.bold > 0.85, line.size > 1.1 * body_pt
     if not (bold or larger) or line.size < 0.93 * body_pt:
         return False
     return bool(_NUMBERED.match(text) or (text[0].isupper() and len(text.split()) <= 12))
+
+
+def _goes_on(heading: Line, line: Line) -> bool:
+    """Whether a heading continues in the next line."""
+    near = heading.page == line.page and 0 < line.base - heading.base < 1.7 * line.size
+    return near and abs(heading.size - line.size) < 0.3 and not _NUMBERED.match(line.text)
 
 
 def _drafts(rows: Sequence[Line], body_pt: float, n_pages: int) -> list[_Draft]:
@@ -130,12 +150,10 @@ def _drafts(rows: Sequence[Line], body_pt: float, n_pages: int) -> list[_Draft]:
     previous_heading: Line | None = None
     for line in rows:
         if _is_heading(line, body_pt):
-            near = previous_heading is not None and previous_heading.page == line.page
-            if near and previous_heading is not None and 0 < line.base - previous_heading.base < 1.7 * line.size:
-                if abs(previous_heading.size - line.size) < 0.3 and not _NUMBERED.match(line.text):
-                    drafts[-1].heading = _heading_text(drafts[-1].heading + " " + line.text)
-                    previous_heading, previous = line, None
-                    continue
+            if previous_heading is not None and _goes_on(previous_heading, line):
+                drafts[-1].heading = _heading_text(drafts[-1].heading + " " + line.text)
+                previous_heading, previous = line, None
+                continue
             heading = _heading_text(line.text)
             if _REST_SKIPPED.match(heading) and (line.page + 1 > 0.35 * n_pages or n_pages == 1):
                 break
@@ -180,7 +198,7 @@ def _leading(rows: Sequence[Line]) -> float:
     """Median distance of baselines, in font sizes: 1.2 in most papers, 2 and more in manuscripts."""
     gaps = sorted(
         (b.base - a.base) / b.size
-        for a, b in zip(rows, rows[1:], strict=False)
+        for a, b in pairwise(rows)
         if (a.page, a.column) == (b.page, b.column) and 0.8 * b.size < b.base - a.base < 3.5 * b.size
     )
     return gaps[len(gaps) // 2] if gaps else 1.2
@@ -212,8 +230,10 @@ def _strip_run_in_heading(line: Line) -> None:
     for i, char in enumerate(line.text):
         seen += char != " "
         if seen == line.bold_lead:
-            if line.text[: i + 1].rstrip().endswith((".", ":", "—")):
-                line.text = line.text[i + 1 :].lstrip()
+            lead, rest = line.text[: i + 1].rstrip(), line.text[i + 1 :].lstrip(" .:—–")
+            capital = rest[:1].isupper() and " " in lead and line.text[i + 1 : i + 2] == " "
+            if lead.endswith((".", ":", "—")) or capital:
+                line.text = rest
             return
 
 
@@ -235,6 +255,3 @@ def _sentences(paragraph: _Paragraph, words: frozenset[str]) -> list[Sentence]:
         if is_sentence(sentence) and not _BOILERPLATE.search(sentence):
             out.append(Sentence(text=clean(sentence), page=page, starts_paragraph=i == 0))
     return out
-
-
-

@@ -22,7 +22,8 @@ def clean(text: str) -> str:
     out = "".join(
         " " if char in "\t\n\r\x0b\x0c\u2028\u2029" else char
         for char in unicodedata.normalize("NFC", text)
-        if char in "\t\n\r\x0b\x0c\u2028\u2029" or unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co", "Cn")
+        if char in "\t\n\r\x0b\x0c\u2028\u2029"
+        or unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co", "Cn")
     )
     return _SPACES.sub(" ", out).strip()
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 
-from hpcwise.core.document import Document, Section, Sentence
+from hpcwise.core.document import Document, Section, Sentence, split_sentences
 from hpcwise.models.document.sentences import clean, is_sentence
 
 _CHARS_A_PAGE = 3000
-_SKIPPED = re.compile(r"^(references|bibliography|acknowledge?ments?|licen[sc]e|contents|table of contents|appendix\b.*)$", re.I)
+_SKIPPED = re.compile(
+    r"^(references|bibliography|acknowledge?ments?|licen[sc]e|contents|table of contents|appendix\b.*)$", re.I
+)
 
 
 def read_text(text: str, markdown: bool, max_pages: int) -> Document:
@@ -45,7 +47,9 @@ def read_text(text: str, markdown: bool, max_pages: int) -> Document:
         title=title,
         authors=(),
         sections=tuple(
-            Section(heading=h, page=p, sentences=tuple(s)) for h, p, s in sections if s or (h and not _SKIPPED.match(h))
+            Section(heading=h, page=p, sentences=tuple(s))
+            for h, p, s in sections
+            if s or (h and not _SKIPPED.match(h))
         ),
         figures=(),
         n_pages=n_pages,

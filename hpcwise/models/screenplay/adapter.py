@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -53,7 +52,7 @@ class ExtractiveScreenplayAdapter:
         params = msgspec.convert(dict(call.params), ScreenplayParams)
         if not _LEAST_S <= params.duration_s <= _MOST_S:
             raise UsageError(
-                f"duration_s: {params.duration_s:g} cannot be filmed; give {_LEAST_S:g} to {_MOST_S:g} seconds"
+                f"duration_s: {params.duration_s:g} is out of range; give {_LEAST_S:g} to {_MOST_S:g} seconds"
             )
         source = next(iter(call.inputs["document"]), None)
         if source is None:
@@ -86,5 +85,4 @@ def _output(work: Path, index: int, scene: Scene, files: dict[str, Path]) -> Out
 def _write(path: Path, value: msgspec.Struct) -> Path:
     beside = path.with_name(path.name + ".part")
     beside.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=1))
-    os.replace(beside, path)
-    return path
+    return beside.replace(path)

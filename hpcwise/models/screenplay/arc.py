@@ -9,13 +9,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from hpcwise.models.screenplay.material import Claim, Material, Picture, is_idea, is_limit
+from hpcwise.models.screenplay.material import (
+    Material,
+    Picture,
+    fits,
+    is_idea,
+    is_limit,
+    is_overview,
+    speaks_of_the_work,
+)
 from hpcwise.models.screenplay.timing import AFTER_SHOT_S, expected_s
 
 #: Seconds of film that one scene of the body takes, with its question.
 BODY_SCENE_S = 24.0
 #: Between two pictures, about.
-SECONDS_A_PICTURE = 32.0
+SECONDS_A_PICTURE = 38.0
 _MAX_CLAIMS_A_SCENE = 7
 
 
@@ -23,7 +31,7 @@ _MAX_CLAIMS_A_SCENE = 7
 class Plot:
     """One scene to be: its claims (indices into the material) and pictures (indices too).
 
-    pool: claims that may still come in.
+    pool: claims that may still come in; section: of the document, -1 for scenes out of several.
     """
 
     role: str
@@ -32,6 +40,7 @@ class Plot:
     pool: list[int]
     claims: list[int] = field(default_factory=list)
     pictures: list[int] = field(default_factory=list)
+    section: int = -1
 
 
 def cost_s(text: str) -> float:
@@ -40,13 +49,25 @@ def cost_s(text: str) -> float:
 
 
 class Arc:
-    """The choice of claims for a film. `taken` are texts that other scenes have said already."""
+    """The choice of claims for a film. `taken`: what the opening said already; `name`: of the work."""
 
-    def __init__(self, material: Material, headings: list[str], content_s: float, taken: str) -> None:
+    def __init__(
+        self, material: Material, headings: list[str], content_s: float, taken: str, name: str
+    ) -> None:
         self.material = material
         self._headings = headings
         self._claims = material.claims
         self._by_order = {c.order: i for i, c in enumerate(self._claims)}
+        self._name = name
+        self._in_reserve: list[Plot] = []
+        counts: dict[int, int] = {}
+        for claim in self._claims:
+            counts[claim.section] = counts.get(claim.section, 0) + 1
+        seen: dict[int, int] = {}
+        self._place: list[float] = []
+        for claim in self._claims:
+            self._place.append(seen.get(claim.section, 0) / counts[claim.section])
+            seen[claim.section] = seen.get(claim.section, 0) + 1
         self._spoken = [i for i, c in enumerate(self._claims) if c.text == taken]
         self.plots = self._outline(content_s)
         self._place_pictures(content_s)
@@ -59,9 +80,8 @@ class Arc:
         free = [i for i in range(len(claims)) if i not in self._spoken]
         plots: list[Plot] = []
         front = [i for i in free if claims[i].role in ("abstract", "problem")]
-        ideas = [i for i in front if is_idea(claims[i])]
-        ideas += [i for i in free if claims[i].role == "conclusion" and is_idea(claims[i])]
-        problem = [i for i in front if i not in ideas]
+        ideas = [i for i in front if is_idea(claims[i]) or claims[i].role == "abstract"]
+        problem = [i for i in front if not speaks_of_the_work(claims[i], self._name)]
         if problem and content_s > 18:
             plots.append(Plot("problem", "", 0.16, problem))
         if ideas:
@@ -90,34 +110,51 @@ class Arc:
             if not best:
                 continue
             role = claims[pool[0]].role
-            bonus = 0.5 if role == "evidence" else (0.4 if role == "method" else (-0.6 if role == "related" else 0.0))
+            bonus = (
+                0.5
+                if role == "evidence"
+                else (0.4 if role == "method" else (-0.6 if role == "related" else 0.0))
+            )
             pictured = any(p.section == section for p in self.material.pictures)
             worth.append((sum(best) + bonus + 0.3 * pictured, section))
         count = max(1, round(0.55 * content_s / BODY_SCENE_S))
-        chosen = sorted(s for _, s in sorted(worth, key=lambda w: (-w[0], w[1]))[:count])
-        return [
-            Plot(claims[by_section[s][0]].role, self._headings[s], 0.55 / max(1, len(chosen)), by_section[s])
-            for s in chosen
-        ]
+        ranked = [s for _, s in sorted(worth, key=lambda w: (-w[0], w[1]))]
+        weight = 0.55 / max(1, min(count, len(ranked)))
+        plots = {
+            s: Plot(claims[by_section[s][0]].role, self._headings[s], weight, by_section[s], section=s)
+            for s in ranked
+        }
+        self._in_reserve = [plots[s] for s in ranked[count:]]
+        return [plots[s] for s in sorted(ranked[:count])]
+
+    def widen(self) -> bool:
+        """Open a scene on the next best section; False where none is left."""
+        if not self._in_reserve:
+            return False
+        plot = self._in_reserve.pop(0)
+        after = [n for n, p in enumerate(self.plots) if p.section >= 0 and p.section < plot.section]
+        front = [n for n, p in enumerate(self.plots) if p.role in ("problem", "idea") and p.section < 0]
+        self.plots.insert(max([*after, *front], default=-1) + 1, plot)
+        return True
 
     def _place_pictures(self, content_s: float) -> None:
-        """Spread pictures over the scenes that speak of them, figures before tables."""
+        """Spread pictures over the scenes that speak of them; tables only where a document has no figures."""
         want = max(1, round(content_s / SECONDS_A_PICTURE)) if content_s > 20 else 0
         body = [p for p in self.plots if p.role not in ("limits", "conclusion")]
-        choice: list[tuple[int, int, int]] = []
+        drawn = any(p.figure.label.startswith("Figure") for p in self.material.pictures)
+        choice: list[tuple[int, int]] = []
         for index, picture in enumerate(self.material.pictures):
             plot = self._plot_for(picture, body)
-            if plot is not None:
-                table = not picture.figure.label.startswith("Figure")
-                choice.append((int(table), index, plot))
-        choice.sort()
+            if plot is not None and (picture.figure.label.startswith("Figure") or not drawn):
+                choice.append((index, plot))
         placed: dict[int, int] = {}
-        for _, index, plot in choice:
-            if sum(placed.values()) >= want:
-                break
-            if placed.get(plot, 0) < 2:
-                body[plot].pictures.append(index)
-                placed[plot] = placed.get(plot, 0) + 1
+        for most in (1, 2, 3):
+            for index, plot in choice:
+                if sum(placed.values()) >= want:
+                    break
+                if placed.get(plot, 0) < most and index not in body[plot].pictures:
+                    body[plot].pictures.append(index)
+                    placed[plot] = placed.get(plot, 0) + 1
         for plot_ in body:
             plot_.pictures.sort(key=lambda i: self.material.pictures[i].order)
 
@@ -127,14 +164,15 @@ class Arc:
                 return n
         later = [n for n, p in enumerate(body) if p.role == "idea"]
         first = min((c.section for c in self._claims if c.role not in ("abstract", "problem")), default=10**6)
-        return later[0] if later and picture.section < first else None
+        return later[0] if later and (picture.section < first or is_overview(picture)) else None
 
-    def _gain(self, i: int) -> float:
+    def _gain(self, i: int, role: str) -> float:
         """Marginal worth of a claim beside all that is chosen (maximal marginal relevance)."""
         near = max((self.material.likeness(i, j) for j in self._chosen()), default=0.0)
         if near > self.material.duplicate_above:
             return -1.0
-        return self._claims[i].score - 0.45 * max(0.0, near)
+        fit = fits(role, self._claims[i], self._place[i], self._name)
+        return self._claims[i].score + fit - 0.45 * max(0.0, near)
 
     def _chosen(self) -> list[int]:
         return [*self._spoken, *(i for plot in self.plots for i in plot.claims)]
@@ -152,7 +190,11 @@ class Arc:
         return out
 
     def _add_to(self, plot: Plot, room_s: float) -> int | None:
-        fitting = [(self._gain(i), -i) for i in self._addable(plot) if cost_s(self._claims[i].text) <= room_s]
+        fitting = [
+            (self._gain(i, plot.role), -i)
+            for i in self._addable(plot)
+            if cost_s(self._claims[i].text) <= room_s
+        ]
         gain, negative = max(fitting, default=(-1.0, 0))
         if gain <= -1.0:
             return None
@@ -160,18 +202,30 @@ class Arc:
         plot.claims.sort(key=lambda i: self._claims[i].order)
         return -negative
 
-    def grow(self, room_s: float) -> bool:
-        """Add the one claim that helps most where a scene has less than its share; False if none fits."""
+    def ban(self, claim: int) -> None:
+        """Take a claim out again for good: with it the film would be too long."""
+        for plot in self.plots:
+            if claim in plot.claims:
+                plot.claims.remove(claim)
+            if claim in plot.pool:
+                plot.pool.remove(claim)
+
+    def grow(self, room_s: float) -> int | None:
+        """Add the one claim that helps most where a scene has less than its share; None if none fits."""
         total = sum(cost_s(self._claims[i].text) for i in self._chosen()) or 1.0
         order = []
         for n, plot in enumerate(self.plots):
             share = sum(cost_s(self._claims[i].text) for i in plot.claims) / total
             full = len(plot.claims) >= _MAX_CLAIMS_A_SCENE
             order.append((full, share / plot.weight, n))
-        return any(self._add_to(self.plots[n], room_s) is not None for _, _, n in sorted(order))
+        for _, _, n in sorted(order):
+            added = self._add_to(self.plots[n], room_s)
+            if added is not None:
+                return added
+        return None
 
     def shrink(self, excess_s: float) -> bool:
-        """Take out the claim whose loss fits best; the last claim of a scene only when nothing else is left."""
+        """Take out the claim whose loss fits best; the last one of a scene only when nothing else is left."""
         options: list[tuple[float, int, int]] = []
         for n, plot in enumerate(self.plots):
             for i in plot.claims:

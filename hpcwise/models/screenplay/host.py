@@ -67,10 +67,17 @@ _BY_HEADING = (
 _BY_CUE: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
     (
         re.compile(r"\d+(?:\.\d+)? percent|\b\d+(?:\.\d+)? times\b", re.I),
-        ("Do they put a number on that?", "How big is the difference?", "What do the numbers say?", "By how much?"),
+        (
+            "Do they put a number on that?",
+            "How big is the difference?",
+            "What do the numbers say?",
+            "By how much?",
+        ),
     ),
     (
-        re.compile(r"\b(?:outperform|better than|compared|exceed|surpass|faster|higher than|lower than)", re.I),
+        re.compile(
+            r"\b(?:outperform|better than|compared|exceed|surpass|faster|higher than|lower than)", re.I
+        ),
         ("How does that compare?", "And against the alternatives?", "Is that better than what we had?"),
     ),
     (
@@ -86,7 +93,9 @@ _BY_CUE: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
         ("Is there a catch?", "Where does it get difficult?", "What is the hard part?", "Any caveats?"),
     ),
     (
-        re.compile(r"\b(?:dataset|data set|benchmark|corpus|collected|sampled|participants|patients|trial)\b", re.I),
+        re.compile(
+            r"\b(?:dataset|data set|benchmark|corpus|collected|sampled|participants|patients|trial)\b", re.I
+        ),
         ("What data does that rest on?", "What did they work with?", "Where does the data come from?"),
     ),
     (
@@ -148,6 +157,7 @@ class Host:
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._used: set[str] = set()
+        self._opened: set[str] = set()
 
     def _take(self, pool: Sequence[str]) -> str | None:
         start = self._seed % len(pool) if pool else 0
@@ -159,10 +169,16 @@ class Host:
 
     def opens(self, role: str, heading: str) -> str | None:
         """A question that opens a scene of this role; the heading is quoted where the role is none."""
+        first = role not in self._opened
+        self._opened.add(role)
         line = self._take(_BY_ROLE.get(role, ()))
-        if line is not None and (role not in ("method", "evidence") or not heading):
+        if line is not None and (first or not heading):
             return line
-        if heading and 3 <= len(heading) <= 60 and not re.search(r"[\"“”{}\\\ufffd@=<>]|[^\x20-\u024f’–-]", heading):
+        if (
+            heading
+            and 3 <= len(heading) <= 60
+            and not re.search(r"[\"“”{}\\\ufffd@=<>]|[^\x20-\u024f’–-]", heading)
+        ):
             quoted = self._take([x.replace("{h}", heading) for x in self._rotated(_BY_HEADING)])
             if quoted is not None:
                 if line is not None:
@@ -172,7 +188,10 @@ class Host:
 
     def _rotated(self, pool: Sequence[str]) -> list[str]:
         """Unused shapes first, so that two headings are not introduced alike."""
-        stems = {x: sum(1 for u in self._used if u.startswith(x.split("{h}")[0]) and x.split("{h}")[0]) for x in pool}
+        stems = {
+            x: sum(1 for u in self._used if u.startswith(x.split("{h}")[0]) and x.split("{h}")[0])
+            for x in pool
+        }
         return sorted(pool, key=lambda x: stems[x])
 
     def asks(self, claim: str) -> str | None:

@@ -22,22 +22,28 @@ _ROLES = (
     ("related", r"related|previous work|prior work|state of the art|literature"),
     ("limits", r"limitation|threats|caveat|future|outlook|open (?:problem|question|issue)"),
     ("conclusion", r"conclu|^summary|take-?aways?"),
-    ("evidence", r"experiment|results?\b|evaluat|ablation|performance|case stud|simulation|illustration|application"
+    ("evidence", r"experiment|results?\b|evaluat|ablation|performance|case stud|simulation|illustration"
+        r"|application"
                  r"|use case|benchmark|findings|measur|empirical|validation|example"),
-    ("method", r"method|approach|design|architect|algorithm|implement|system|framework|model|how it works|pipeline"),
+    ("method", r"method|approach|design|architect|algorithm|implement|system|framework|model|how it works"
+        r"|pipeline"),
     ("discussion", r"discussion"),
 )  # fmt: skip
 _IDEA = re.compile(
-    r"\b(?:authors|they|paper|work|article|study) (?:\w+ ){0,2}(?:propose|introduce|present|develop|design|describe|built?|show)"
-    r"|\bcontribution|\b(?:is|are) (?:a|an) (?:new|novel|open|general|simple|flexible)|\bnovel\b|\bnew (?:method|approach|framework)",
+    r"\b(?:authors|they|paper|work|article|study) (?:\w+ ){0,2}(?:propose|introduce|present|develop|design"
+    r"|describe|built?|show)"
+    r"|\bcontribution|\b(?:is|are) (?:a|an) (?:new|novel|open|general|simple|flexible)|\b(?:a|an) (?:novel"
+    r"|new) ",
     re.I,
 )
 _FINDING = re.compile(
-    r"\b(?:results?|experiments?|show|shows|showed|demonstrat|outperform|improv|significant|achiev|percent|found|finding|exceed)",
+    r"\b(?:results?|experiments?|show|shows|showed|demonstrat|outperform|improv|significant|achiev|percent"
+    r"|found|finding|exceed)",
     re.I,
 )
 _LIMIT = re.compile(
-    r"\b(?:limitations?|limited|future work|drawback|shortcoming|remains? (?:open|unclear|to be|a challenge)|not yet|cannot"
+    r"\b(?:limitations?|limited|future work|drawback|shortcoming|remains? (?:open|unclear|to be"
+    r"|a challenge)|not yet|cannot"
     r"|caution|caveat|unfortunately|does not|do not|challenge)\b",
     re.I,
 )
@@ -112,12 +118,22 @@ def claims_of(document: Document) -> list[Claim]:
     return out
 
 
-def hook_of(document: Document) -> Claim | None:
+def hook_of(document: Document, max_chars: int) -> Claim | None:
     """The sentence that says best what this is about, found without reading for meaning."""
-    early = [c for c in claims_of(_head(document)) if not c.leans]
-    ideas = [c for c in early if c.role == "abstract" and _IDEA.search(c.text)]
-    ideas += [c for c in early if c.role != "related" and _IDEA.search(c.text)]
-    return (ideas or early or [None])[0]  # type: ignore[list-item]
+    early = [c for c in claims_of(_head(document)) if not c.leans and c.role != "related"]
+    early = [c for c in early if len(c.text) <= max_chars] or early
+    topic = _stems(document.title)
+
+    def worth(claim: Claim) -> float:
+        on_topic = len(topic & _stems(claim.text)) / max(3, len(topic))
+        announces = 0.5 * is_idea(claim) + 0.3 * (claim.role == "abstract")
+        return on_topic + announces - 0.01 * claim.order - 0.2 * (len(claim.text) > 150)
+
+    return max(early, key=worth, default=None)
+
+
+def _stems(text: str) -> set[str]:
+    return {word[:6].lower() for word in re.findall(r"[A-Za-z][\w-]{3,}", text)}
 
 
 def _head(document: Document) -> Document:
@@ -131,7 +147,11 @@ def pictures_of(document: Document) -> list[Picture]:
         if figure.height_px > 1.9 * figure.width_px or figure.width_px > 6 * figure.height_px:
             continue
         number = re.escape(figure.label.split()[-1])
-        kind = r"(?:Figures?|Figs?\.)" if figure.label.startswith("Figure") else re.escape(figure.label.split()[0])
+        kind = (
+            r"(?:Figures?|Figs?\.)"
+            if figure.label.startswith("Figure")
+            else re.escape(figure.label.split()[0])
+        )
         mention = re.compile(rf"\b{kind}\s*{number}\b(?!\.\d)", re.I)
         texts: list[tuple[str, str, int]] = []
         section, order, count = -1, 0, 0
@@ -204,8 +224,51 @@ def gather(document: Document, embed: Embedder, step: Step) -> Material:
         claims=tuple(scored),
         vectors=vectors,
         pictures=tuple(pictures_of(document)),
-        duplicate_above=0.84 if embed.name.startswith("minilm") else 0.6,
+        duplicate_above=0.78 if embed.name.startswith("minilm") else 0.6,
     )
+
+
+_PROBLEM = re.compile(
+    r"\b(?:challeng|difficult|lack|need|time-consuming|costly|expensive|problem|gap|fall short|hard to"
+    r"|limited|important|crucial"
+    r"|essential|demand|struggl|bottleneck|common|widely|increasing|growing|central|core of)",
+    re.I,
+)
+_OVERVIEW = re.compile(
+    r"\b(?:overview|architecture|overall|framework|workflow|pipeline|concept|components?|structure)\b", re.I
+)
+
+
+def fits(role: str, claim: Claim, place: float, name: str) -> float:
+    """How much better than elsewhere the claim stands in a scene of this role, about -0.5 to 0.6.
+
+    place: 0 to 1, where in its section it stands; name: what the work calls itself, or "".
+    """
+    if role == "problem":
+        return 0.3 * bool(_PROBLEM.search(claim.text)) + 0.35 * (1 - place) - 0.2 * (claim.role == "abstract")
+    if role == "idea":
+        return 0.3 * is_idea(claim) + 0.15 * (claim.role == "abstract")
+    if role == "evidence":
+        return 0.25 * bool(_FINDING.search(claim.text))
+    if role == "limits":
+        return 0.3 * is_limit(claim)
+    if role == "conclusion":
+        return (
+            0.2 * bool(_FINDING.search(claim.text))
+            + 0.15 * bool(name and name in claim.text)
+            + 0.2 * (1 - place)
+        )
+    return 0.0
+
+
+def speaks_of_the_work(claim: Claim, name: str) -> bool:
+    """Whether it speaks of what the authors did, rather than of the world before it."""
+    return "authors" in claim.text or is_idea(claim) or bool(name and name in claim.text)
+
+
+def is_overview(picture: Picture) -> bool:
+    """Whether it shows the whole of the work, and so may stand beside its idea."""
+    return bool(_OVERVIEW.search(picture.figure.caption[:120]))
 
 
 def is_idea(claim: Claim) -> bool:

@@ -12,61 +12,108 @@ from hpcwise.core.screenplay import Line
 
 _CITE_BRACKET = re.compile(r"\s*\[(?:\s*[\w+.-]{0,12}\d[\w+.-]*\s*[,;–-]?\s*)+\]")
 _CITE_ROUND = re.compile(
-    r"\s*\((?:see |see also |e\.g\.,? |cf\. |i\.e\.,? )*[^()]*?(?:\b(?:19|20)\d\d[a-z]?\b|et al\.?|in press|forthcoming)[^()]*\)"
+    r"\s*\((?:see |see also |e\.g\.,? |cf\. |i\.e\.,? )*[^()]*?(?:\b(?:19|20)\d\d[a-z]?\b|et al\.?"
+    r"|in press|forthcoming)[^()]*\)"
 )
 _REF_ROUND = re.compile(
-    r"\s*\((?:see |cf\. |also |e\.g\.,? )*(?:figs?\.?|figures?|tables?|tab\.|secs?\.?|sections?|§|eqs?\.?|equations?|appendix"
+    r"\s*\((?:see |cf\. |also |e\.g\.,? )*(?:figs?\.?|figures?|tables?|tab\.|secs?\.?|sections?|§|eqs?\.?"
+    r"|equations?|appendix"
     r"|appendices|algorithms?|chapter|listing|panel|left|right|top|bottom)\b[^()]*\)",
     re.I,
 )
 _ACRONYM_ROUND = re.compile(r"\s*\((?:[A-Z][A-Za-z0-9&./-]{0,10}s?|[a-z]{1,3}[A-Z]{1,6}s?)\)")
-_LABEL = r"(?:figs?\.|figures?|tables?|tab\.|secs?\.|sections?|eqs?\.|equations?|appendix|appendices|algorithms?|theorems?|lemmas?|propositions?|definitions?|examples?|listings?|chapters?|experiments?|panels?|footnotes?|steps?|cases?|chunks?|parts?)"
+_LABEL = (
+    r"(?:figs?\.|figures?|tables?|tab\.|secs?\.|sections?|eqs?\.|equations?|appendix|appendices"
+    r"|algorithms?|theorems?|lemmas?|propositions?|definitions?|examples?|listings?|chapters?|experiments?"
+    r"|panels?|footnotes?|steps?|cases?|chunks?|parts?)"
+)
 _REFERENCE = re.compile(rf"\b{_LABEL}\s*(?:\d|[A-Z]\b|[IVX]+\b)", re.I)
 _SELF = re.compile(
-    r"\bas follows\b|\bfollowing\b(?! (?:a|an|the) )|\bbelow\b|\babove\b|\bprevious(?:ly)? (?:section|mentioned|described|discussed)"
-    r"|\bnext section\b|\b(?:this|next|last|remaining|other) (?:sub)?sections?\b|\bremainder of\b|\brest of (?:the|this)\b"
-    r"|\borganized\b|\bhere,? we\b|\bsee\b (?:also )?(?:the )?[A-Z]|\bet al\b|\bibid\b|\brespectively\b|\bfootnote\b|\bsupplement"
-    r"|\baforementioned\b|\blisted in\b|\b(?:shown|depicted|illustrated|presented|summari[sz]ed|given) in\b|\bsubsections?\b"
-    r"|\bthe (?:former|latter)\b|\bwe (?:will|shall) (?:now|next|first)\b|\bwe now\b|\bnote that\b|\brecall that\b|\blet us\b"
-    r"|\bin what follows\b|\bthese (?:two|three|four) \w+:|\bto this end\b|\bwithout loss\b|\bvignette\b|\bmanuscript\b"
-    r"|\bcode (?:chunk|snippet)|\bcan be seen\b|\bas (?:we|one|you) (?:can )?(?:see|saw)\b|\b(?:is|are) available (?:at|from|on|in)\b",
+    r"\bas follows\b|\bfollowing\b(?! (?:a|an|the) )|\bbelow\b|\babove\b|\bprevious(?:ly)? (?:section"
+    r"|mentioned|described|discussed)"
+    r"|\bnext section\b|\b(?:this|next|last|remaining|other) (?:sub)?sections?\b|\bremainder of\b"
+    r"|\brest of (?:the|this)\b"
+    r"|\borganized\b|\bhere,? we\b|\bsee\b (?:also )?(?:the )?[A-Z]|\bet al\b|\bibid\b|\brespectively\b"
+    r"|\bfootnote\b|\bsupplement"
+    r"|\boutlined in\b|\baforementioned\b|\blisted in\b|\b(?:shown|depicted|illustrated|presented"
+    r"|summari[sz]ed|given) in\b|\bsubsections?\b"
+    r"|\bthe (?:former|latter)\b|\bwe (?:will|shall) (?:now|next|first)\b|\bwe now\b|\bnote that\b"
+    r"|\brecall that\b|\blet us\b"
+    r"|\bin what follows\b|\bthese (?:two|three|four) \w+:|\bto this end\b|\bwithout loss\b|\bvignette\b"
+    r"|\bmanuscript\b"
+    r"|\bappendi(?:x|ces)\b|\bas indicated\b|\bcode (?:chunk|snippet)|\bcan be seen\b|\bas (?:we|one"
+    r"|you) (?:can )?(?:see|saw)\b|\b(?:is|are) available (?:at|from|on|in)\b",
     re.I,
 )
 _BROKEN = re.compile(
-    r"https?:|www\.|\S@\S|[=<>|{}\\^_$#→←⇒≤≥∈∑√∂∞≠°†‡§¶‖□■¬∀∃]|[α-ωΑ-ΩÃÄ]\b|[\ufffd\u0300-\u036f]|\b[b-hj-z]\b(?!['’.-])(?! ?[-–])"
-    r"|\(\)|\[\]|\b\w+\(|\w\)\w|::|[a-z]\.[a-z]{2,}|\?\?|\b[A-Za-z]\d\b|\.\.|\b\d+ \d+\b|\b(?:[A-Z] ){2,}|¨|´|`"
+    r"https?:|www\.|\S@\S|[=<>|{}\\^_$#→←⇒≤≥∈∑√∂∞≠°†‡§¶‖□■¬∀∃]|[α-ωΑ-ΩÃÄ]\b|[\ufffd\u0300-\u036f]"
+    r"|\b[b-hj-z]\b(?!['’.-])(?! ?[-–])"
+    r"|\(\)|\[\]|\b\w+\(|\w\)\w|::|[a-z]\.[a-z]{2,}|\?\?|\b[A-Za-z]\d\b|\.\.|\b\d+ \d+\b|\b(?:[A-Z] ){2,}"
+    r"|¨|´|`"
 )
 _DANGLING = re.compile(
-    r"^(?:this|these|those|that|it|its|they|their|them|he|she|his|her|such|both|either|neither|here|there(?:by|fore)|then|thus"
-    r"|hence|however|nevertheless|nonetheless|therefore|consequently|accordingly|instead|otherwise|similarly|likewise"
-    r"|conversely|meanwhile|again|also|too|yet|but|and|or|so|still|rather|in contrast|by contrast|in comparison|on the other hand"
-    r"|on the one hand|as a result|as such|for (?:this|these|that|example|instance)|in (?:this|these|that|such|both|either|other"
-    r"|turn|doing)|at (?:this|that)|after (?:this|that)|with (?:this|these|that|such)|from (?:this|these)|to (?:this|these)"
-    r"|under (?:this|these)|by (?:this|these|doing)|because of this|due to this|another|others?|one|the (?:first|second|third|last"
-    r"|same|other|above|latter|former|resulting|two|three|remaining|corresponding)|first(?:ly)?|second(?:ly)?|third(?:ly)?"
-    r"|finally|lastly|next|subsequently|afterwards|overall|the reason|the idea|the result is|the problem|the difference|to do so"
-    r"|unlike|compared|despite|while|although|though|even|except|note|i\.e|e\.g|that is|namely|in particular|specifically|indeed"
-    r"|in fact|of course|not only|some of|most of|each of|all of|many of|none of|one of|two of|where|which|when|what)\b",
+    r"^(?:this|these|those|that|it|its|they|their|them|he|she|his|her|such|both|either|neither|here"
+    r"|there(?:by|fore)|then|thus"
+    r"|hence|however|nevertheless|nonetheless|therefore|consequently|accordingly|instead|otherwise"
+    r"|similarly|likewise"
+    r"|conversely|meanwhile|again|also|too|yet|but|and|or|so|still|rather|in contrast|by contrast"
+    r"|in comparison|on the other hand"
+    r"|on the one hand|as a result|as such|for (?:this|these|that|example|instance)|in (?:this|these|that"
+    r"|such|both|either|other"
+    r"|turn|doing)|at (?:this|that)|after (?:this|that)|with (?:this|these|that|such)|from (?:this|these)"
+    r"|to (?:this|these)"
+    r"|under (?:this|these)|by (?:this|these|doing)|because of this|due to this|another|others?|one"
+    r"|the (?:first|second|third|last"
+    r"|same|other|above|latter|former|resulting|two|three|remaining|corresponding)|first(?:ly)?"
+    r"|second(?:ly)?|third(?:ly)?"
+    r"|finally|lastly|next|subsequently|afterwards|overall|the reason|the idea|the result is|the problem"
+    r"|the difference|to do so"
+    r"|unlike|compared|despite|while|although|though|even|except|note|i\.e|e\.g|that is|namely"
+    r"|in particular|specifically|indeed"
+    r"|in fact|of course|not only|some of|most of|each of|all of|many of|none of|one of|two of|where|which"
+    r"|when|what)\b",
+    re.I,
+)
+# A pronoun of something said before, near the start: "To mitigate this, ...", "When it is large, ...".
+_POINTS_BACK = re.compile(
+    r"^(?:[\w'-]+ ){1,4}(?:this|these|them|it|those)[, ]|^(?:[\w'-]+ ){1,3}(?:such|the former|the latter"
+    r"|the same|the other) ",
     re.I,
 )
 _SELF_CONTAINED = re.compile(
-    r"^(?:this|these|in this|in these) (?:paper|work|article|study|report|document|survey|research|review|package|library|system"
-    r"|project|contribution|studies|days)\b|^there (?:is|are|has|have|was|were)\b|^one of the\b|^despite (?:the|their|being|its)\b"
-    r"|^(?:while|although|though|when) (?!this|these|it|they|such|that)\w+ \w+|^even (?:though|when|if) (?!this|it|they)\w+"
+    r"^(?:this|these|in this|in these) (?:paper|work|article|study|report|document|survey|research|review"
+    r"|package|library|system"
+    r"|project|contribution|studies|days)\b|^there (?:is|are|has|have|was|were)\b|^one of the\b"
+    r"|^despite (?:the|their|being|its)\b"
+    r"|^(?:while|although|though|when) (?!this|these|it|they|such|that)\w+ \w+|^even (?:though|when"
+    r"|if) (?!this|it|they)\w+"
     r"|^(?:not only) \w+|^all of the (?!above|following)|^unlike (?!this|these|that|it)\w+",
     re.I,
 )
 _CONNECTIVE = re.compile(
-    r"^(?:furthermore|moreover|additionally|in addition|also|finally|lastly|specifically|in particular|notably|importantly"
-    r"|interestingly|overall|in summary|in conclusion|to conclude|to summarize|in short|more precisely|more specifically|indeed"
-    r"|in fact|of course|clearly|obviously|ultimately|to date|subsequently|first|second|third|firstly|secondly|in general"
-    r"|generally|typically|crucially|more importantly|most importantly|as mentioned(?: \w+)?|as noted(?: \w+)?), ",
+    r"^(?:furthermore|moreover|additionally|in addition|also|finally|lastly|specifically|in particular"
+    r"|notably|importantly"
+    r"|interestingly|overall|in summary|in conclusion|to conclude|to summarize|in short|more precisely"
+    r"|more specifically|indeed"
+    r"|in fact|of course|clearly|obviously|ultimately|to date|subsequently|first|second|third|firstly"
+    r"|secondly|in general"
+    r"|generally|typically|crucially|more importantly|most importantly|as mentioned(?: \w+)?"
+    r"|as noted(?: \w+)?), ",
     re.I,
 )
 _VERB = re.compile(
-    r"\b(?:is|are|was|were|be|been|has|have|had|can|could|may|might|will|would|should|must|do|does|did|shows?|finds?|found|uses?"
-    r"|makes?|gives?|takes?|needs?|allows?|provides?|remains?|becomes?|became|leads?|led|improves?|reduces?|introduces?|presents?"
-    r"|proposes?|outperforms?|includes?|contains?|supports?|requires?|describes?|offers?|enables?|exceeds?|\w{3,}(?:ed|izes|ises))\b",
+    r"\b(?:is|are|was|were|be|been|has|have|had|can|could|may|might|will|would|should|must|do|does|did"
+    r"|shows?|finds?|found|uses?"
+    r"|makes?|gives?|takes?|needs?|allows?|provides?|remains?|becomes?|became|leads?|led|improves?"
+    r"|reduces?|introduces?|presents?"
+    r"|proposes?|outperforms?|includes?|contains?|supports?|requires?|describes?|offers?|enables?|exceeds?"
+    r"|\w{3,}(?:ed|izes|ises))\b",
+    re.I,
+)
+# Out of a table of functions: "Accepts a formula and returns ...".
+_NO_SUBJECT = re.compile(
+    r"^(?!(?:this|is|as|does|has|was|unlike|besides|towards|across|always|perhaps|thus"
+    r"|regardless)\b)[A-Z][a-z]+[^s\W]s (?:a|an|the|all|if|whether) ",
     re.I,
 )
 _WE_ASIDE = re.compile(r"\b(?:I|my|me|mine|let's)\b")
@@ -99,7 +146,10 @@ MAX_CHARS, MIN_CHARS = 178, 34
 def leans_on_previous(sentence: str) -> bool:
     """Whether the sentence opens with a word that points back ("However", "This")."""
     text = _CONNECTIVE.sub("", sentence)
-    return bool(_DANGLING.match(text)) and not _SELF_CONTAINED.match(text)
+    if _SELF_CONTAINED.match(text):
+        return False
+    named = re.match(r"^(?:in|with|of|for) (?:this|these) (?:paper|work|article|study)", text, re.I)
+    return bool(_DANGLING.match(text) or (_POINTS_BACK.match(text) and not named))
 
 
 def to_speech(
@@ -118,7 +168,7 @@ def to_speech(
     for pattern, words in _SYMBOLS:
         text = pattern.sub(words, text)
     text = re.sub(r"\s*\((?:for example|that is), ([^()]{3,60})\)", r", \1,", text)
-    text = re.sub(r"\s*\((?!\w\))([^()\d]{3,40})\)(?=[\s.,;])", r", \1,", text)
+    text = re.sub(r"\s*\((?!\w\))([a-z][a-z-]* [^()\d]{2,36})\)(?=[\s.,;])", r", \1,", text)
     text = _CONNECTIVE.sub("", text)
     text = re.sub(r"[“”]", '"', text)
     text = re.sub(r",\s*(?=[,.;:?!])", "", text)
@@ -126,13 +176,19 @@ def to_speech(
     text = re.sub(r"\s+", " ", text).strip()
     if not text:
         return None
-    text = _third_person(text[0].upper() + text[1:])
+    first = text.split()[0]
+    identifier = any(c.isupper() or c.isdigit() for c in first[1:])  # clusterSEs stays as it is written
+    text = _third_person(text if identifier else text[0].upper() + text[1:])
     probe = text
     if figure is not None:
         number = re.escape(figure.split()[-1])
         stem = r"(?:Figure|Fig\.)" if figure.startswith("Figure") else re.escape(figure.split()[0])
         probe = re.sub(rf"\b{stem}\s*{number}\b(?![a-z(])", "the picture", probe)
-        probe = re.sub(r"\b(?:shown|depicted|illustrated|presented|summari[sz]ed|given) in the picture\b", "the picture", probe)
+        probe = re.sub(
+            r"\b(?:shown|depicted|illustrated|presented|outlined|summari[sz]ed|given) in the picture\b",
+            "the picture",
+            probe,
+        )
         text = re.sub(rf"\b{stem}\s*{number}\b", figure, text)
     if _REFERENCE.search(probe) or _SELF.search(probe) or _BROKEN.search(probe) or _WE_ASIDE.search(probe):
         return None
@@ -140,7 +196,7 @@ def to_speech(
         return None
     if not (12 if phrase else MIN_CHARS) <= len(text) <= max_chars or not re.search(r"[.?!]\"?$", text):
         return None
-    if not phrase and not _VERB.search(text):
+    if not phrase and (not _VERB.search(text) or text.endswith("?") or _NO_SUBJECT.match(text)):
         return None
     if sum(c.isdigit() for c in text) > 12 or text.count(",") > 7 or re.search(r"[A-Z]{6,}", text):
         return None
@@ -148,7 +204,7 @@ def to_speech(
 
 
 def _third_person(text: str) -> str:
-    """"We show that our method" -> "The authors show that their method": the expert is not an author."""
+    """ "We show that our method" -> "The authors show that their method": the expert is not an author."""
     if not re.search(r"\b(?:we|our|ours|us|ourselves)\b", text, re.I):
         return text
     named = False
@@ -157,7 +213,13 @@ def _third_person(text: str) -> str:
         nonlocal named
         word = match.group()
         low = word.lower()
-        first = {"we": "the authors", "our": "the authors'", "ours": "theirs", "us": "the authors", "ourselves": "themselves"}
+        first = {
+            "we": "the authors",
+            "our": "the authors'",
+            "ours": "theirs",
+            "us": "the authors",
+            "ourselves": "themselves",
+        }
         later = {"we": "they", "our": "their", "ours": "theirs", "us": "them", "ourselves": "themselves"}
         new = (later if named else first)[low]
         named = True

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from hpcwise.core.document import Document
+from hpcwise.core.document import Document, Figure
 from hpcwise.core.errors import UsageError
 from hpcwise.core.screenplay import Character, Line, Scene, Shot, ShotKind
 from hpcwise.models.screenplay.arc import Arc, Plot
@@ -20,6 +20,10 @@ from hpcwise.models.screenplay.timing import AFTER_SHOT_S, lines_s
 MAX_SHOT_S = 14.0
 _MERGE_S = 9.5
 _MIN_SHOT_S = 4.0
+_PAPER = re.compile(
+    r"abstract|introduction|related work|methods?\b|results?\b|discussion|conclusion|experiment|evaluation",
+    re.I,
+)
 _SCENE_TITLES = {
     "problem": "The problem",
     "idea": "The idea",
@@ -45,9 +49,29 @@ def cast_of(characters: Sequence[Character]) -> Cast:
     return Cast(host=host, expert=expert)
 
 
-def _shot(kind: ShotKind, lines: Sequence[Line], prominence: float, after_s: float = AFTER_SHOT_S, **extra: object) -> Shot:
-    shot = Shot(kind=kind, lines=tuple(lines), prominence=prominence, pause_after_s=after_s)
-    return msgspec.structs.replace(shot, expected_s=round(lines_s(lines, after_s), 2), **extra)
+def _shot(
+    kind: ShotKind,
+    lines: Sequence[Line],
+    prominence: float,
+    after_s: float = AFTER_SHOT_S,
+    heading: str = "",
+    subheading: str = "",
+    figure: int | None = None,
+) -> Shot:
+    return Shot(
+        kind=kind,
+        lines=tuple(lines),
+        heading=heading,
+        subheading=subheading,
+        figure=figure,
+        prominence=prominence,
+        expected_s=round(lines_s(lines, after_s), 2),
+        pause_after_s=after_s,
+    )
+
+
+def _length_s(scenes: Sequence[Scene]) -> float:
+    return sum(shot.expected_s for scene in scenes for shot in scene.shots)
 
 
 class Writer:
@@ -56,22 +80,26 @@ class Writer:
     def __init__(self, document: Document, cast: Sequence[Character], duration_s: float, seed: int) -> None:
         self._document, self._duration_s, self._seed = document, duration_s, seed
         self._cast = cast_of(cast)
-        self._hook = hook_of(document)
-        self._noun = "paper" if any(s.heading.lower() == "abstract" for s in document.sections) else "document"
+        self._hook = hook_of(document, 178 if duration_s >= 60 else 100)
+        heads = [s.heading for s in document.sections]
+        self._noun = "paper" if sum(bool(_PAPER.match(h)) for h in heads) > 1 else "document"
 
     def opening(self) -> Scene:
         """Title with the host's voice over it, then both on screen with a hook."""
         title, authors = self._document.title, self._document.authors
         heading = title or f"A {self._noun}, discussed"
-        named = re.sub(r"\s+", " ", title).rstrip(" .") if title else f"a {self._noun} without a title"
+        named = re.sub(r"\s+", " ", title).rstrip(" .") if title else "one without a title"
         by = _names(authors)
-        spoken = f"Welcome. Today: {named}" + (f", by {by}" if by else "")
+        named = f"Welcome. Today's {self._noun} is {named}"
+        spoken = named + (f", by {by}" if by and self._duration_s >= 45 else "")
         lines = [self._host_line(f"{spoken}.")]
         if lines_s(lines) > MAX_SHOT_S:
-            lines = [self._host_line(f"Welcome. Today: {named}.")]
+            lines = [self._host_line(f"{named}.")]
         shots = [_shot("title", lines, 1.0, heading=heading, subheading=", ".join(authors[:6]))]
         me, you = self._cast.host.name, self._cast.expert.name
-        greeting = self._host_line(f"I am {me}, and {you} has read it. {you}, what is this {self._noun} about?")
+        greeting = self._host_line(
+            f"I am {me}, and {you} has read it. {you}, what is this {self._noun} about?"
+        )
         if self._hook is None:
             shots.append(_shot("two_shot", [greeting], 1.0))
         else:
@@ -86,30 +114,37 @@ class Writer:
         content_s = max(0.0, self._duration_s - opening_s - closing_s)
         material = gather(self._document, embed, step)
         headings = [s.heading for s in self._document.sections]
-        arc = Arc(material, headings, content_s, self._hook.text if self._hook else "")
-        scenes = self._film(arc, material)
-        growing = True
-        for round_ in range(600):
-            length_s = sum(s.expected_s for scene in scenes for s in scene.shots)
-            step(round_ % 50, 50, "choose scenes")
-            if growing and length_s < content_s - 3.0:
-                growing = arc.grow(content_s - length_s + 2.5)
-            elif length_s > content_s + max(3.0, 0.04 * self._duration_s):
-                growing = False
-                if not arc.shrink(length_s - content_s):
-                    break
-            else:
+        arc = Arc(material, headings, content_s, self._hook.text if self._hook else "", self._name())
+        slack_s = max(2.0, 0.03 * self._duration_s)
+        while _length_s(self._film(arc, material)) > content_s + slack_s:
+            step(40, 100, "choose scenes")
+            if not arc.shrink(_length_s(self._film(arc, material)) - content_s):
                 break
-            scenes = self._film(arc, material)
-        return [*scenes, closing]
+        length_s = _length_s(self._film(arc, material))
+        while length_s < content_s - slack_s:
+            step(60, 100, "choose scenes")
+            added = arc.grow(content_s + slack_s - length_s + 1.0)
+            if added is None:
+                if not arc.widen():
+                    break
+                continue
+            longer_s = _length_s(self._film(arc, material))
+            if longer_s > content_s + slack_s:
+                arc.ban(added)
+            else:
+                length_s = longer_s
+        return [*self._film(arc, material), closing]
 
     def _film(self, arc: Arc, material: Material) -> list[Scene]:
         """Scenes of the current choice; a new host each time, so that lines do not depend on the search."""
         host = Host(self._seed)
-        scenes = [self._scene(plot, material, host) for plot in arc.plots if plot.claims or plot.pictures]
+        said = {self._hook.text} if self._hook else set()
+        scenes = [
+            self._scene(plot, material, host, said) for plot in arc.plots if plot.claims or plot.pictures
+        ]
         return [scene for scene in scenes if scene.shots]
 
-    def _scene(self, plot: Plot, material: Material, host: Host) -> Scene:
+    def _scene(self, plot: Plot, material: Material, host: Host, said: set[str]) -> Scene:
         beats: list[tuple[int, int, int]] = [(material.claims[i].order, 0, i) for i in plot.claims]
         beats += [(material.pictures[i].order, 1, i) for i in plot.pictures]
         beats.sort()
@@ -117,13 +152,20 @@ class Writer:
             beats[0], beats[1] = beats[1], beats[0]
         shots: list[Shot] = []
         since_host = 0
-        for n, (_, is_picture, i) in enumerate(beats):
+        for _, is_picture, i in beats:
             if is_picture:
-                shots += self._picture(i, material, host)
+                texts = [t for t in material.pictures[i].texts if t[0] not in said]
+                if texts:
+                    lead = host.shows() if shots else host.opens(plot.role, plot.heading)
+                    shots += self._picture(material.pictures[i].figure, texts[:2], lead)
+                    said.update(text for text, _, _ in texts[:2])
                 since_host = 0
                 continue
             claim = material.claims[i]
-            if n == 0:
+            if claim.text in said:
+                continue
+            said.add(claim.text)
+            if not shots:
                 question = host.opens(plot.role, plot.heading)
                 shots += self._ask(question, claim)
                 since_host = 1
@@ -160,27 +202,31 @@ class Writer:
                 return [*shots[:-1], _shot("close_up", both, last.prominence)]
         return [*shots, _shot("close_up", [line], 0.45)]
 
-    def _picture(self, index: int, material: Material, host: Host) -> list[Shot]:
-        picture = material.pictures[index]
+    def _picture(self, figure: Figure, texts: Sequence[tuple[str, str, int]], lead: str | None) -> list[Shot]:
         lines = [
             Line(speaker=self._cast.expert.id, text=text, source=source, page=page)
-            for text, source, page in picture.texts
+            for text, source, page in texts
         ]
-        lead = host.shows()
         spoken = [self._host_line(lead), lines[0]] if lead else [lines[0]]
-        extra: dict[str, object] = {"figure": picture.figure.index, "heading": picture.figure.label}
         if lines_s(spoken) > MAX_SHOT_S:
             spoken = [lines[0]]
-        shots = [_shot("figure", spoken, 0.8, **extra)]
-        if len(lines) > 1:
-            shots.append(_shot("figure", [lines[1]], 0.8, **extra))
-        return shots
+        groups = [spoken, *([x] for x in lines[1:])]
+        return [_shot("figure", group, 0.8, heading=figure.label, figure=figure.index) for group in groups]
+
+    def _name(self) -> str:
+        """What the work calls itself: the part of the title before a colon, if short; else ""."""
+        head, colon, _ = self._document.title.partition(":")
+        return head.strip() if colon and len(head.split()) <= 3 else ""
 
     def _closing(self) -> Scene:
         short = self._document.title.split(":")[0].strip()
-        short = short if short and len(short) <= 60 else f"today's {self._noun}"
-        text = f"That was {short}. The details are in the {self._noun}. Thank you for watching."
-        end = _shot("end", [self._host_line(text)], 0.7, 1.0, heading="Thank you for watching", subheading=short)
+        if short and len(short) <= 64:
+            text = f"That was {short}. There is more in the {self._noun} itself. Thank you for watching."
+        else:
+            short, text = "", f"There is much more in the {self._noun} itself. Thank you for watching."
+        end = _shot(
+            "end", [self._host_line(text)], 0.7, 1.0, heading="Thank you for watching", subheading=short
+        )
         return Scene(title="Close", shots=(end,), last=True)
 
     def _host_line(self, text: str) -> Line:
