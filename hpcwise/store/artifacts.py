@@ -12,7 +12,6 @@ notice: a file that they can see is complete, and its hash says whether it still
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import secrets
 import shutil
@@ -42,8 +41,10 @@ from hpcwise.store.nodecache import NodeCache
 from hpcwise.store.paths import (
     MAX_CHUNKS,
     RunPaths,
+    rename_new,
     storage_errors,
     sync_dir,
+    sync_file,
     translate_oserror,
     write_all,
     write_beside,
@@ -133,7 +134,7 @@ class Store:
             files = _entries(scratch, digests or {})
             manifest = Manifest(key=key, chunk=chunk, files=files, facts=plain_facts(facts))
             self._write_manifest(scratch, manifest)
-            while not _rename_new(scratch, final):
+            while not rename_new(scratch, final):
                 if (standing := self._standing(final)) is not None:
                     shutil.rmtree(scratch)
                     manifest = standing
@@ -243,7 +244,7 @@ class Store:
         pending: list[Future[None]] = []
         pool = self._syncer()
         if self._durable:
-            pending = [pool.submit(_sync_file, scratch / entry.name) for entry in manifest.files]
+            pending = [pool.submit(sync_file, scratch / entry.name) for entry in manifest.files]
             if scratch.parent not in self._synced:
                 pending += [pool.submit(sync_dir, folder) for folder in list(scratch.parents)[1:3]]
         try:
@@ -381,25 +382,6 @@ def _entries(scratch: Path, digests: Mapping[str, FileDigest]) -> tuple[FileEntr
             digest = digest_file(path)
         entries.append(FileEntry(name=path.name, digest=digest))
     return tuple(entries)
-
-
-def _rename_new(scratch: Path, final: Path) -> bool:
-    """Give the folder its final name; False where something stands there. Raises OSError."""
-    try:
-        scratch.rename(final)
-    except OSError as error:
-        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
-            raise
-        return False
-    return True
-
-
-def _sync_file(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _mark(path: Path) -> tuple[int, int, int] | None:

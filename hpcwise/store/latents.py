@@ -13,6 +13,7 @@ bfloat16 is not a numpy type: such an array travels as uint16 with `dtype="bfloa
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hpcwise.core.errors import StoreError, TornArtifact
-from hpcwise.store.digest import BLOCK_BYTES, FileDigest, Hasher
+from hpcwise.store.digest import BLOCK_BYTES, FileDigest, Hasher, digest_file
 from hpcwise.store.paths import start_writeback, storage_errors, write_all
 
 DATASET = b"latent"
@@ -122,10 +123,15 @@ def read_latent(path: Path, expect: FileDigest | None = None) -> tuple[Array, La
                 raise TornArtifact(f"{path}: {size_bytes} bytes, the manifest says {expect.size_bytes}")
             # The kernel reads ahead from here on, while HDF5 takes the metadata apart.
             os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
-            meta, stored, offset = _describe(size_bytes, path)
-            array = np.empty(meta.shape, stored)
-            if offset + array.nbytes > size_bytes:
+            try:
+                meta, stored, offset = _describe(size_bytes, path)
+            except StoreError as error:
+                if expect is not None and digest_file(path) != expect:
+                    raise TornArtifact(f"{path}: its bytes do not match the manifest") from error
+                raise
+            if offset + math.prod(meta.shape) * stored.itemsize > size_bytes:
                 raise TornArtifact(f"{path}: the array ends beyond the end of the file")
+            array = np.empty(meta.shape, stored)
             hasher.update(_pread(fd, 0, offset))
             data = _bytes_of(array)
             start = 0

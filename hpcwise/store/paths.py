@@ -107,6 +107,26 @@ def sync_dir(path: Path) -> None:
         os.close(fd)
 
 
+def rename_new(scratch: Path, final: Path) -> bool:
+    """Give the folder its final name; False where something stands there. Raises OSError."""
+    try:
+        scratch.rename(final)
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+            raise
+        return False
+    return True
+
+
+def sync_file(path: Path) -> None:
+    """fsync a file by name. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def write_beside(final: Path, data: bytes, *, durable: bool = True, replace: bool = True) -> bool:
     """Write `data` beside `final` (0600) and move it there in one step.
 
