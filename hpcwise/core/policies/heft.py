@@ -23,5 +23,5 @@ class Heft:
     def choose(
         self, options: Sequence[Placement], deadline_s: float, light: bool, now_s: float
     ) -> Placement | None:
-        best = min(options, key=lambda p: (p.finish_s, p.worker.ordinal))
-        return best if best.open or len(best.worker.held) < 2 else None
+        best = min(options, key=lambda p: (p.finish_s, not p.open, p.worker.ordinal))
+        return best if any(p.open for p in options) else None

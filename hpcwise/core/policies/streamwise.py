@@ -29,11 +29,10 @@ class StreamWise:
             in_time = [p for p in options if p.finish_s <= deadline_s and p.open]
             if in_time:
                 return min(in_time, key=lambda p: (p.usd, p.finish_s, p.worker.ordinal))
-        best = min(options, key=lambda p: (p.finish_s, p.usd, p.worker.ordinal))
+        best = min(options, key=lambda p: (p.finish_s, not p.open, p.usd, p.worker.ordinal))
         if best.open:
             return best
         # The best worker is busy. Wait in its queue only if some other one is free (which would be slower
-        # still); with none free, keep the task: the choice can be made later and better.
-        if any(p.open for p in options) and len(best.worker.held) < 2:
-            return best
-        return None
+        # still: each task that waits there brings the moment nearer when it is not); with none free, keep
+        # the task: the choice can be made later and better.
+        return best if any(p.open for p in options) else None
