@@ -201,7 +201,8 @@ def _mouth(canvas: Canvas, look: Look, face: Expression, shift: float) -> None:
     inside = drawn_shape(
         f"M {x - wide} {y - smile * 0.8} "
         f"C {x - wide * 0.5} {y - top * 1.4} {x + wide * 0.5} {y - top * 1.4} {x + wide} {y - smile * 0.8} "
-        f"C {x + wide * 0.66} {y + bottom * 1.25} {x - wide * 0.66} {y + bottom * 1.25} {x - wide} {y - smile * 0.8} Z"
+        f"C {x + wide * 0.66} {y + bottom * 1.25} {x - wide * 0.66} {y + bottom * 1.25} "
+        f"{x - wide} {y - smile * 0.8} Z"
     )
     canvas.drawPath(inside, fill("#3C1015"))
     canvas.save()

@@ -223,11 +223,11 @@ def _chalk(canvas: Canvas, x: float, y: float, width: float, height: float) -> N
     for row in range(3 if width > 450 else 0):
         left = x + width * 0.36
         right = left + chance.uniform(50, 92) * min(1.0, width / 560)
+        base, waves = y + 30 + row * 22, range(int((right - left) / 7))
         text = " ".join(
-            f"Q {left + k * 7 + 3.5} {y + 30 + row * 22 + (-3 if k % 2 else 3)} {left + k * 7 + 7} {y + 30 + row * 22}"
-            for k in range(int((right - left) / 7))
+            f"Q {left + k * 7 + 3.5} {base + (-3 if k % 2 else 3)} {left + k * 7 + 7} {base}" for k in waves
         )
-        canvas.drawPath(drawn_shape(f"M {left} {y + 30 + row * 22} {text}"), soft)
+        canvas.drawPath(drawn_shape(f"M {left} {base} {text}"), soft)
 
 
 #: name -> draw(canvas, width, height) in units.

@@ -89,11 +89,19 @@ def _gains(params: SpeechParams, lines: Sequence[SpokenLine]) -> dict[str, float
     heard: dict[str, list[Samples]] = {}
     for line, spoken in zip(params.lines, lines, strict=True):
         heard.setdefault(line.speaker, []).append(spoken.audio)
-    gains = {}
-    for speaker, audio in heard.items():
-        level = loudness_lufs(np.concatenate(audio), RATE_HZ)
-        gains[speaker] = float(10 ** ((TARGET_LUFS - level) / 20)) if level > -70 else 1.0
-    return gains
+    return {speaker: _gain(np.concatenate(audio)) for speaker, audio in heard.items()}
+
+
+def _gain(audio: Samples) -> float:
+    """The gain that brings a voice to the target, limiter included: that takes some of it back."""
+    level = loudness_lufs(audio, RATE_HZ)
+    if level < -70:
+        return 1.0
+    gain = float(10 ** ((TARGET_LUFS - level) / 20))
+    for _ in range(3):
+        short = TARGET_LUFS - loudness_lufs(limited(audio, gain), RATE_HZ)
+        gain *= float(10 ** (min(short, 3.0) / 20))
+    return gain
 
 
 def _ms(seconds: float) -> float:

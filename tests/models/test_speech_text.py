@@ -1,0 +1,103 @@
+"""What is said for what is written, and which phonemes belong to which caption word."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hpcwise.models.kokoro.loudness import CEILING_DBTP, limited, loudness_lufs, true_peaks
+from hpcwise.models.kokoro.phonemes import Pronouncer, chunked
+from hpcwise.models.kokoro.spoken import spoken_words
+from hpcwise.models.kokoro.visemes import Sound, mouth_shapes
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("12% lower", "12 percent lower"),
+        ("in 3.5 ms.", "in 3.5 milliseconds."),
+        ("1 GB, 2–3 GB/s", "1 gigabyte, 2 to 3 gigabytes per second"),
+        ("p99 and H200", "p 99 and H 200"),
+        ("GPT-4 beats state-of-the-art", "GPT 4 beats state-of-the-art"),
+        ("e.g., this, i.e. that", "for example, this, that is that"),
+        ("α-β pruning", "alpha beta pruning"),
+        ("4×H200", "4 times H 200"),
+        ("a 7B model", "a 7 billion model"),
+        ("about $1,250 or $3M", "about 1,250 dollars or 3 million dollars"),
+        ("~2x at ≥95% and 10^6", "about 2 times at at least 95 percent and 10 to the 6"),
+        ("x² + y³", "x squared plus y cubed"),
+        ("LLMs — yes", "LLMs, yes"),
+        ("deadline–aware", "deadline, aware"),
+        ("shown before [12, 3].", "shown before."),
+        ("see https://example.org/a/b now", "see example dot org now"),
+        ("snake_case and/or I/O", "snake case and or I O"),
+        ("the answer is no.", "the answer is no."),
+        ("zero\u200bwidth\x07 bell", "zerowidth bell"),
+        ("— ∅ —", ""),
+    ],
+)
+def test_numbers_units_signs_and_abbreviations_are_said_as_words(written: str, said: str) -> None:
+    assert " ".join(w.spoken for w in spoken_words(written)) == said
+
+
+def test_caption_words_keep_every_visible_character_in_order() -> None:
+    text = "— Latency (p99) fell 12 % — to 3.5 ms [4], e.g. on 4×H200 GPUs; α≥0.5 wins!"
+    words = spoken_words(text)
+    assert " ".join(w.written for w in words) == text
+    assert [w.written for w in words if w.spoken.startswith("milli")] == ["ms [4],"]
+
+
+def test_every_phoneme_belongs_to_the_word_that_it_is_said_for() -> None:
+    words = spoken_words("CUDA costs $1,250 in 2024, see Fig. 3.")
+    marked = Pronouncer().pronounce(words)
+    by_word = ["".join(symbol for symbol, owner in marked if owner == i) for i in range(len(words))]
+    assert [w.written for w in words] == ["CUDA", "costs", "$1,250", "in", "2024,", "see", "Fig.", "3."]
+    assert by_word[0] == "kˈudə"
+    assert by_word[2].startswith("wˈʌnθˈWzᵊnd") and by_word[2].endswith("dˈɑləɹz")
+    assert by_word[4].startswith("twˈɛnti")
+    assert by_word[6:] == ["fˈɪɡjəɹ", "θɹˈi"]
+
+
+def test_british_voices_read_british() -> None:
+    words = spoken_words("My partner can't park the car.")
+    american, british = (
+        "".join(symbol for symbol, _ in Pronouncer().pronounce(words, british)) for british in (False, True)
+    )
+    assert "ɹ" in american.split(" ")[1]
+    assert "ɹ" not in british.split(" ")[1]
+
+
+def test_long_lines_are_cut_after_sentences_then_clauses_then_words_and_lose_nothing() -> None:
+    marked = [(c, 0) for c in "aaaa bbb. cccc, dddd eeeeeee ffffffffffffffff"]
+    pieces = ["".join(c for c, _ in piece) for piece in chunked(marked, 12)]
+    assert pieces == ["aaaa bbb.", "cccc,", "dddd", "eeeeeee", "ffffffffffff", "ffff"]
+
+
+def test_lips_lead_stress_marks_and_hold_through_short_gaps_only() -> None:
+    sounds = [
+        Sound("b", 0, 0.0, 0.1),
+        Sound("ˈ", 0, 0.1, 0.05),
+        Sound("a", 0, 0.15, 0.1),
+        Sound(" ", -1, 0.25, 0.05),
+        Sound("l", 1, 0.3, 0.1),
+        Sound(".", -1, 0.4, 0.4),
+    ]
+    shapes = [(s, round(t, 3), round(length, 3)) for s, t, length in mouth_shapes(sounds)]
+    assert shapes == [("A", 0.0, 0.1), ("!", 0.1, 0.05), ("D", 0.1, 0.2), ("H", 0.3, 0.1), ("X", 0.4, 0.4)]
+
+
+def test_loudness_agrees_with_the_standards_reference_tone() -> None:
+    # BS.1770: a 997 Hz sine at full scale in one channel measures -3.01 LKFS.
+    tone = np.sin(2 * np.pi * 997 * np.arange(24_000 * 3) / 24_000).astype(np.float32)
+    assert loudness_lufs(tone, 24_000) == pytest.approx(-3.01, abs=0.1)
+    assert loudness_lufs(tone * 0.1, 24_000) == pytest.approx(-23.01, abs=0.1)
+    assert loudness_lufs(tone * 0, 24_000) == float("-inf")
+
+
+def test_the_limiter_keeps_peaks_between_samples_under_the_ceiling() -> None:
+    rng = np.random.default_rng(3)
+    audio = (rng.standard_normal(24_000) * np.linspace(0.01, 0.9, 24_000)).astype(np.float32)
+    peak_db = 20 * np.log10(true_peaks(limited(audio, 2.0)).max())
+    assert CEILING_DBTP - 3 < peak_db < -1.0
+    quiet = audio * 0.01
+    assert np.array_equal(limited(quiet, 2.0), quiet * np.float32(2.0))
