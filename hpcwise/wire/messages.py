@@ -101,7 +101,7 @@ class Query(Note, frozen=True):
 
 
 class AskStatus(Query, frozen=True):
-    """Head and fleet: answered by `HeadStatus`."""
+    """Head and fleet: answered by `hpcwise.head.answers.HeadStatus`."""
 
 
 class AskList(Query, frozen=True):
@@ -144,25 +144,6 @@ class StopHead(Query, frozen=True):
     """Orderly end. keep_workers: leave them alive for the next head."""
 
     keep_workers: bool = False
-
-
-class HeadStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """Answer to AskStatus. Times in seconds; rates are counts since the head started."""
-
-    epoch: int
-    pid: int
-    host: str
-    version: str
-    up_s: float
-    engine_s: float
-    state_version: int
-    workers: tuple[WorkerId, ...]
-    launching: tuple[str, ...]
-    events: int
-    journal_bytes: int
-    garbage: int
-    paused: str = ""
-    run_dir: str = ""
 
 
 # --- head to worker and client ----------------------------------------------------------------------

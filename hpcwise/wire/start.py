@@ -37,6 +37,15 @@ class HeadAddress(msgspec.Struct, frozen=True, kw_only=True):
             raise WireError(f"head.json: {error}; start the head again to rewrite it") from error
 
 
+class SubmissionAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """acks/TOKEN.json: what the head says of a submission. error: one line, empty where it was accepted."""
+
+    request_id: str
+    accepted: bool
+    error: str = ""
+    epoch: int = 0
+
+
 class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Travels with the launch. Paths are absolute and the same on all nodes.
 

@@ -70,7 +70,7 @@ def _work(config: WorkerConfig, started_s: float) -> str:
     from hpcwise.models.base import Devices
     from hpcwise.models.registry import Registry
     from hpcwise.store.artifacts import Store
-    from hpcwise.store.keys import load_client_key
+    from hpcwise.store.keys import load_keys
     from hpcwise.store.paths import RunPaths
     from hpcwise.worker.link import Link
     from hpcwise.worker.loop import Signals, Worker
@@ -88,7 +88,9 @@ def _work(config: WorkerConfig, started_s: float) -> str:
     work = base / f"work-{secrets.token_hex(4)}"
     work.mkdir(mode=0o700, parents=True)
     context = zmq.Context()
-    pulse = Pulse(context, paths, load_client_key(paths), config.worker_id, config.heartbeat_s)
+    client = load_keys(paths).client
+    pair = client.public.encode(), client.secret.encode()
+    pulse = Pulse(context, paths, pair, config.worker_id, config.heartbeat_s)
     ranks = (Rank(socket.gethostname(), devices.indices),)
     worker = Worker(config, store, Shelf(cards, devices), pulse, signals, work, ranks, started_s)
     link = Link(context, pulse, config.worker_id, secrets.token_hex(8), worker.say)

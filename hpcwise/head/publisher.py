@@ -1,0 +1,146 @@
+"""Publishing in a process of its own: stitching takes a moment, and its libraries stay out of the head.
+
+The functions here run there. They are stateless and idempotent: whatever a crash interrupts is simply
+asked for again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from hpcwise.core.errors import DiskFull, HpcwiseError, StoreError, TornArtifact
+from hpcwise.core.film import FilmPlan, FilmSegment
+from hpcwise.core.screenplay import Speech
+from hpcwise.core.units import SEGMENT_S, Key
+from hpcwise.store.artifacts import Artifact, Store
+from hpcwise.store.paths import RunPaths, translate_oserror
+
+if TYPE_CHECKING:
+    from hpcwise.media.captions import Caption
+    from hpcwise.media.timeline import Timeline
+
+
+class PublishJob(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing to publish. what: `segment` index `index`, the `end` of the playlist, or the `film`."""
+
+    what: Literal["segment", "end", "film"]
+    run_dir: str
+    out_dir: str
+    plan: FilmPlan
+    index: int = 0
+
+
+class PublishResult(msgspec.Struct, frozen=True, kw_only=True):
+    """error: empty where it worked. torn: key of the artifact that is to be made again. full: for want
+    of space."""
+
+    error: str = ""
+    torn: Key = ""
+    full: bool = False
+
+
+class _Torn(TornArtifact):
+    def __init__(self, key: Key, error: TornArtifact) -> None:
+        super().__init__(str(error))
+        self.key = key
+
+
+def publish(encoded: bytes) -> bytes:
+    """Do a PublishJob; both it and the PublishResult travel as msgpack. Never raises an HpcwiseError."""
+    job = msgspec.msgpack.decode(encoded, type=PublishJob)
+    try:
+        _publish(job)
+        result = PublishResult()
+    except _Torn as error:
+        result = PublishResult(error=str(error), torn=error.key)
+    except HpcwiseError as error:
+        result = PublishResult(error=str(error), full=isinstance(error, DiskFull))
+    except OSError as error:
+        meant = translate_oserror(error, Path(error.filename or job.out_dir))
+        result = PublishResult(error=str(meant), full=isinstance(meant, DiskFull))
+    return msgspec.msgpack.encode(result)
+
+
+@lru_cache(maxsize=1)
+def _store(run_dir: str) -> Store:
+    """One store a process: it remembers which files it has checked."""
+    return Store(RunPaths(Path(run_dir)))
+
+
+def _publish(job: PublishJob) -> None:
+    from hpcwise.media.film import make_film
+    from hpcwise.media.hls import finish_live, publish_segment
+
+    store = _store(job.run_dir)
+    out = Path(job.out_dir)
+    out.mkdir(parents=True, exist_ok=True)
+    plan = job.plan
+    if job.what == "segment":
+        # What comes later changes nothing, so nothing later is read and checked.
+        timeline = _timeline(store, plan, plan.segments[: job.index + 1], complete=False)
+        captions = _captions(store, plan, timeline) if plan.subtitles else None
+        publish_segment(out, timeline, job.index, captions)
+        return
+    timeline = _timeline(store, plan, plan.segments, complete=True)
+    if job.what == "end":
+        finish_live(out, timeline)
+        return
+    captions = _captions(store, plan, timeline)
+    make_film(out, timeline, captions, title=plan.title, poster_segment=plan.poster_segment)
+    for kind in ("srt", "vtt"):
+        if kind not in plan.subtitles:
+            (out / f"film.{kind}").unlink(missing_ok=True)
+    if "poster" not in plan.outputs:
+        (out / "poster.png").unlink(missing_ok=True)
+
+
+def _timeline(store: Store, plan: FilmPlan, segments: Sequence[FilmSegment], *, complete: bool) -> Timeline:
+    from hpcwise.media.timeline import Segment, Timeline
+
+    return Timeline(
+        fps=plan.fps,
+        width=plan.width,
+        height=plan.height,
+        segments=tuple(
+            Segment(
+                shot=segment.shot,
+                index=segment.chunk,
+                video=str(_file(store, segment.key, segment.chunk, ".mp4")),
+                frames=segment.frames,
+                shot_first_frame=segment.first_frame,
+                audio=str(_file(store, segment.speech_key, 0, ".wav")),
+            )
+            for segment in segments
+        ),
+        complete=complete,
+        longest_segment_s=SEGMENT_S + 0.5,
+    )
+
+
+def _captions(store: Store, plan: FilmPlan, timeline: Timeline) -> tuple[Caption, ...]:
+    from hpcwise.media.captions import cues, joined
+
+    speech_of = {segment.shot: segment.speech_key for segment in plan.segments}
+    shots = []
+    for span in timeline.spans():
+        path = _file(store, speech_of[span.shot], 0, ".json")
+        speech = msgspec.json.decode(path.read_bytes(), type=Speech)
+        shots.append(cues(speech.words, float(span.first_frame / timeline.rate)))
+    return joined(shots, timeline.duration_s)
+
+
+def _file(store: Store, key: Key, chunk: int, suffix: str) -> Path:
+    """The one file of a chunk that ends in `suffix`, its hash checked."""
+    try:
+        artifact: Artifact = store.read(key, chunk)
+    except TornArtifact as error:
+        raise _Torn(key, error) from error
+    names = [entry.name for entry in artifact.manifest.files if entry.name.endswith(suffix)]
+    if len(names) != 1:
+        raise StoreError(f"artifact {key} chunk {chunk}: {len(names)} files *{suffix}, one is needed")
+    return artifact.path / names[0]

@@ -1,0 +1,197 @@
+"""What a head is configured with: configs/head.yaml, configs/hardware.yaml and the profiles on the cards
+of configs/models/ become one value. The command line reads it too, to show and to check it.
+
+A host's price and power are shared evenly by the workers that it is given, so that a receipt adds up to
+what the host costs while all of them work.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from hpcwise.core.catalogue import Catalogue, HardwareInfo, Link, ModelInfo
+from hpcwise.core.config import EngineConfig
+from hpcwise.core.errors import UsageError
+from hpcwise.core.resources import FleetItem
+from hpcwise.launch.base import LaunchProfile
+
+T = TypeVar("T")
+
+
+class HardwareEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An entry of configs/hardware.yaml. host: figures are of a whole host, not of one device."""
+
+    usd_per_h: float = 0.0
+    busy_w: float = 0.0
+    idle_w: float = 0.0
+    memory_gb: float = 0.0
+    host: bool = False
+
+
+class HardwareFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """configs/hardware.yaml."""
+
+    hardware: dict[str, HardwareEntry]
+    links: tuple[Link, ...] = ()
+
+
+class FleetEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A kind of worker in configs/head.yaml. threads: of one worker. launch: how to ask a cluster for it."""
+
+    kind: str
+    hardware: str
+    workers: int | Literal["cores"] = 1
+    min_workers: int = 0
+    threads: int = 1
+    models: tuple[str, ...] | Literal["all"] = "all"
+    memory_gb: float = 0.0
+    idle_timeout_s: float = 60.0
+    launch_s: float = 1.0
+    device_kind: Literal["cpu", "cuda"] = "cpu"
+    launch: LaunchProfile = LaunchProfile()
+
+
+class HeadFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """configs/head.yaml. interface: what the head binds; empty for loopback with local workers and for all
+    interfaces with Slurm."""
+
+    cluster: Literal["local", "slurm"] = "local"
+    policy: str = "streamwise"
+    interface: str = ""
+    fleet: tuple[FleetEntry, ...]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """All of it. threads, device_kinds and launch: by kind of worker."""
+
+    engine: EngineConfig
+    cluster: Literal["local", "slurm"]
+    interface: str
+    configs_dir: str
+    models_dir: str
+    threads: dict[str, int]
+    device_kinds: dict[str, str]
+    launch: dict[str, LaunchProfile]
+
+
+def read_settings(configs_dir: Path, models_dir: Path, workers: int | None = None) -> Settings:
+    """Read and join the files; `workers` replaces the number of each kind that says `cores`.
+
+    Raises UsageError that names the file and the field.
+    """
+    source = configs_dir / "head.yaml"
+    head = _read(source, HeadFile)
+    prices = _read(configs_dir / "hardware.yaml", HardwareFile)
+    models = read_models(configs_dir / "models")
+    cores = workers if workers is not None else len(os.sched_getaffinity(0))
+    fleet: list[FleetItem] = []
+    per_host: dict[str, int] = {}
+    for entry in head.fleet:
+        where = f"{source}: fleet.{entry.kind}"
+        number = cores if entry.workers == "cores" else entry.workers
+        if not 1 <= number <= 10_000:
+            raise UsageError(f"{where}.workers: {number} is not usable; choose 1 to 10000")
+        if entry.hardware not in prices.hardware:
+            known = ", ".join(prices.hardware)
+            raise UsageError(f"{where}.hardware: {entry.hardware!r} is not in hardware.yaml, which has {known}")
+        names = tuple(models) if entry.models == "all" else tuple(entry.models)
+        for name in names:
+            if name not in models:
+                raise UsageError(f"{where}.models: {name!r} has no card; known are {', '.join(models)}")
+        per_host[entry.hardware] = per_host.get(entry.hardware, 0) + number
+        fleet.append(
+            FleetItem(
+                kind=entry.kind,
+                hardware=entry.hardware,
+                models=names,
+                memory_gb=entry.memory_gb or _host_memory_gb() / number,
+                min_workers=entry.min_workers,
+                max_workers=number,
+                idle_timeout_s=entry.idle_timeout_s,
+                launch_s=entry.launch_s,
+                nodes=entry.launch.nodes,
+                devices_per_node=entry.launch.gpus_per_node,
+            )
+        )
+    if len({item.kind for item in fleet}) != len(fleet):
+        raise UsageError(f"{source}: fleet: two entries have one kind; give each its own")
+    hardware = {name: _share(name, entry, per_host.get(name, 1)) for name, entry in prices.hardware.items()}
+    catalogue = Catalogue(models=models, hardware=hardware, links=prices.links)
+    return Settings(
+        engine=EngineConfig(catalogue=catalogue, fleet=tuple(fleet), policy=head.policy),
+        cluster=head.cluster,
+        interface=head.interface,
+        configs_dir=str(configs_dir.absolute()),
+        models_dir=str(models_dir.absolute()),
+        threads={entry.kind: entry.threads for entry in head.fleet},
+        device_kinds={entry.kind: entry.device_kind for entry in head.fleet},
+        launch={entry.kind: entry.launch for entry in head.fleet},
+    )
+
+
+def read_models(folder: Path) -> dict[str, ModelInfo]:
+    """The planning side of all model cards, by name; where their files come from is the registry's.
+
+    Raises UsageError for a card that is wrong, a name given twice, or a folder without cards.
+    """
+    models: dict[str, ModelInfo] = {}
+    for path in sorted(folder.glob("*.yaml")):
+        info = _read(path, ModelInfo)
+        if info.name in models:
+            raise UsageError(f"{path}: name: {info.name!r} is another card's too; give each its own")
+        models[info.name] = info
+    if not models:
+        raise UsageError(f"{folder}: no model cards (*.yaml) there; name the folder of configurations")
+    return models
+
+
+def find_configs() -> Path:
+    """The folder of configurations: $HPCWISE_CONFIGS, else that of the clone this package runs out of.
+
+    Raises UsageError where there is none.
+    """
+    chosen = os.environ.get("HPCWISE_CONFIGS")
+    folder = Path(chosen) if chosen else Path(__file__).resolve().parents[2] / "configs"
+    if not (folder / "head.yaml").is_file():
+        raise UsageError(f"{folder}: no head.yaml there; name the configurations' folder in HPCWISE_CONFIGS")
+    return folder.absolute()
+
+
+def find_models_dir() -> Path:
+    """Where files of models are kept: $HPCWISE_MODELS_DIR, else the user's cache folder."""
+    chosen = os.environ.get("HPCWISE_MODELS_DIR")
+    if chosen:
+        return Path(chosen).absolute()
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base).absolute() / "hpcwise" / "models"
+
+
+def _share(name: str, entry: HardwareEntry, workers: int) -> HardwareInfo:
+    part = 1 / workers if entry.host else 1.0
+    return HardwareInfo(
+        name=name,
+        usd_per_h=entry.usd_per_h * part,
+        busy_w=entry.busy_w * part,
+        idle_w=entry.idle_w * part,
+        memory_gb=entry.memory_gb * part,
+    )
+
+
+def _host_memory_gb() -> float:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+
+
+def _read(path: Path, kind: type[T]) -> T:
+    import yaml
+
+    try:
+        data: Any = yaml.safe_load(path.read_text("utf-8"))
+        return msgspec.convert(data, kind)
+    except FileNotFoundError:
+        raise UsageError(f"{path}: is missing; name the configurations' folder in HPCWISE_CONFIGS") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, msgspec.ValidationError) as error:
+        raise UsageError(f"{path}: {' '.join(str(error).split())}") from error
