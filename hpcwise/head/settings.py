@@ -20,6 +20,7 @@ from hpcwise.core.resources import FleetItem
 from hpcwise.launch.base import LaunchProfile
 
 T = TypeVar("T")
+_FIX = "name the folder of configurations in HPCWISE_CONFIGS"
 
 
 class HardwareEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,13 +52,12 @@ class FleetEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     memory_gb: float = 0.0
     idle_timeout_s: float = 60.0
     launch_s: float = 1.0
-    device_kind: Literal["cpu", "cuda"] = "cpu"
+    device_kind: str = "cpu"
     launch: LaunchProfile = LaunchProfile()
 
 
 class HeadFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """configs/head.yaml. interface: what the head binds; empty for loopback with local workers and for all
-    interfaces with Slurm."""
+    """configs/head.yaml."""
 
     cluster: Literal["local", "slurm"] = "local"
     policy: str = "streamwise"
@@ -83,21 +83,20 @@ def read_settings(configs_dir: Path, models_dir: Path, workers: int | None = Non
 
     Raises UsageError that names the file and the field.
     """
-    source = configs_dir / "head.yaml"
-    head = _read(source, HeadFile)
+    head = _read(configs_dir / "head.yaml", HeadFile)
     prices = _read(configs_dir / "hardware.yaml", HardwareFile)
     models = read_models(configs_dir / "models")
     cores = workers if workers is not None else len(os.sched_getaffinity(0))
     fleet: list[FleetItem] = []
     per_host: dict[str, int] = {}
     for entry in head.fleet:
-        where = f"{source}: fleet.{entry.kind}"
+        where = f"{configs_dir / 'head.yaml'}: fleet.{entry.kind}"
         number = cores if entry.workers == "cores" else entry.workers
-        if not 1 <= number <= 10_000:
-            raise UsageError(f"{where}.workers: {number} is not usable; choose 1 to 10000")
+        if not 1 <= number <= 1024:
+            raise UsageError(f"{where}.workers: {number} is not usable; choose 1 to 1024")
         if entry.hardware not in prices.hardware:
             known = ", ".join(prices.hardware)
-            raise UsageError(f"{where}.hardware: {entry.hardware!r} is not in hardware.yaml, which has {known}")
+            raise UsageError(f"{where}.hardware: {entry.hardware!r} is not in hardware.yaml; use {known}")
         names = tuple(models) if entry.models == "all" else tuple(entry.models)
         for name in names:
             if name not in models:
@@ -117,8 +116,6 @@ def read_settings(configs_dir: Path, models_dir: Path, workers: int | None = Non
                 devices_per_node=entry.launch.gpus_per_node,
             )
         )
-    if len({item.kind for item in fleet}) != len(fleet):
-        raise UsageError(f"{source}: fleet: two entries have one kind; give each its own")
     hardware = {name: _share(name, entry, per_host.get(name, 1)) for name, entry in prices.hardware.items()}
     catalogue = Catalogue(models=models, hardware=hardware, links=prices.links)
     return Settings(
@@ -145,7 +142,7 @@ def read_models(folder: Path) -> dict[str, ModelInfo]:
             raise UsageError(f"{path}: name: {info.name!r} is another card's too; give each its own")
         models[info.name] = info
     if not models:
-        raise UsageError(f"{folder}: no model cards (*.yaml) there; name the folder of configurations")
+        raise UsageError(f"{folder}: no model cards (*.yaml) there; {_FIX}")
     return models
 
 
@@ -157,7 +154,7 @@ def find_configs() -> Path:
     chosen = os.environ.get("HPCWISE_CONFIGS")
     folder = Path(chosen) if chosen else Path(__file__).resolve().parents[2] / "configs"
     if not (folder / "head.yaml").is_file():
-        raise UsageError(f"{folder}: no head.yaml there; name the configurations' folder in HPCWISE_CONFIGS")
+        raise UsageError(f"{folder}: no head.yaml there; {_FIX}")
     return folder.absolute()
 
 
@@ -192,6 +189,6 @@ def _read(path: Path, kind: type[T]) -> T:
         data: Any = yaml.safe_load(path.read_text("utf-8"))
         return msgspec.convert(data, kind)
     except FileNotFoundError:
-        raise UsageError(f"{path}: is missing; name the configurations' folder in HPCWISE_CONFIGS") from None
+        raise UsageError(f"{path}: is missing; {_FIX}") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError, msgspec.ValidationError) as error:
         raise UsageError(f"{path}: {' '.join(str(error).split())}") from error
