@@ -81,7 +81,6 @@ def _dispatch(world: World, c: m.Dispatch) -> None:
     task.expected_s, task.dispatched_s, task.started_s = c.expected_s, state.now_s, -1.0
     task.resumed = c.first_chunk > 0 or bool(c.checkpoint)
     task.step = task.steps = 0
-    world.makers[c.key] = c.task_id
     world.hold(worker, task, c.expected_s)
     if c.first_chunk > task.chunks:
         world.note_chunks(task, c.first_chunk)
@@ -113,10 +112,16 @@ def _use_artifact(world: World, c: m.UseArtifact) -> None:
 
 
 def _await_twin(world: World, c: m.AwaitTwin) -> None:
-    task = world.state.tasks[c.task_id]
+    state = world.state
+    task = state.tasks[c.task_id]
     step_task(task, "twin")
     task.key, task.twin = c.key, c.twin
-    world.twins.setdefault(c.twin, []).append(c.task_id)
+    world.makers[c.key] = c.twin
+    waiting = world.twins.setdefault(c.twin, [])
+    waiting.append(c.task_id)
+    for task_id in world.twins.pop(c.task_id, ()):
+        state.tasks[task_id].twin = c.twin
+        waiting.append(task_id)
 
 
 def _set_alternative(world: World, c: m.SetAlternative) -> None:
@@ -125,6 +130,7 @@ def _set_alternative(world: World, c: m.SetAlternative) -> None:
         left = task.spec.alternatives[task.alternative]
         task.broken.append(f"{left.tier}/{left.model}")
         task.failures = task.losses = 0
+    world.unclaim(task)
     task.alternative, task.why, task.key, task.chunks = c.alternative, c.reason, "", 0
     if task.state in ("ready", "paused"):
         task.checkpoint = ""
@@ -142,6 +148,7 @@ def _requeue(world: World, c: m.Requeue) -> None:
         world.make_ready(task)
     else:
         step_task(task, "inputs_lost")
+        world.unclaim(task)
         world.recheck_inputs(task)
     for task_id in world.consumers.get(c.task_id, ()):
         if world.state.tasks[task_id].state in ("assigned", "running"):
@@ -154,7 +161,7 @@ def _quarantine(world: World, c: m.Quarantine) -> None:
     task.why = c.reason
     world.request_of(task).quarantined.append(c.task_id)
     world.end_task(task)
-    world.free_twins(task)
+    world.unclaim(task)
 
 
 def _replace_task(world: World, c: m.ReplaceTask) -> None:
@@ -162,6 +169,7 @@ def _replace_task(world: World, c: m.ReplaceTask) -> None:
     task = world.state.tasks[c.task_id]
     *before, last = c.tasks
     step_task(task, "replace")
+    world.unclaim(task)
     for spec in before:
         world.add_task(spec, task.tail_s)
     task.spec, task.alternative, task.key = last, 0, ""

@@ -10,6 +10,7 @@ from hpcwise.core.apply_requests import REQUEST_HANDLERS, rewind_films
 from hpcwise.core.apply_tasks import TASK_HANDLERS, tear
 from hpcwise.core.apply_workers import WORKER_HANDLERS
 from hpcwise.core.errors import CoreError
+from hpcwise.core.fleet import PREFETCH_S
 from hpcwise.core.spec import By
 from hpcwise.core.state import LIVE_REQUEST, step_worker
 from hpcwise.core.world import World
@@ -70,7 +71,13 @@ def _head_started(world: World, e: m.HeadStarted) -> None:
 
 
 def _tick(world: World, e: m.Tick) -> None:
-    pass
+    """A worker that is past its expected end may need half as long again as its task took so far."""
+    now_s = world.state.now_s
+    for worker in world.state.workers.values():
+        if worker.held and worker.free_at_s < now_s:
+            since_s = min(world.state.tasks[t].dispatched_s for t in worker.held)
+            worker.free_at_s = now_s + max(PREFETCH_S, 0.5 * (now_s - since_s))
+            world.fleet.update(worker)
 
 
 _HANDLERS: Final[dict[type[m.Event], Callable[[World, Any], None]]] = {

@@ -59,7 +59,6 @@ def end_request(world: World, request: RequestRecord, state: str, reason: str) -
                 world.stalled[task_id] = None
         elif task.state not in ("finished", "dropped", "quarantined"):
             world.drop(task)
-            world.free_twins(task)
     for pool in world.pools.values():
         pool.forget(request.request_id)
     world.work_changed = True

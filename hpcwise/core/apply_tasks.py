@@ -83,7 +83,7 @@ def _task_finished(world: World, e: m.TaskFinished) -> None:
 def complete(world: World, task: TaskRecord) -> None:
     """The task's artifact is whole: its length, its chunks, its consumers and twins follow from it."""
     world.end_task(task)
-    world.free_twins(task)
+    world.unclaim(task)
     if task.state != "finished":
         return
     artifact = world.state.artifacts[task.key]
@@ -144,7 +144,7 @@ def fail(world: World, task: TaskRecord, reason: str, transient: bool) -> None:
     world.release(task)
     if task.state == "dropped":
         world.end_task(task)
-        world.free_twins(task)
+        world.unclaim(task)
         return
     world.failed[task.spec.task_id] = transient or was == "revoking"
 
@@ -166,9 +166,9 @@ def _task_cancelled(world: World, e: m.TaskCancelled) -> None:
     step_task(task, "stopped")
     task.started_s = -1.0
     world.release(task)
+    world.unclaim(task)
     if task.state == "dropped":
         world.end_task(task)
-        world.free_twins(task)
     else:
         world.recheck_inputs(task)
 
@@ -210,6 +210,7 @@ def tear(world: World, key: str) -> None:
                 consumer = world.state.tasks[task_id]
                 if consumer.state in ("ready", "paused", "failed"):
                     step_task(consumer, "inputs_lost")
+                    world.unclaim(consumer)
                     world.recheck_inputs(consumer)
                 elif consumer.state == "waiting":
                     world.recheck_inputs(consumer)

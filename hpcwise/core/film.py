@@ -67,9 +67,11 @@ def advance_film(world: World, emit: Emit, request_id: RequestId) -> None:
 
 
 def degraded_shots(world: World, request: RequestRecord) -> list[int]:
-    """Shots whose filmed version is not of the best alternative."""
+    """Shots that were lowered for time; those that failed in their best alternative are left as they are."""
     tasks = world.state.tasks
-    return [s.index for s in request.shots if tasks[s.task_id].alternative > 0]
+    return [
+        s.index for s in request.shots if tasks[s.task_id].alternative > 0 and not tasks[s.task_id].broken
+    ]
 
 
 def film_task(world: World, request: RequestRecord, index: int) -> TaskRecord:

@@ -30,7 +30,8 @@ def _check_tasks(world: World) -> None:
         if held:
             _require(task.worker in state.workers, f"{task_id} is held by {task.worker}, which is gone")
             _require(task_id in state.workers[task.worker].held, f"{task_id} is on its worker's list")
-            _require(task.key not in makers, f"{task_id} and {makers.get(task.key)} compute the same key")
+        if held or task.state in OPEN:
+            _require(task.key not in makers, f"{task_id} and {makers.get(task.key)} make the same key")
             makers[task.key] = task_id
         if task.state in OPEN:
             met = all(world.edge_met(e) for e in task.spec.inputs)
@@ -44,7 +45,10 @@ def _check_tasks(world: World) -> None:
             _require(world.artifact_done(task.key), f"{task_id} is finished without an artifact")
         if task.state == "twin":
             twin = state.tasks[task.twin]
-            _require(twin.state in HELD and twin.key == task.key, f"{task_id} waits for a twin that runs")
+            _require(
+                twin.state in HELD | OPEN and twin.key == task.key,
+                f"{task_id} waits for one that makes its key",
+            )
         _require(0 <= task.alternative < len(task.spec.alternatives), f"{task_id} has an alternative")
     _require(makers == world.makers, "the index of makers holds exactly the keys being computed")
 

@@ -1,9 +1,9 @@
 """Tasks that could start now, most urgent first, under deadlines that keep moving.
 
 A pool holds the ready tasks of one model. Within a pool, tasks of one request and stage form a bucket in
-film order: when a shot turns out longer all later deadlines of that film move together, so the order in a
-bucket never changes, and only the few bucket heads are looked at again. Push, pop and a change of a whole
-film's deadlines are O(log n).
+film order (or in the fixed order of a policy that knows no deadlines). When a shot turns out longer all
+later deadlines of that film move together, so the order in a bucket never changes, and only the few bucket
+heads are looked at again. Push, pop and a change of a whole film's deadlines are O(log n).
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ class _Bucket:
 class Pool:
     """Ready tasks of one model. A task leaves lazily: it is skipped once its state or model changed."""
 
-    def __init__(self, model: ModelName, urgency: Urgency) -> None:
+    def __init__(self, model: ModelName, urgency: Urgency, order: Urgency) -> None:
         self.model = model
         self._urgency = urgency
+        self._order = order
         self._buckets: dict[tuple[RequestId, str], _Bucket] = {}
         self._heads: list[tuple[float, int, int, int, _Bucket]] = []
         self._pushes = 0
@@ -42,7 +43,7 @@ class Pool:
         bucket = self._buckets.get(name)
         if bucket is None:
             bucket = self._buckets[name] = _Bucket()
-        entry = (task.spec.order, task.ordinal, task)
+        entry = (self._order(task), task.ordinal, task)
         if not bucket.heap or entry[:2] < bucket.heap[0][:2]:
             heappush(bucket.heap, entry)
             self._rehead(bucket)

@@ -40,10 +40,20 @@ def settle_fresh(world: World, emit: Emit) -> None:
             key = task.key
             if world.artifact_done(key):
                 emit(m.UseArtifact(task.spec.task_id, key, task.alternative))
-            elif task.state == "ready":
-                maker = world.makers.get(key)
-                if maker is not None and maker != task.spec.task_id:
-                    emit(m.AwaitTwin(task.spec.task_id, maker, key))
+            else:
+                _share(world, emit, task)
+
+
+def _share(world: World, emit: Emit, task: TaskRecord) -> None:
+    """One of the tasks with this key makes it, the most urgent unless one runs; the others wait for it."""
+    maker_id = world.makers[task.key]
+    if maker_id == task.spec.task_id:
+        return
+    maker = world.state.tasks[maker_id]
+    if maker.state == "ready" and world.urgency(task) < world.urgency(maker):
+        emit(m.AwaitTwin(maker_id, task.spec.task_id, task.key))
+    elif task.state == "ready":
+        emit(m.AwaitTwin(task.spec.task_id, maker_id, task.key))
 
 
 def assign(world: World, emit: Emit) -> None:
@@ -64,10 +74,6 @@ def assign(world: World, emit: Emit) -> None:
         if best is None:
             return
         task = best[2]
-        maker = world.makers.get(task.key)
-        if maker is not None and task.state == "ready":
-            emit(m.AwaitTwin(task.spec.task_id, maker, task.key))
-            continue
         deadline_s = world.deadline_s(task)
         chosen = place(world, task, deadline_s)
         if chosen is None:

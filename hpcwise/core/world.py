@@ -67,12 +67,13 @@ class World:
                 self.consumers.setdefault(edge.source, []).append(task.spec.task_id)
             if task.state == "twin":
                 self.twins.setdefault(task.twin, []).append(task.spec.task_id)
-            if task.state in HELD and task.key:
+            if task.state in HELD:
                 self.makers[task.key] = task.spec.task_id
         for worker in self.state.workers.values():
             self.fleet.add(worker)
         for task in self.state.tasks.values():
             if task.state in OPEN:
+                self.makers.setdefault(task.key, task.spec.task_id)
                 self.pool_of(task).push(task)
                 self.fresh.append(task)
         self.work_changed = True
@@ -90,7 +91,7 @@ class World:
         model = task.spec.alternatives[task.alternative].model
         pool = self.pools.get(model)
         if pool is None:
-            pool = self.pools[model] = Pool(model, self.urgency)
+            pool = self.pools[model] = Pool(model, self.urgency, self._order)
         return pool
 
     def deadline_s(self, task: TaskRecord) -> float:
@@ -101,6 +102,10 @@ class World:
     def urgency(self, task: TaskRecord) -> float:
         """The policy's order over ready tasks."""
         return self.policy.urgency(task, self.request_of(task), self.deadline_s(task))
+
+    def _order(self, task: TaskRecord) -> float:
+        """Order within a request's stage: never changes while the task is ready."""
+        return task.spec.order if self.policy.by_deadline else self.urgency(task)
 
     def typical_s(self, alternative: Alternative, scale: float = 1.0) -> float:
         """Expected seconds on the fastest hardware that the fleet may have for this model."""
@@ -173,14 +178,18 @@ class World:
             self.make_ready(task)
 
     def make_ready(self, task: TaskRecord) -> None:
-        """The task is open (ready or paused): it gets its key and is offered."""
+        """The task is open (ready or paused): it gets its key, claims it if nobody has, and is offered."""
         task.key = self.key_of(task)
+        self.makers.setdefault(task.key, task.spec.task_id)
         self.fresh.append(task)
         self.pool_of(task).push(task)
         self.work_changed = True
 
     def recheck_inputs(self, task: TaskRecord) -> None:
-        """Count the task's unmet inputs anew; `waiting` becomes ready where none is left."""
+        """Count the task's unmet inputs anew; `waiting` becomes ready where none is left.
+
+        A task that has just gone back to `waiting` gives up its key first (`unclaim`).
+        """
         task.unmet = sum(not self.edge_met(e) for e in task.spec.inputs)
         if task.state == "waiting" and task.unmet == 0:
             step_task(task, "inputs_met")
@@ -214,8 +223,6 @@ class World:
         worker = self.state.workers.get(task.worker)
         task.last_worker = task.worker or task.last_worker
         task.worker = ""
-        if self.makers.get(task.key) == task.spec.task_id:
-            del self.makers[task.key]
         if worker is None:
             return
         now_s = self.state.now_s
@@ -241,9 +248,12 @@ class World:
         """The task is no longer wanted and is not held by a worker."""
         step_task(task, "drop")
         self.end_task(task)
+        self.unclaim(task)
 
-    def free_twins(self, task: TaskRecord) -> None:
-        """Tasks that waited for this one's artifact look again (it is there, or they make it)."""
+    def unclaim(self, task: TaskRecord) -> None:
+        """The task no longer makes its key: those who waited for it look again."""
+        if self.makers.get(task.key) == task.spec.task_id:
+            del self.makers[task.key]
         for task_id in self.twins.pop(task.spec.task_id, ()):
             twin = self.state.tasks[task_id]
             if twin.state == "twin":

@@ -33,6 +33,8 @@ class Policy(Protocol):
     """Three questions. Ties are broken by the engine: older request, earlier in the film, older task."""
 
     name: str
+    #: Whether urgency is the deadline, which moves with the film; otherwise it never changes.
+    by_deadline: bool
     #: Whether the ladder may lower quality to meet deadlines.
     adaptive: bool
     #: Whether busy workers are offered too, so that waiting for a faster one can win.

@@ -11,6 +11,7 @@ from hpcwise.core.state import RequestRecord, TaskRecord, WorkerRecord
 
 class Heft:
     name = "heft"
+    by_deadline = False
     adaptive = False
     waits = True
 

@@ -12,6 +12,7 @@ class Fifo:
     """Oldest task first, to the worker that is free first (the default of Ray and YARN)."""
 
     name = "fifo"
+    by_deadline = False
     adaptive = False
     waits = False
 
@@ -31,6 +32,7 @@ class Edf(Fifo):
     """Earliest deadline first (Liu and Layland, 1973), to the worker that is free first."""
 
     name = "edf"
+    by_deadline = True
 
     def urgency(self, task: TaskRecord, request: RequestRecord, deadline_s: float) -> float:
         return deadline_s

@@ -13,6 +13,7 @@ from hpcwise.core.state import RequestRecord, TaskRecord, WorkerRecord
 
 class StreamWise:
     name = "streamwise"
+    by_deadline = True
     adaptive = True
     waits = True
 
