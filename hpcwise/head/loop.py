@@ -203,7 +203,6 @@ class Head:
 
     async def _every(self, seconds: float, chore: Callable[[], Awaitable[None]]) -> None:
         while True:
-            started_s = time.monotonic()
             try:
                 await chore()
             except HpcwiseError as error:
@@ -211,12 +210,16 @@ class Head:
             except Exception as error:
                 self._failed(error)
                 return
-            took_s = time.monotonic() - started_s
-            await asyncio.sleep(max(seconds, 20 * took_s) if seconds < 0.1 else seconds)
+            await asyncio.sleep(seconds)
 
     async def _poll_inbox(self) -> None:
+        if self._core.paused:
+            return
+        started_s = time.monotonic()
         answers = self._intake.poll()
         if not answers:
+            # Where looking takes long (a shared file system under load), look less often.
+            await asyncio.sleep(20 * (time.monotonic() - started_s))
             return
         self._core.commit()
         await self._core.ledger.durable()
