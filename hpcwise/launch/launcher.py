@@ -35,7 +35,7 @@ class SubmititLauncher:
         self._profiles = profiles
         self._host = socket.gethostname() if cluster == "local" else ""
         self._lock = threading.Lock()
-        #: Local jobs that are children of this process: polled, so that they do not stay zombies.
+        #: Local jobs that are children of this process.
         self._children: dict[str, Any] = {}
 
     def launch(self, kind: str, token: str, entry: Entry) -> Handle:
@@ -84,11 +84,11 @@ class SubmititLauncher:
         wanted = list(handles)
         if self._cluster == "slurm":
             return self._slurm_states(wanted)
-        for token, job in list(self._children.items()):
-            if job.done():
-                self._children.pop(token, None)
         folders = {handle.token: self._folder(handle.token) for handle in wanted}
         alive = by_folder(folders.values())
+        for token, folder in folders.items():
+            if not alive[folder]:
+                self._reap(token)
         return {
             handle.token: "unknown" if handle.host != self._host
             else "running" if alive[folders[handle.token]] else "gone"
@@ -100,8 +100,10 @@ class SubmititLauncher:
         if self._cluster == "slurm":
             with contextlib.suppress(LaunchError):
                 slurm.run(["scancel", handle.job_id])
-        elif handle.host == self._host and not kill_all(self._folder(handle.token)):
-            raise LaunchError(f"worker {handle.token}: processes of it do not end")
+        elif handle.host == self._host:
+            if not kill_all(self._folder(handle.token)):
+                raise LaunchError(f"worker {handle.token}: processes of it do not end")
+            self._reap(handle.token)
 
     def log_path(self, token: str) -> Path:
         """Newest standard error of the job."""
@@ -110,6 +112,12 @@ class SubmititLauncher:
         return logs[-1] if logs else folder
 
     # -- inside ------------------------------------------------------------------------------------------
+
+    def _reap(self, token: str) -> None:
+        """Its controller has ended: ask for its status, so that it does not stay a zombie."""
+        job = self._children.get(token)
+        if job is not None and job.done():
+            self._children.pop(token, None)
 
     def _folder(self, token: str) -> Path:
         return self._root / token / "submitit"
