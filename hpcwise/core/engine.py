@@ -185,7 +185,7 @@ class Engine:
             request = self.world.request_of(task)
             if request.state in LIVE_REQUEST:
                 facts = self.state.artifacts[task.key].chunk_facts[chunk]
-                self._emit(expand(request, task, chunk, facts))
+                self._emit(expand(request, task, self.state.tasks, facts))
 
     def _advance_films(self) -> None:
         while self.world.moved_requests:

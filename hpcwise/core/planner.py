@@ -13,10 +13,10 @@ import msgspec
 
 from hpcwise.core.errors import CoreError
 from hpcwise.core.messages import AddTasks
-from hpcwise.core.screenplay import Scene, Shot
+from hpcwise.core.screenplay import Line, Scene, Shot
 from hpcwise.core.spec import JobSpec, Tier
 from hpcwise.core.state import RequestRecord, TaskRecord
-from hpcwise.core.units import SEGMENT_S
+from hpcwise.core.units import SEGMENT_S, TaskId
 from hpcwise.core.workflow import Alternative, Edge, TaskSpec
 
 #: Rough length of a shot before there is a screenplay.
@@ -40,10 +40,15 @@ def first_tasks(request: RequestRecord) -> AddTasks:
     return _podcast(request)
 
 
-def expand(request: RequestRecord, task: TaskRecord, chunk: int, facts: dict[str, Any]) -> AddTasks:
-    """The successors that chunk `chunk` of an expanding task brings; raises CoreError for an unknown rule."""
+def expand(
+    request: RequestRecord, task: TaskRecord, tasks: dict[TaskId, TaskRecord], facts: dict[str, Any]
+) -> AddTasks:
+    """The successors that a chunk of an expanding task brings; raises CoreError for an unknown rule.
+
+    tasks: all tasks of the engine, of which those of this request are looked at.
+    """
     if task.spec.expand == "screenplay":
-        return _scene(request, chunk, facts)
+        return _scene(request, tasks, facts)
     raise CoreError(f"task {task.spec.task_id}: no rule {task.spec.expand!r} to expand it")
 
 
@@ -107,7 +112,7 @@ def _podcast(request: RequestRecord) -> AddTasks:
         task_id=f"{rid}/screenplay",
         request_id=rid,
         stage="screenplay",
-        params={"duration_s": job.duration_s, "cast": msgspec.to_builtins(job.cast), "show": job.show},
+        params={"duration_s": job.duration_s, "cast": msgspec.to_builtins(job.cast)},
         inputs=(Edge("document", document.task_id),),
         alternatives=tuple(
             Alternative(tier="high", model=m, features={"film_s": job.duration_s})
@@ -120,7 +125,7 @@ def _podcast(request: RequestRecord) -> AddTasks:
         task_id=f"{rid}/image/{job.set_name}",
         request_id=rid,
         stage="image",
-        params={"set": job.set_name, "width": job.width, "height": job.height, "show": job.show},
+        params={"set": job.set_name, "width": job.width, "height": job.height},
         alternatives=tuple(
             Alternative(tier="high", model=m, features={"mpx": job.width * job.height / 1e6})
             for m in models_of(job, "image")
@@ -130,12 +135,18 @@ def _podcast(request: RequestRecord) -> AddTasks:
     return AddTasks(request_id=rid, tasks=(document, screenplay, backdrop), total_s=job.duration_s)
 
 
-def _scene(request: RequestRecord, chunk: int, facts: dict[str, Any]) -> AddTasks:
+def _scene(request: RequestRecord, tasks: dict[TaskId, TaskRecord], facts: dict[str, Any]) -> AddTasks:
     scene = msgspec.convert(facts["scene"], Scene)
     specs: list[TaskSpec] = []
     first = len(request.shots)
+    shown = [tasks[s.task_id].spec.params for s in request.shots]
+    known = {p["shot"]["lines"][0]["speaker"] for p in shown if p["show_name"]}
     for i, shot in enumerate(scene.shots):
-        specs.extend(_shot(request, first + i, shot))
+        # A speaker's first close-up carries the name.
+        introduces = shot.kind == "close_up" and bool(shot.lines) and shot.lines[0].speaker not in known
+        if introduces:
+            known.add(shot.lines[0].speaker)
+        specs.extend(_shot(request, first + i, shot, introduces))
     return AddTasks(
         request_id=request.request_id,
         tasks=tuple(specs),
@@ -145,7 +156,7 @@ def _scene(request: RequestRecord, chunk: int, facts: dict[str, Any]) -> AddTask
     )
 
 
-def _shot(request: RequestRecord, index: int, shot: Shot) -> tuple[TaskSpec, TaskSpec]:
+def _shot(request: RequestRecord, index: int, shot: Shot, introduces: bool) -> tuple[TaskSpec, TaskSpec]:
     job, rid = request.job, request.request_id
     cast = msgspec.to_builtins(job.cast)
     speech = TaskSpec(
@@ -172,14 +183,14 @@ def _shot(request: RequestRecord, index: int, shot: Shot) -> tuple[TaskSpec, Tas
         request_id=rid,
         stage="animate",
         params={
-            "shot": msgspec.to_builtins(msgspec.structs.replace(shot, expected_s=0.0, prominence=0.0)),
+            "shot": _drawn(shot),
             "cast": cast,
             "width": job.width,
             "height": job.height,
             "fps": job.fps,
             "segment_frames": segment_frames(job),
-            "show": job.show,
-            "first": index == 0,
+            "show_title": job.show,
+            "show_name": introduces,
         },
         inputs=tuple(inputs),
         alternatives=_animate_alternatives(job, shot.expected_s),
@@ -190,6 +201,13 @@ def _shot(request: RequestRecord, index: int, shot: Shot) -> tuple[TaskSpec, Tas
         seed=job.seed,
     )
     return speech, animate
+
+
+def _drawn(shot: Shot) -> dict[str, Any]:
+    """What of a shot can be seen: a new source or estimate is no reason to draw it again."""
+    lines = tuple(Line(speaker=line.speaker, text=line.text) for line in shot.lines)
+    seen = msgspec.structs.replace(shot, lines=lines, expected_s=0.0, prominence=0.0)
+    return dict(msgspec.to_builtins(seen))
 
 
 def _speech_alternatives(job: JobSpec, length_s: float) -> tuple[Alternative, ...]:
