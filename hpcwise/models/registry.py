@@ -21,7 +21,7 @@ from hpcwise.models.sources import ModelCard, read_card, resolve
 #: Family -> module and class of its adapter.
 FAMILIES: Final[Mapping[str, tuple[str, str]]] = {
     "document": ("hpcwise.models.document.adapter", "DocumentAdapter"),
-    "screenplay": ("hpcwise.models.screenplay.adapter", "ScreenplayAdapter"),
+    "screenplay": ("hpcwise.models.screenplay.adapter", "ExtractiveScreenplayAdapter"),
     "kokoro": ("hpcwise.models.kokoro.adapter", "KokoroAdapter"),
     "fallback-voice": ("hpcwise.models.kokoro.fallback", "FallbackVoiceAdapter"),
     "drawn-scene": ("hpcwise.models.drawn.adapter", "DrawnSceneAdapter"),
