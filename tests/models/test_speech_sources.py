@@ -1,4 +1,4 @@
-"""Model files from folders, packages and npm, under one hash, with a fallback voice where they cannot be had."""
+"""Model files from folders, packages and npm, under one hash, and a fallback voice without them."""
 
 from __future__ import annotations
 
