@@ -144,7 +144,7 @@ class Arc:
         drawn = any(p.figure.label.startswith("Figure") for p in self.material.pictures)
         choice: list[tuple[int, int]] = []
         for index, picture in enumerate(self.material.pictures):
-            plot = self._plot_for(picture, body)
+            plot = self._plot_for(index, picture, body)
             if plot is not None and (picture.figure.label.startswith("Figure") or not drawn):
                 choice.append((index, plot))
         placed: dict[int, int] = {}
@@ -158,13 +158,14 @@ class Arc:
         for plot_ in body:
             plot_.pictures.sort(key=lambda i: self.material.pictures[i].order)
 
-    def _plot_for(self, picture: Picture, body: list[Plot]) -> int | None:
+    def _plot_for(self, index: int, picture: Picture, body: list[Plot]) -> int | None:
         for n, plot in enumerate(body):
             if plot.heading and any(self._claims[i].section == picture.section for i in plot.pool):
                 return n
         later = [n for n, p in enumerate(body) if p.role == "idea"]
         first = min((c.section for c in self._claims if c.role not in ("abstract", "problem")), default=10**6)
-        return later[0] if later and (picture.section < first or is_overview(picture)) else None
+        early = picture.section < first and index == 0
+        return later[0] if later and (early or is_overview(picture)) else None
 
     def _gain(self, i: int, role: str) -> float:
         """Marginal worth of a claim beside all that is chosen (maximal marginal relevance)."""

@@ -89,7 +89,7 @@ _BY_CUE: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
         ("Can you give me an example?", "What would that be, concretely?", "Such as what?"),
     ),
     (
-        re.compile(r"\b(?:however|but|not|cannot|limit|drawback|difficult|challeng|fail|only)\b", re.I),
+        re.compile(r"\b(?:however|cannot|limit|drawback|difficult|challeng|fail)", re.I),
         ("Is there a catch?", "Where does it get difficult?", "What is the hard part?", "Any caveats?"),
     ),
     (

@@ -41,6 +41,8 @@ _SELF = re.compile(
     r"|\brecall that\b|\blet us\b"
     r"|\bin what follows\b|\bthese (?:two|three|four) \w+:|\bto this end\b|\bwithout loss\b|\bvignette\b"
     r"|\bmanuscript\b"
+    r"|\b(?:provided|reviewed|described|discussed|found|detailed|introduced|proposed|considered|suggested)"
+    r" (?:in|by) (?-i:[A-Z])\w+ (?:and|et)\b|\brespective references\b"
     r"|\bappendi(?:x|ces)\b|\bas indicated\b|\bcode (?:chunk|snippet)|\bcan be seen\b|\bas (?:we|one"
     r"|you) (?:can )?(?:see|saw)\b|\b(?:is|are) available (?:at|from|on|in)\b",
     re.I,
@@ -77,7 +79,8 @@ _DANGLING = re.compile(
 # A pronoun of something said before, near the start: "To mitigate this, ...", "When it is large, ...".
 _POINTS_BACK = re.compile(
     r"^(?:[\w'-]+ ){1,4}(?:this|these|them|it|those)[, ]|^(?:[\w'-]+ ){1,3}(?:such|the former|the latter"
-    r"|the same|the other) ",
+    r"|the same|the other) "
+    r"|^(?!if |as |since |because |once |whenever )[^,]{3,70}, (?:it|they|this|these|he|she|such) ",
     re.I,
 )
 _SELF_CONTAINED = re.compile(
@@ -113,7 +116,10 @@ _VERB = re.compile(
 # Out of a table of functions: "Accepts a formula and returns ...".
 _NO_SUBJECT = re.compile(
     r"^(?!(?:this|is|as|does|has|was|unlike|besides|towards|across|always|perhaps|thus"
-    r"|regardless)\b)[A-Z][a-z]+[^s\W]s (?:a|an|the|all|if|whether) ",
+    r"|regardless)\b)[A-Z][a-z]+[^s\W]s (?:a|an|the|all|if|whether) "
+    r"|^(?:now|note|consider|suppose|let|assume|recall|make sure|notice|remember|compute|see|use|set"
+    r"|define|imagine"
+    r"|please|be sure|keep in mind|observe)\b (?!of |is |are |has )",
     re.I,
 )
 _WE_ASIDE = re.compile(r"\b(?:I|my|me|mine|let's)\b")
@@ -140,7 +146,7 @@ _SYMBOLS = (
 )
 
 #: Longer than a shot holds; shorter is a fragment.
-MAX_CHARS, MIN_CHARS = 178, 34
+MAX_CHARS, MIN_CHARS = 190, 34
 
 
 def leans_on_previous(sentence: str) -> bool:
@@ -172,7 +178,7 @@ def to_speech(
     text = _CONNECTIVE.sub("", text)
     text = re.sub(r"[“”]", '"', text)
     text = re.sub(r",\s*(?=[,.;:?!])", "", text)
-    text = re.sub(r"\s+([,.;:?!])", r"\1", text)
+    text = re.sub(r"\s+([,.;:?!])(?!\d)", r"\1", text)
     text = re.sub(r"\s+", " ", text).strip()
     if not text:
         return None
@@ -192,7 +198,8 @@ def to_speech(
         text = re.sub(rf"\b{stem}\s*{number}\b", figure, text)
     if _REFERENCE.search(probe) or _SELF.search(probe) or _BROKEN.search(probe) or _WE_ASIDE.search(probe):
         return None
-    if "(" in text or "[" in text or text.count('"') % 2 or re.search(r"[:;,]$|:\.$", text):
+    if text[0].isdigit() or "(" in text or "[" in text or text.count('"') % 2 or re.search(r"[:;,]$"
+        r"|:\.$", text):
         return None
     if not (12 if phrase else MIN_CHARS) <= len(text) <= max_chars or not re.search(r"[.?!]\"?$", text):
         return None

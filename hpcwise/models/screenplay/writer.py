@@ -20,6 +20,9 @@ from hpcwise.models.screenplay.timing import AFTER_SHOT_S, lines_s
 MAX_SHOT_S = 14.0
 _MERGE_S = 9.5
 _MIN_SHOT_S = 4.0
+_SUBTITLE = re.compile(r":\s|\s[–—-]\s")
+# A claim longer than this leaves no room in a shot for a short question before it.
+_WITH_QUESTION_S = 11.0
 _PAPER = re.compile(
     r"abstract|introduction|related work|methods?\b|results?\b|discussion|conclusion|experiment|evaluation",
     re.I,
@@ -80,7 +83,7 @@ class Writer:
     def __init__(self, document: Document, cast: Sequence[Character], duration_s: float, seed: int) -> None:
         self._document, self._duration_s, self._seed = document, duration_s, seed
         self._cast = cast_of(cast)
-        self._hook = hook_of(document, 178 if duration_s >= 60 else 100)
+        self._hook = hook_of(document, 190 if duration_s >= 60 else 100)
         heads = [s.heading for s in document.sections]
         self._noun = "paper" if sum(bool(_PAPER.match(h)) for h in heads) > 1 else "document"
 
@@ -169,7 +172,7 @@ class Writer:
                 question = host.opens(plot.role, plot.heading)
                 shots += self._ask(question, claim)
                 since_host = 1
-            elif since_host >= 2 and not claim.leans:
+            elif since_host >= 2 and not claim.leans and lines_s([self._claim_line(claim)]) < _WITH_QUESTION_S:
                 shots += self._ask(host.asks(claim.text), claim)
                 since_host = 1
             else:
@@ -215,11 +218,11 @@ class Writer:
 
     def _name(self) -> str:
         """What the work calls itself: the part of the title before a colon, if short; else ""."""
-        head, colon, _ = self._document.title.partition(":")
-        return head.strip() if colon and len(head.split()) <= 3 else ""
+        head, *tail = _SUBTITLE.split(self._document.title, maxsplit=1)
+        return head.strip() if tail and len(head.split()) <= 3 else ""
 
     def _closing(self) -> Scene:
-        short = self._document.title.split(":")[0].strip()
+        short = _SUBTITLE.split(self._document.title, maxsplit=1)[0].strip()
         if short and len(short) <= 64:
             text = f"That was {short}. There is more in the {self._noun} itself. Thank you for watching."
         else:
