@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -86,14 +87,15 @@ class SubmititLauncher:
             return self._slurm_states(wanted)
         folders = {handle.token: self._folder(handle.token) for handle in wanted}
         alive = by_folder(folders.values())
-        for token, folder in folders.items():
-            if not alive[folder]:
-                self._reap(token)
-        return {
-            handle.token: "unknown" if handle.host != self._host
-            else "running" if alive[folders[handle.token]] else "gone"
-            for handle in wanted
-        }  # fmt: skip
+        found: dict[str, JobState] = {}
+        for handle in wanted:
+            if handle.host != self._host:
+                found[handle.token] = "unknown"
+            elif alive[folders[handle.token]] or not self._reaped(handle.token):
+                found[handle.token] = "running"
+            else:
+                found[handle.token] = "gone"
+        return found
 
     def kill(self, handle: Handle) -> None:
         """SIGKILL to all processes of a local job; scancel for a Slurm job."""
@@ -103,7 +105,8 @@ class SubmititLauncher:
         elif handle.host == self._host:
             if not kill_all(self._folder(handle.token)):
                 raise LaunchError(f"worker {handle.token}: processes of it do not end")
-            self._reap(handle.token)
+            while not self._reaped(handle.token):
+                time.sleep(0.005)
 
     def log_path(self, token: str) -> Path:
         """Newest standard error of the job."""
@@ -113,11 +116,14 @@ class SubmititLauncher:
 
     # -- inside ------------------------------------------------------------------------------------------
 
-    def _reap(self, token: str) -> None:
-        """Its controller has ended: ask for its status, so that it does not stay a zombie."""
+    def _reaped(self, token: str) -> bool:
+        """Whether a child of ours has fully ended; asks for its status, so that it stays no zombie. A
+        process has lost its command line a moment before that."""
         job = self._children.get(token)
         if job is not None and job.done():
             self._children.pop(token, None)
+            return True
+        return job is None
 
     def _folder(self, token: str) -> Path:
         return self._root / token / "submitit"
