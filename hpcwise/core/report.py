@@ -9,10 +9,11 @@ import msgspec
 from hpcwise.core.deadlines import PlayMetrics, play_metrics
 from hpcwise.core.engine import Engine
 from hpcwise.core.errors import UsageError
+from hpcwise.core.estimate import eta_s
 from hpcwise.core.film import film_task
 from hpcwise.core.planner import sketch_shots
 from hpcwise.core.spec import Batch, By, JobSpec, Live
-from hpcwise.core.state import ENDED, HELD, RequestRecord, TaskRecord
+from hpcwise.core.state import HELD, RequestRecord, TaskRecord
 from hpcwise.core.units import RequestId
 from hpcwise.core.world import World
 
@@ -93,15 +94,19 @@ class RequestView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
-    """`receipt.json`. total_s: arrival to the end."""
+    """`receipt.json`. total_s: arrival to the end; film_s: arrival to the first film.mp4. slo_met: first
+    frame in time and no stall (live), film.mp4 in time (by), None while that is open or nothing was promised.
+    """
 
     request_id: RequestId
     title: str
     state: str
     reason: str
     slo: str
+    slo_met: bool | None
     seed: int
     total_s: float
+    film_s: float | None
     ttff_s: float | None
     cost_usd: float
     energy_j: float
@@ -204,8 +209,10 @@ def receipt(engine: Engine, request_id: str) -> Receipt:
         state=request.state,
         reason=request.reason,
         slo=slo_text(request.job),
+        slo_met=_slo_met(engine, request, play),
         seed=request.job.seed,
         total_s=end_s - request.arrived_s,
+        film_s=request.film_at_s - request.arrived_s if request.film_at_s >= 0 else None,
         ttff_s=play.ttff_s if play else None,
         cost_usd=request.cost_usd,
         energy_j=request.energy_j,
@@ -216,6 +223,17 @@ def receipt(engine: Engine, request_id: str) -> Receipt:
         document_key=key("document"),
         screenplay_key=key("screenplay"),
     )
+
+
+def _slo_met(engine: Engine, request: RequestRecord, play: PlayMetrics | None) -> bool | None:
+    slo = request.job.slo
+    if isinstance(slo, By):
+        if request.film_at_s < 0:
+            return None
+        return request.film_at_s + engine.state.wall_offset_s <= slo.wall_s
+    if isinstance(slo, Live) and play is not None and request.film_at_s >= 0:
+        return play.ttff_s <= slo.ttff_s and play.stall_s == 0
+    return None
 
 
 def head_view(engine: Engine) -> HeadView:
@@ -247,31 +265,6 @@ def head_view(engine: Engine) -> HeadView:
         artifacts=len(state.artifacts),
         store_full=state.store_full,
     )
-
-
-def eta_s(engine: Engine, request: RequestRecord) -> float | None:
-    """Expected seconds until the request is done: its open work over the workers there are."""
-    if request.ended_s >= 0:
-        return 0.0
-    world = engine.world
-    work_s, models = 0.0, dict[str, None]()
-    for task_id in request.tasks:
-        task = world.state.tasks[task_id]
-        if task.state not in ENDED:
-            alternative = world.alternative_of(task)
-            models[alternative.model] = None
-            spent_s = engine.now_s - task.started_s if task.started_s >= 0 else 0.0
-            work_s += max(0.05, world.typical_s(alternative, task.scale) - spent_s)
-    sketched = sketch_shots(request)
-    if sketched and request.shots:
-        mean_s = work_s / max(1, sum(not _ended(world, s.task_id) for s in request.shots))
-        work_s += sketched * mean_s
-    hosts = {w for name in models for c in world.fleet.hosting(name) for w in c.members}
-    return work_s / len(hosts) if hosts else None
-
-
-def _ended(world: World, task_id: str) -> bool:
-    return world.state.tasks[task_id].state in ENDED
 
 
 def _row(engine: Engine, request: RequestRecord) -> RequestRow:

@@ -207,6 +207,7 @@ class RequestRecord(msgspec.Struct):
     published: list[tuple[float, int]] = []
     segments: list[tuple[int, TaskId, int]] = []
     film_version: int = 0
+    film_at_s: float = -1.0
     film_asked: int = 0
     remade: bool = False
     ended_s: float = -1.0

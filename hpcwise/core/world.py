@@ -145,7 +145,7 @@ class World:
 
     def segment_deadline_s(self, task: TaskRecord, chunk: int) -> float:
         """Engine time by which chunk `chunk` of a publishing task must be playable."""
-        return self.deadline_s(task) + chunk * SEGMENT_S
+        return self.deadline_s(task) + task.tail_s + chunk * SEGMENT_S
 
     # --- changing -----------------------------------------------------------------------------------
 

@@ -42,7 +42,7 @@ def test_deadlines_of_segments_follow_playback_and_real_speech_lengths() -> None
     _film(driver, Live(ttff_s=10))
     shots = show_request(driver.engine, "film").shots
     start = driver.engine.state.requests["film"].start_s
-    due = [round(s.deadline_s - start + 0.15, 3) for s in shots if s.deadline_s is not None]
+    due = [round(s.deadline_s - start, 3) for s in shots if s.deadline_s is not None]
     assert due == [0.0, 10.0, 17.0, 24.0, 31.0, 38.0, 45.0, 52.0]
 
 
