@@ -13,6 +13,7 @@ from collections.abc import Callable
 import zmq
 
 from hpcwise.core.errors import WireError, WrongVersion
+from hpcwise.core.messages import TaskStarted
 from hpcwise.core.resources import AttemptRef, WorkerInfo
 from hpcwise.wire.messages import (
     Ack,
@@ -88,7 +89,8 @@ class Link:
     def emit(self, event: WorkerEvent) -> None:
         """Queue an event; it leaves with `flush`."""
         self.outbox.put(event)
-        if self.outbox.unsent >= BATCH:
+        # A start waits for its end, which may be near: one message then says both.
+        if self.outbox.unsent >= BATCH and not isinstance(event, TaskStarted):
             self.flush()
 
     def flush_soon(self) -> None:

@@ -20,6 +20,7 @@ from hpcwise.core.queue import LocalQueue, QueueEntry
 from hpcwise.core.resources import AttemptRef, Rank, WorkerInfo
 from hpcwise.models.base import Adapter
 from hpcwise.store.artifacts import Store
+from hpcwise.store.paths import translate_oserror
 from hpcwise.wire.messages import Run, Stop
 from hpcwise.wire.start import WorkerConfig
 from hpcwise.worker.attempt import Attempt, TornInput
@@ -122,6 +123,10 @@ class Worker:
         except (Exception, SystemExit) as error:
             # A model may raise anything; whatever it is, it ends this attempt and not the worker.
             log.exception("%s attempt %d failed", task.task_id, task.attempt)
+            if isinstance(error, OSError):
+                meant = translate_oserror(error, Path(error.filename or self._work))
+                if isinstance(meant, DiskFull):
+                    self._link.emit(m.StoreFull(str(meant)))
             self._fail(ref, error, transient=isinstance(error, OSError | MemoryError))
         else:
             self._link.outbox.drop_start(task.task_id)
