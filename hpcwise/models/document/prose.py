@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -86,6 +87,9 @@ def _merge_split_rows(lines: Sequence[Line]) -> list[Line]:
     out: list[Line] = []
     tabular: set[int] = set()
     for line in lines:
+        symbols = any(unicodedata.category(c) == "Sm" for c in line.text)
+        if symbols and not any(c.isalnum() for c in line.text):
+            continue  # a root or a brace that stands taller than its line
         last = out[-1] if out else None
         beside = (
             last is not None

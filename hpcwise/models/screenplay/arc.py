@@ -81,7 +81,8 @@ class Arc:
         plots: list[Plot] = []
         front = [i for i in free if claims[i].role in ("abstract", "problem")]
         ideas = [i for i in front if is_idea(claims[i]) or claims[i].role == "abstract"]
-        problem = [i for i in front if not speaks_of_the_work(claims[i], self._name)]
+        world = [i for i in front if not speaks_of_the_work(claims[i], self._name)]
+        problem = [i for i in world if claims[i].role == "problem"] or world
         if problem and content_s > 18:
             plots.append(Plot("problem", "", 0.16, problem))
         if ideas:

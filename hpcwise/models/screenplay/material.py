@@ -20,8 +20,8 @@ _ROLES = (
     ("abstract", r"abstract|executive summary"),
     ("problem", r"introduction|background|motivation|problem|context|preliminar"),
     ("related", r"related|previous work|prior work|state of the art|literature"),
-    ("limits", r"limitation|threats|caveat|future|outlook|open (?:problem|question|issue)"),
     ("conclusion", r"conclu|^summary|take-?aways?"),
+    ("limits", r"limitation|threats|caveat|future|outlook|open (?:problem|question|issue)"),
     ("evidence", r"experiment|results?\b|evaluat|ablation|performance|case stud|simulation|illustration"
         r"|application"
                  r"|use case|benchmark|findings|measur|empirical|validation|example"),
@@ -164,7 +164,8 @@ def pictures_of(document: Document) -> list[Picture]:
                     section, order = index, count
                 spoken = to_speech(sentence.text, figure=figure.label)
                 opens = re.match(rf"^(?:as \w+ in )?{kind}\s*{number}\b", sentence.text, re.I)
-                if spoken is not None and (opens or not leans_on_previous(sentence.text)):
+                pointer = spoken is not None and _POINTER.search(spoken)
+                if spoken is not None and not pointer and (opens or not leans_on_previous(sentence.text)):
                     texts.append((spoken, sentence.text, sentence.page))
         texts = _caption_lines(figure) + texts
         if not texts:
@@ -228,6 +229,10 @@ def gather(document: Document, embed: Embedder, step: Step) -> Material:
     )
 
 
+# Says where something is and nothing about it: "All results are summarised in Table 2."
+_POINTER = re.compile(
+    r"^.{0,60}\b(?:summari[sz]ed|shown|given|listed|presented|reported|found|displayed) in \w+ \d+\.$"
+)
 _PROBLEM = re.compile(
     r"\b(?:challeng|difficult|lack|need|time-consuming|costly|expensive|problem|gap|fall short|hard to"
     r"|limited|important|crucial"

@@ -14,7 +14,7 @@ from hpcwise.models.screenplay.arc import Arc, Plot
 from hpcwise.models.screenplay.embed import Embedder, Step
 from hpcwise.models.screenplay.host import Host
 from hpcwise.models.screenplay.material import Claim, Material, gather, hook_of
-from hpcwise.models.screenplay.timing import AFTER_SHOT_S, lines_s
+from hpcwise.models.screenplay.timing import AFTER_SHOT_S, expected_s, lines_s
 
 #: A shot lasts no longer than this, in seconds.
 MAX_SHOT_S = 14.0
@@ -172,7 +172,7 @@ class Writer:
                 question = host.opens(plot.role, plot.heading)
                 shots += self._ask(question, claim)
                 since_host = 1
-            elif since_host >= 2 and not claim.leans and lines_s([self._claim_line(claim)]) < _WITH_QUESTION_S:
+            elif since_host >= 2 and not claim.leans and expected_s(claim.text) < _WITH_QUESTION_S:
                 shots += self._ask(host.asks(claim.text), claim)
                 since_host = 1
             else:

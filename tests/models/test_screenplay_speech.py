@@ -1,0 +1,121 @@
+"""What may be said of a sentence, and what a check of faithfulness finds."""
+
+from __future__ import annotations
+
+import pytest
+
+from hpcwise.core.screenplay import Line
+from hpcwise.models.screenplay.host import Host
+from hpcwise.models.screenplay.speakable import check_line, leans_on_previous, to_speech
+from hpcwise.models.screenplay.timing import expected_s, lines_s
+
+SAID = {
+    "We show that our method saves 37.78% of the energy [3, 12].": (
+        "The authors show that their method saves 37.78 percent of the energy."
+    ),
+    "Furthermore, large language models (LLMs) are costly to serve (Smith et al., 2019; Lee, 2020).": (
+        "Large language models are costly to serve."
+    ),
+    "The kite flew 8.4× longer (see Figure 3) than any kite (e.g., those of sailors) before it.": (
+        "The kite flew 8.4 times longer than any kite, for example, those of sailors, before it."
+    ),
+    "Runs took 5–10 minutes, i.e., less than the ~20 minutes of a walk.": (
+        "Runs took 5 to 10 minutes, that is, less than the about 20 minutes of a walk."
+    ),
+    "clusterSEs covers linear models and “panel” data & their errors.": (
+        'clusterSEs covers linear models and "panel" data and their errors.'
+    ),
+}
+
+REFUSED = [
+    "As shown in Figure 3, the pull follows the wind with a delay.",
+    "The value of α grows with the square root of the length of the line.",
+    "The rest of this paper is organized as follows in five sections.",
+    "Smith et al. showed that kites can pull large ships at sea.",
+    "The code is available at https://example.org/kites for everybody.",
+    "Calling fit(x) returns the model with all of its coefficients.",
+    "Too short, it is.",
+    "How can the authors find a better kite for the open sea?",
+    "Accepts a formula and returns the model matrix of the kite.",
+    "The difference was small (p < 0.05) in all runs of the experiment.",
+    "Now compute the pull of the kite for all the hours of the day.",
+    "The pull, as the left panel shows (top row, was large in all of the runs.",
+    "17 is that any measure over six months old is no longer relevant.",
+    "A very long sentence " + "that goes on about the kite and the sea " * 6 + "ends here.",
+]
+
+
+@pytest.mark.parametrize("sentence", SAID)
+def test_a_sentence_is_cleaned_for_speech_and_stays_faithful(sentence: str) -> None:
+    said = to_speech(sentence)
+    assert said == SAID[sentence]
+    assert check_line(Line(speaker="e", text=said, source=sentence)) == []
+
+
+@pytest.mark.parametrize("sentence", REFUSED)
+def test_what_cannot_be_said_faithfully_is_refused(sentence: str) -> None:
+    assert to_speech(sentence) is None
+
+
+def test_a_figure_may_be_named_only_while_it_is_on_screen() -> None:
+    sentence = "As shown in Figure 3, the pull follows the wind with a delay."
+    assert to_speech(sentence, figure="Figure 3") == sentence
+    assert to_speech(sentence, figure="Figure 2") is None
+    assert (
+        to_speech("As shown in Fig. 3, the pull follows the wind with a delay.", figure="Figure 3")
+        == sentence
+    )
+
+
+@pytest.mark.parametrize(
+    ("sentence", "leans"),
+    [
+        ("However, the sensors drift when they are wet.", True),
+        ("This leads to a longer delay of the pull.", True),
+        ("To mitigate this, the authors dry the sensors.", True),
+        ("Following the storm of 1987, it was withdrawn.", True),
+        ("This paper presents a controller for large kites.", False),
+        ("There is no better way to cross the sea.", False),
+        ("Although kites are old, they are still useful.", False),
+        ("Large kites can pull ships.", False),
+    ],
+)
+def test_a_sentence_that_points_back_is_known(sentence: str, leans: bool) -> None:
+    assert leans_on_previous(sentence) is leans
+
+
+def test_a_changed_number_or_name_is_found() -> None:
+    source = "Fjord kept the kite of Marsh in the air for 96 hours and used 2.9 kWh."
+    wrong = Line(speaker="e", text="Fiord kept the kite of March in the air for 69 hours.", source=source)
+    assert check_line(wrong) == ["number 69 is not in the source", "name March is not in the source"]
+    assert check_line(Line(speaker="e", text="The kite of Marsh used 2.9 kWh.", source=source)) == []
+    assert check_line(Line(speaker="h", text="What did Anna find in 1999?")) == []
+
+
+def test_numbers_and_acronyms_take_longer_to_say_than_their_letters() -> None:
+    assert (
+        expected_s("the year of the kite")
+        < expected_s("the year 1987 it was")
+        < expected_s("the XML of 1987 it was")
+    )
+    # spoken by the default voice this line took 6.5 s
+    line = Line(
+        speaker="e",
+        text="The authors observe that using multiple ensembles of Crawler during inference can help.",
+    )
+    assert 5.0 < lines_s([line]) < 7.5
+
+
+def test_the_host_never_asks_twice_and_quotes_any_heading() -> None:
+    host = Host(seed=5)
+    asked = [
+        host.opens("body", heading)
+        for heading in ("Why it works", "42", "Results", "The \ufffd", "On ships") * 12
+    ]
+    asked += [host.asks("It was 3 percent faster than before.") for _ in range(40)]
+    asked += [host.shows() for _ in range(20)]
+    said = [line for line in asked if line is not None]
+    assert len(said) == len(set(said))
+    assert len(said) > 60
+    assert any('"Why it works"' in line for line in said)
+    assert not any("\ufffd" in line for line in said)
