@@ -221,6 +221,14 @@ def _make_film(world: World, c: m.MakeFilm) -> None:
     world.state.requests[c.request_id].film_asked = c.version
 
 
+def _forget_request(world: World, c: m.ForgetRequest) -> None:
+    request = world.state.requests.pop(c.request_id)
+    for task_id in request.tasks:
+        del world.state.tasks[task_id]
+        world.consumers.pop(task_id, None)
+    world.positions.pop(c.request_id, None)
+
+
 def _request_ended(world: World, c: m.RequestEnded) -> None:
     end_request(world, world.state.requests[c.request_id], c.state, c.reason)
 
@@ -247,4 +255,5 @@ _HANDLERS: dict[type[m.Command], Callable[[World, Any], None]] = {
     m.Publish: _publish,
     m.MakeFilm: _make_film,
     m.RequestEnded: _request_ended,
+    m.ForgetRequest: _forget_request,
 }

@@ -195,6 +195,12 @@ class ForgetWorker(Recorded, frozen=True):
     reason: str
 
 
+class ForgetRequest(Recorded, frozen=True):
+    """An ended request is dropped from memory; its film, receipt and artifacts stay where they are."""
+
+    request_id: RequestId
+
+
 class RequestEnded(Recorded, frozen=True):
     """state: done, failed or cancelled; a failed one always has a reason."""
 

@@ -11,7 +11,7 @@ from hpcwise.core.resources import FleetItem
 class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """max_attempts: failures of a task in one alternative before the ladder or the request gives way.
     launch_retry_s: wait after a failed launch, doubled each time; max_launch_failures in a row end it.
-    overdue_factor: an attempt that takes this many times its profile (and overdue_s more) is hung.
+    keep_ended_s: how long an ended request is kept in memory. overdue_factor: an attempt that takes this many times its profile (and overdue_s more) is hung.
     """
 
     catalogue: Catalogue = Catalogue()
@@ -23,3 +23,4 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     cancel_grace_s: float = 4.0
     overdue_factor: float = 20.0
     overdue_s: float = 60.0
+    keep_ended_s: float = 7 * 86400.0

@@ -22,7 +22,7 @@ from hpcwise.core.film import FilmPlan, advance_film, film_plan
 from hpcwise.core.invariants import check
 from hpcwise.core.planner import expand, first_tasks
 from hpcwise.core.quality import adapt
-from hpcwise.core.recovery import deliver_chunks, settle_failed, settle_stalled, watch_workers
+from hpcwise.core.recovery import deliver_chunks, forget_old, settle_failed, settle_stalled, watch_workers
 from hpcwise.core.scaling import idle_at_s, scale
 from hpcwise.core.scheduler import assign, preempt, settle_fresh, take_back
 from hpcwise.core.state import LIVE_REQUEST, State, TaskRecord
@@ -148,6 +148,7 @@ class Engine:
                 emit(first_tasks(self.state.requests[request_id]))
         if type(event) is m.Tick:
             watch_workers(world, emit)
+            forget_old(world, emit)
         # Each of these can leave more to do for those before it (a cached chunk expands into tasks that
         # are cached in turn): once round until nothing is left.
         grew = False

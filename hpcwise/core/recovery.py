@@ -82,6 +82,16 @@ def deliver_chunks(world: World, emit: Emit) -> None:
                 )
 
 
+def forget_old(world: World, emit: Emit) -> None:
+    """Requests that ended long ago and of which no worker holds anything leave the memory."""
+    before_s = world.state.now_s - world.config.keep_ended_s
+    for request in list(world.state.requests.values()):
+        if request.state in LIVE_REQUEST or request.ended_s > before_s:
+            continue
+        if all(world.state.tasks[t].state not in HELD for t in request.tasks):
+            emit(m.ForgetRequest(request.request_id))
+
+
 def watch_workers(world: World, emit: Emit) -> None:
     """Workers that a new head waited for in vain, attempts that do not stop, attempts that hang."""
     now_s = world.state.now_s

@@ -119,3 +119,16 @@ def test_a_by_deadline_survives_a_step_of_the_wall_clock() -> None:
     before = driver.engine.world.deadline_s(task)
     driver.send(m.ClockStepped(600.0))
     assert round(before - driver.engine.world.deadline_s(task), 6) == 600.0
+
+
+def test_a_request_that_ended_long_ago_leaves_the_memory_and_its_results_stay_known() -> None:
+    driver = Driver()
+    _film(driver, Batch())
+    artifacts = len(driver.engine.state.artifacts)
+    driver.now_s += 8 * 86400.0
+    driver.send(m.Tick())
+    assert (driver.engine.state.requests, driver.engine.state.tasks) == ({}, {})
+    assert len(driver.engine.state.artifacts) == artifacts == 19
+    driver.send(m.RequestArrived("again", podcast(), wall_s=1.0))
+    driver.run()
+    assert receipt(driver.engine, "again").n_cache_hits == 19
