@@ -11,7 +11,8 @@ from hpcwise.core.resources import FleetItem
 class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """max_attempts: failures of a task in one alternative before the ladder or the request gives way.
     launch_retry_s: wait after a failed launch, doubled each time; max_launch_failures in a row end it.
-    keep_ended_s: how long an ended request is kept in memory. overdue_factor: an attempt that takes this many times its profile (and overdue_s more) is hung.
+    keep_ended_s: how long an ended request is kept in memory. overdue_factor: an attempt that takes this
+    many times its profile (and overdue_s more) is hung.
     """
 
     catalogue: Catalogue = Catalogue()
