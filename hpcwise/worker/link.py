@@ -1,4 +1,7 @@
-"""The worker's conversation with the head, on the main thread: joins, reads parcels, sends events.
+"""The worker's conversation with the head: joins, reads parcels, sends events.
+
+It belongs to the main thread. While that is deep inside a model, the pulse's thread sends what has waited
+for too long (`flush_stale`); a lock keeps the two apart, and nobody holds it while a model computes.
 
 Survives a lost head: events wait in the outbox, what runs goes on, and the next head gets a Hello with
 all of it. Obeys one head only: parcels of an older epoch or session, and those after a gap, are dropped.
@@ -7,13 +10,14 @@ all of it. Obeys one head only: parcels of an older epoch or session, and those 
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 
 import zmq
 
 from hpcwise.core.errors import WireError, WrongVersion
-from hpcwise.core.messages import TaskStarted
+from hpcwise.core.messages import TaskFinished, TaskStarted
 from hpcwise.core.resources import AttemptRef, WorkerInfo
 from hpcwise.wire.messages import (
     Ack,
@@ -41,6 +45,8 @@ log = logging.getLogger(__name__)
 #: Events that wait for company at most, and how long.
 BATCH = 64
 BATCH_S = 0.002
+#: What waits for so long is sent by the pulse's thread.
+STALE_S = 0.02
 #: Hello is said again when no Welcome came; events when no Ack came.
 HELLO_AGAIN_S = 3.0
 RESEND_S = 10.0
@@ -62,7 +68,9 @@ class Link:
         self._worker_id = worker_id
         self._nonce = nonce
         self._say = say
-        self.outbox = Outbox()
+        self._outbox = Outbox()
+        self._lock = threading.RLock()
+        self._put_s = 0.0
         self._socket: PeerSocket | None = None
         self._found: Found | None = None
         self._welcomed = False
@@ -84,36 +92,56 @@ class Link:
     @property
     def settled(self) -> bool:
         """Whether a head has everything that was emitted."""
-        return self._welcomed and not len(self.outbox)
+        return self._welcomed and not len(self._outbox)
 
     def emit(self, event: WorkerEvent) -> None:
         """Queue an event; it leaves with `flush`."""
-        self.outbox.put(event)
-        # A start waits for its end, which may be near: one message then says both.
-        if self.outbox.unsent >= BATCH and not isinstance(event, TaskStarted):
-            self.flush()
+        with self._lock:
+            if not self._outbox.unsent:
+                self._put_s = time.monotonic()
+            self._outbox.put(event)
+            # A start waits for its end, which may be near: one message then says both.
+            if self._outbox.unsent >= BATCH and not isinstance(event, TaskStarted):
+                self.flush()
+
+    def emit_end(self, event: TaskFinished) -> None:
+        """Queue the end of a task; its start is not said if that has not left yet."""
+        with self._lock:
+            self._outbox.drop_start(event.task_id)
+            self.emit(event)
 
     def flush_soon(self) -> None:
         """Send what waits unless the last batch has only just left."""
-        if self.outbox.unsent and time.monotonic() - self._flushed_s >= BATCH_S:
+        if self._outbox.unsent and time.monotonic() - self._flushed_s >= BATCH_S:
             self.flush()
+
+    def flush_stale(self) -> None:
+        """From the pulse's thread: send what the main thread has not got round to sending."""
+        if self._outbox.unsent and self._lock.acquire(blocking=False):
+            try:
+                if time.monotonic() - self._put_s >= STALE_S:
+                    self.flush()
+            finally:
+                self._lock.release()
 
     def flush(self) -> None:
         """Send what waits, if there is a head."""
-        if not self._welcomed or not self.outbox.unsent:
-            return
-        first, events = self.outbox.take_unsent()
-        if not self._send(Events(self._nonce, first, events)):
-            self.outbox.untake(first)
-        now = time.monotonic()
-        self._flushed_s = now
-        if len(self.outbox) == len(events):
-            self._acked_s = now
+        with self._lock:
+            if not self._welcomed or not self._outbox.unsent:
+                return
+            first, events = self._outbox.take_unsent()
+            if not self._send(Events(self._nonce, first, events)):
+                self._outbox.untake(first)
+            now = time.monotonic()
+            self._flushed_s = now
+            if len(self._outbox) == len(events):
+                self._acked_s = now
 
     def receive(self, timeout_s: float = 0.0) -> list[FromHead]:
         """Messages to obey, in order; waits up to `timeout_s` for the first. Raises WrongVersion."""
         if self._pulse.found is not self._found:
-            self._connect()
+            with self._lock:
+                self._connect()
         if self._pulse.refused:
             raise WrongVersion(self._pulse.refused)
         socket = self._socket
@@ -122,11 +150,14 @@ class Link:
             self._pulse.changed.clear()
             return []
         obey: list[FromHead] = []
-        frame = socket.receive(timeout_s)
-        while frame is not None:
-            self._take(frame, obey)
-            frame = socket.receive()
-        self._remind()
+        with self._lock:
+            if timeout_s > 0:
+                self.flush()
+            frame = socket.receive(timeout_s)
+            while frame is not None:
+                self._take(frame, obey)
+                frame = socket.receive()
+            self._remind()
         return obey
 
     def goodbye(self, reason: str) -> None:
@@ -138,9 +169,10 @@ class Link:
 
     def close(self, linger_ms: int = 0) -> None:
         """Close the socket; what was handed over has `linger_ms` to leave."""
-        if self._socket is not None:
-            self._socket.close(linger_ms)
-            self._socket = None
+        with self._lock:
+            if self._socket is not None:
+                self._socket.close(linger_ms)
+                self._socket = None
 
     def _take(self, frame: bytes, obey: list[FromHead]) -> None:
         try:
@@ -161,7 +193,7 @@ class Link:
         for note in parcel.messages:
             match note:
                 case Ack(next_seq=next_seq):
-                    self.outbox.ack(next_seq)
+                    self._outbox.ack(next_seq)
                     self._acked_s = time.monotonic()
                 case Welcome() | Here():
                     pass
@@ -209,7 +241,7 @@ class Link:
         self._welcomed = False
         self._hello_s = time.monotonic()
         info, running = self._say()
-        first, events = self.outbox.all_unacked()
+        first, events = self._outbox.all_unacked()
         self._send(Hello(worker=info, nonce=self._nonce, running=running, first_seq=first, unacked=events))
 
     def _remind(self) -> None:
@@ -217,8 +249,8 @@ class Link:
         if not self._welcomed:
             if now - self._hello_s > HELLO_AGAIN_S:
                 self._hello()
-        elif len(self.outbox) and not self.outbox.unsent and now - self._acked_s > RESEND_S:
-            first, events = self.outbox.all_unacked()
+        elif len(self._outbox) and not self._outbox.unsent and now - self._acked_s > RESEND_S:
+            first, events = self._outbox.all_unacked()
             self._acked_s = now
             self._send(Events(self._nonce, first, events))
 

@@ -75,6 +75,7 @@ class Worker:
     def run(self, link: Link) -> str:
         """Work until told to leave, drained, idle too long or without a head; returns the reason."""
         self._link = link
+        self._pulse.chore = link.flush_stale
         while True:
             self._pump(0.0 if len(self._queue) or self._chores else IDLE_POLL_S)
             if self._chores:
@@ -129,8 +130,7 @@ class Worker:
                     self._link.emit(m.StoreFull(str(meant)))
             self._fail(ref, error, transient=isinstance(error, OSError | MemoryError))
         else:
-            self._link.outbox.drop_start(task.task_id)
-            self._link.emit(result)
+            self._link.emit_end(result)
         finally:
             self._current = None
             self._pulse.running = None
@@ -209,7 +209,8 @@ class Worker:
                 and not len(self._queue)
                 and now - self._busy_s > self._config.idle_timeout_s
             ):
-                self._drain("idle", 0.0)
+                self._link.emit(m.WorkerDraining(self._config.worker_id, 0.0, "idle"))
+                self._drain("idle", None)
         current = self._current
         if current is not None and not current.stop and (
             self._hurried() or self._link.silent_s > self._config.patience_s
@@ -223,7 +224,8 @@ class Worker:
         )
 
     def _drain(self, reason: str, remaining_s: float | None) -> None:
-        """Take nothing new, give back what has not started. remaining_s: None for as long as it takes."""
+        """Take nothing new, give back what has not started. remaining_s: None for as long as it takes,
+        which nobody need be told."""
         self._leaving = reason
         log.info("draining: %s", reason)
         if remaining_s is not None:

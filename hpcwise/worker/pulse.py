@@ -1,7 +1,8 @@
 """The worker's second thread: heartbeats, and the search for a head when the old one is silent.
 
 It has sockets of its own, so that it lives while a model computes for minutes in the main thread. The
-two threads share only the plain fields of `Pulse`, each written by one of them.
+two threads share only the plain fields of `Pulse`, each written by one of them. In between it calls
+`chore`, which sends what the main thread has no time to send.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import zmq
@@ -22,6 +24,9 @@ from hpcwise.wire.start import HeadAddress
 
 log = logging.getLogger(__name__)
 
+#: How often `chore` is called, seconds.
+CHORE_S = 0.05
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -33,7 +38,7 @@ class Found:
 
 
 class Pulse(threading.Thread):
-    """Fields written by the main thread: running, last_step_s, received, session. By this thread: found
+    """Fields written by the main thread: running, last_step_s, received, session, chore. By this: found
     (the head to talk to), heard_s (monotonic time of its last answer), refused (why it will never talk)."""
 
     def __init__(
@@ -51,6 +56,7 @@ class Pulse(threading.Thread):
         self.found: Found | None = None
         self.heard_s = time.monotonic()
         self.refused = ""
+        self.chore: Callable[[], None] = lambda: None
         self.running: AttemptRef | None = None
         self.last_step_s = 0.0
         self.received = 0
@@ -111,7 +117,8 @@ class Pulse(threading.Thread):
         socket.send(encode(Up(self._epoch, (beat,))))
         end = now + self._every_s
         while not self._quit.is_set() and (left := end - time.monotonic()) > 0:
-            frame = socket.receive(min(left, 0.2))
+            frame = socket.receive(min(left, CHORE_S))
+            self.chore()
             if frame is None:
                 continue
             parcel = decode_down(frame)

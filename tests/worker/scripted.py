@@ -132,7 +132,10 @@ class ScriptedHead:
             case w.Events():
                 self._take(note.first_seq, note.events)
                 if self.answers:
-                    self.say(peer.decode(), w.Ack(note.first_seq + len(note.events)))
+                    self.number += 1
+                    ack = w.Ack(note.first_seq + len(note.events))
+                    # Who leaves in a hurry does not wait for it.
+                    self.server.send(peer, encode(Down(self.epoch, self.session, self.number, (ack,))))
             case w.Goodbye():
                 self.goodbyes.append(note.reason)
 
