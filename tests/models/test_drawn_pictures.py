@@ -20,6 +20,7 @@ from hpcwise.models.drawn.adapter import DrawnSceneAdapter
 from hpcwise.models.drawn.captions import paged
 from hpcwise.models.drawn.layout import Box, FigureLayout, Stage, card_layout, figure_layout
 from hpcwise.models.drawn.motion import acting
+from hpcwise.models.drawn.scene import seated
 from hpcwise.models.drawn.text import DISPLAY, REGULAR, SEMI, fitted, width_of
 
 CAST = [
@@ -117,10 +118,7 @@ def test_the_spoken_word_is_coloured_in_its_time_only(tmp_path: Path) -> None:
 
 
 def test_caption_pages_hold_two_lines_that_fit_and_every_word_once() -> None:
-    text = (
-        "Extraordinarily long captions, e.g. of 3.5 words, wrap. Short. They never lose a word or overlap it, "
-        * 4
-    )
+    text = "Extraordinarily long captions, e.g. of 3.5 words, wrap. Short. They never lose a word, " * 4
     said = text.split()
     words = tuple(Word(w, 0.1 + i * 0.3, 0.35 + i * 0.3) for i, w in enumerate(said))
     speech = talk(words=words, duration_s=0.3 * len(said) + 1)
@@ -251,3 +249,17 @@ def test_letters_that_no_font_has_are_dropped_and_others_come_from_the_system(tm
     title = {"heading": "漢字 ∀x∃y 🚀 Ωmega \x00 " + "z" * 90}
     frames = frames_of(tmp_path, talk(duration_s=1.0), "title", (320, 200), index=2, shot=title)
     assert near(frames[-1][:, :180], 255, 255, 255, 30).sum() > 200
+
+
+def test_those_who_speak_sit_at_the_table_in_the_order_of_the_cast() -> None:
+    cast = msgspec.convert(
+        [
+            {**CAST[0], "id": name, "look": look}
+            for name, look in zip("abc", ("maya", "dan", "ada"), strict=True)
+        ],
+        tuple[Character, ...],
+    )
+    speech = msgspec.structs.replace(talk(), spans=(("c", 0.0, 1.0), ("b", 1.0, 2.0)))
+    assert [(c.id, side) for c, side in seated(cast, speech)] == [("b", -1.0), ("c", 1.0)]
+    assert [(c.id, side) for c, side in seated(cast, talk())] == [("a", -1.0), ("b", 1.0)]
+    assert [(c.id, side) for c, side in seated(cast[:1], talk())] == [("a", 0.0)]

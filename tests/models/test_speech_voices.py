@@ -202,3 +202,15 @@ def test_without_any_engine_the_fallback_says_what_to_install(
     monkeypatch.setattr("importlib.util.find_spec", absent)
     with pytest.raises(ModelMissing, match="install hibari-tts with pip, or the system's flite or espeak-ng"):
         FallbackVoiceAdapter().load(ModelSpec("fallback-voice", "1", "fallback-voice"), Devices())
+
+
+def test_a_line_with_nothing_to_say_and_a_word_without_sound_still_have_times(
+    kokoro: KokoroAdapter, tmp_path: Path
+) -> None:
+    lines = [{"speaker": "dan", "text": "— [3]"}, {"speaker": "maya", "text": "Yes 漢字 now."}]
+    _, speech = spoken(kokoro, tmp_path, lines=lines)
+    assert [w.text for w in speech.words] == ["Yes", "漢字", "now."]
+    assert (
+        speech.words[0].end_s <= speech.words[1].start_s <= speech.words[1].end_s <= speech.words[2].start_s
+    )
+    assert [(who, start < end) for who, start, end in speech.spans] == [("dan", False), ("maya", True)]

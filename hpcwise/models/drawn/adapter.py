@@ -26,6 +26,7 @@ from hpcwise.models.drawn.scene import (
     draw_overlays,
     fade_at,
     read_image,
+    seated,
     still_acting,
 )
 from hpcwise.models.drawn.sets import SETS, set_picture
@@ -158,15 +159,13 @@ class _Shot:
         fps = self._params.fps
         frame -= frame % self._step
         time_s = frame / fps
-        moment = Moment(frame, time_s, frame / max(1, self.frames - 1))
+        moment = Moment(frame, time_s, time_s, frame / max(1, self.frames - 1))
         if self.still:
-            moment = Moment(0, STILL_POSE_S, 1.0, still=True)
+            moment = Moment(0, STILL_POSE_S, time_s, 1.0, still=True)
         canvas = self._surface.getCanvas()
         canvas.save()
         canvas.scale(self._scale, self._scale)
-        if self.still and self._material.shot.kind == "figure":
-            # The inset follows the speaker even where nothing else moves.
-            moment = Moment(0, time_s, 1.0, still=True)
+        canvas.clear(skia.ColorBLACK)  # nothing of an earlier frame may show through
         self._drawing.draw(canvas, moment)
         fade = self._fade(time_s)
         draw_overlays(
@@ -207,8 +206,8 @@ class _Shot:
             index = params.shot.figure
             if params.shot.kind == "figure" and index is not None and 0 <= index < len(document.figures):
                 figure = read_image(folder / document.figures[index].file)
-        sides = {c.id: s for c, s in zip(params.cast[:2], (-1.0, 1.0), strict=False)}
-        moves = acting(speech, params.cast, sides if len(params.cast) > 1 else {}, params.fps)
+        sides = {character.id: side for character, side in seated(params.cast, speech)}
+        moves = acting(speech, params.cast, sides, params.fps)
         return Material(
             shot=params.shot,
             cast=params.cast,

@@ -83,10 +83,12 @@ def draw_back_hair(canvas: Canvas, look: Look, turn: float) -> None:
 
 @functools.lru_cache(maxsize=32)
 def _head(jaw: float) -> Path:
-    j = 27 * jaw
+    j, cheek = 27 * jaw, 44 * jaw**0.5
+    # The chin's curve goes on in the direction in which the jaw's ends: no corner between them.
+    chin = 51 + j * 0.5 * 17 / (cheek - j)
     return shape(
-        f"M -46 -16 C -47 -70 47 -70 46 -16 C 47 10 {44 * jaw**0.5} 34 {j} 51 C {j * 0.62} 63 {-j * 0.62} 63 "
-        f"{-j} 51 C {-44 * jaw**0.5} 34 -47 10 -46 -16 Z"
+        f"M -46 -16 C -47 -70 47 -70 46 -16 C 47 10 {cheek} 34 {j} 51 C {j * 0.5} {chin} {-j * 0.5} {chin} "
+        f"{-j} 51 C {-cheek} 34 -47 10 -46 -16 Z"
     )
 
 

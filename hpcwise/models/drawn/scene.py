@@ -37,10 +37,15 @@ ACCENT = "#FFD166"
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One instant of a shot. progress: 0 at its start, 1 at its end. still: it stands for many."""
+    """One instant of a shot. progress: 0 at its start, 1 at its end.
+
+    time_s: of everything that moves; said_s: of what is said. They differ where `still` is set: one picture
+    then stands for many frames.
+    """
 
     frame: int
     time_s: float
+    said_s: float
     progress: float
     still: bool = False
 
@@ -81,8 +86,7 @@ class Material:
 
     def seated(self) -> tuple[tuple[Character, float], ...]:
         """Those at the table, left to right, with their side (-1 to 1)."""
-        people = self.cast[:2]
-        return ((people[0], 0.0),) if len(people) == 1 else ((people[0], -1.0), (people[1], 1.0))
+        return seated(self.cast, self.speech)
 
     def speaker_at(self, time_s: float) -> Character:
         """Who speaks, or spoke last; the first of the cast in a shot without lines."""
@@ -97,6 +101,14 @@ class Material:
             spoken[who] = spoken.get(who, 0.0) + end_s - start_s
         longest = max(spoken, key=lambda w: spoken[w]) if spoken else self.cast[0].id
         return next(c for c in self.cast if c.id == longest)
+
+
+def seated(cast: tuple[Character, ...], speech: Speech) -> tuple[tuple[Character, float], ...]:
+    """Two at the table, left to right, with their sides: those who speak first, in the order of the cast."""
+    heard = {who for who, _, _ in speech.spans}
+    chosen = sorted(range(len(cast)), key=lambda i: (cast[i].id not in heard, i))[:2]
+    people = [cast[i] for i in sorted(chosen)]
+    return ((people[0], 0.0),) if len(people) == 1 else ((people[0], -1.0), (people[1], 1.0))
 
 
 class ShotDrawing(Protocol):
@@ -258,7 +270,7 @@ def draw_overlays(
         draw_captions(
             canvas,
             page,
-            moment.time_s,
+            moment.said_s,
             area.x,
             area.bottom,
             area.width,

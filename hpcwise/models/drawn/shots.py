@@ -218,7 +218,7 @@ class FigureShot:
         )
         canvas.restore()
         draw_inset(
-            canvas, self._material, self._material.speaker_at(moment.time_s), moment, self.layout.inset
+            canvas, self._material, self._material.speaker_at(moment.said_s), moment, self.layout.inset
         )
 
 
@@ -238,21 +238,25 @@ class CardShot:
         small = 13.0
         kicker = fitted(self._material.show_title.upper(), SEMI, small + 1, 9, area.width, 20)
         if self._end:
-            head, below = shot.heading or "Thanks for watching", shot.subheading or document.title
-            foot = "Made with hpcwise"
+            head, foot = shot.heading or "Thanks for watching", "Made with hpcwise"
+            notes = [text for text in (document.title, shot.subheading) if text and text != head]
         else:
-            head, below, foot = shot.heading or document.title, shot.subheading, ""
-            if not below and document.authors:
-                shown = ", ".join(document.authors[:4])
-                below = shown + (" et al." if len(document.authors) > 4 else "")
+            head, foot, notes = shot.heading or document.title, "", [shot.subheading]
+            if not shot.subheading and document.authors:
+                more = " et al." if len(document.authors) > 4 else ""
+                notes = [", ".join(document.authors[:4]) + more]
         rest = area.height - kicker.height - 22
-        notes = fitted(below, REGULAR, 15.5, 11, area.width, min(rest * 0.34, 84)) if below else None
+        room = min(rest * 0.34, 84) / max(1, len(notes))
+        below = [
+            fitted(text, REGULAR, 15.5 if i == 0 else small, 9, area.width, room)
+            for i, text in enumerate(notes)
+            if text
+        ]
         made = fitted(foot, SEMI, small, 9, area.width, 20) if foot else None
-        used = (notes.height + 14 if notes else 0) + (made.height + 12 if made else 0)
+        used = sum(b.height + 12 for b in below) + (made.height + 12 if made else 0)
         title = fitted(head or " ", DISPLAY, 39, 14, area.width, rest - used, 1.14)
         out = [(kicker, ACCENT, 1.0, 22.0), (title, "#FFFFFF", 1.0, 14.0)]
-        if notes:
-            out.append((notes, "#FFFFFF", 0.78, 12.0))
+        out += [(block, "#FFFFFF", 0.82 - 0.14 * i, 12.0) for i, block in enumerate(below)]
         if made:
             out.append((made, PINK, 1.0, 0.0))
         return out

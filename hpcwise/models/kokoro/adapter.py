@@ -27,7 +27,7 @@ UNIT_S = 0.025
 #: Sound comes out this much before the durations say (the decoder's padding), seconds.
 EARLY_S = 0.08
 #: The model takes 510 tokens; shorter pieces sound as good, and a stop between them comes sooner.
-MOST_TOKENS = 300
+MOST_TOKENS = 220
 
 
 class KokoroAdapter:
