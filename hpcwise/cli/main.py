@@ -1,0 +1,124 @@
+"""`hpcwise`: the command line. One file a noun; each is imported when its command is used.
+
+Exit codes: 0 done; 1 the work failed; 2 the input is wrong or something needed is missing; 130 stopped
+by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, Final
+
+import click
+
+from hpcwise import __version__
+from hpcwise.core.errors import HeadExists, HpcwiseError, ModelMissing, NotOwner, UsageError
+
+#: Command -> module and its one-line help; the help is here so that `--help` imports none of them.
+COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "generate": ("generate", "Make a film in the foreground; Ctrl-C stops, the same command resumes."),
+    "head": ("head", "Start, stop or look at the process that plans."),
+    "submit": ("submit", "Hand a job in, whether or not a head runs."),
+    "ls": ("requests", "List requests."),
+    "show": ("requests", "One request, its stages and shots."),
+    "watch": ("requests", "Follow a request until it ends."),
+    "logs": ("logs", "Output of a request's or of one worker's processes."),
+    "cancel": ("requests", "Stop a request; returns when its work has stopped."),
+    "explain": ("requests", "Why a request waits, where it runs, why its quality was lowered."),
+    "replay": ("replay", "A request's timeline as Perfetto trace and Gantt picture; check its decisions."),
+    "models": ("models", "The models, where they come from and whether they are whole."),
+    "gc": ("gc", "Free space; keeps what live requests need."),
+    "doctor": ("doctor", "Say what this machine lacks, and the fix."),
+    "spec": ("spec", "Check a job spec, print its JSON Schema."),
+    "completion": ("completion", "Print shell completion for bash, zsh or fish."),
+}
+
+
+class Commands(click.Group):
+    """Imports a command's module when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        module = importlib.import_module(f"hpcwise.cli.{entry[0]}")
+        command: click.Command = getattr(module, f"{cmd_name}_command")
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        import difflib
+
+        name = args[0] if args else ""
+        if name not in COMMANDS and not name.startswith("-"):
+            close = difflib.get_close_matches(name, COMMANDS, n=1)
+            hint = f"did you mean {close[0]}?" if close else "see hpcwise --help"
+            raise click.UsageError(f"command: {name!r} is not known; {hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry[1]) for name, entry in COMMANDS.items()])
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="hpcwise")
+def hpcwise() -> None:
+    """Turns a document into a narrated film on machines that you already own.
+
+    Start with: hpcwise generate paper.pdf
+
+    Exit codes: 0 done; 1 the work failed; 2 the input is wrong or something needed is missing;
+    130 stopped by Ctrl-C.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line; returns its exit code. Errors are one line each on standard error."""
+    try:
+        result: Any = hpcwise.main(
+            args=None if arguments is None else list(arguments), prog_name="hpcwise", standalone_mode=False
+        )
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("", err=True)
+        return 130
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return 2
+    except click.ClickException as error:
+        _complain(error.format_message())
+        return 2
+    except (UsageError, NotOwner, ModelMissing, HeadExists) as error:
+        _complain(str(error))
+        return 2
+    except HpcwiseError as error:
+        _complain(str(error))
+        return 1
+    except BrokenPipeError:
+        # The reader (head, less) has gone; nothing is left to say, not even at interpreter exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        _complain(f"{error.filename or 'operating system'}: {error.strerror or error}")
+        return 1
+
+
+def _complain(message: str) -> None:
+    for line in message.strip().splitlines() or ["failed"]:
+        shown = "".join(c if c.isprintable() else "?" for c in line)
+        click.echo(f"hpcwise: {shown}", err=True)

@@ -1,0 +1,258 @@
+"""The fields of a job spec: one table that both reads them and describes them in the JSON Schema."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from hpcwise.cli import specread as read
+from hpcwise.cli import values
+from hpcwise.cli.yamlread import Value
+from hpcwise.core.spec import TIERS
+
+_DURATION_PATTERN: Final = r"^\s*(\d+(\.\d+)?d)?\s*(\d+(\.\d+)?h)?\s*(\d+(\.\d+)?m)?\s*(\d+(\.\d+)?s)?\s*$"
+_MONEY_PATTERN: Final = r"^\s*\$?\s*\d+(\.\d+)?\s*([Uu][Ss][Dd]|[Dd]ollars?|\$)?\s*$"
+_TOKEN_PATTERN: Final = r"^[A-Za-z][A-Za-z0-9_-]{0,39}$"
+Schema = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """read: see the module docstring. schema: what the published JSON Schema says of it."""
+
+    read: Callable[[Value], Any]
+    schema: Schema = field(default_factory=dict)
+
+
+def _duration_schema(low_s: float, high_s: float) -> Schema:
+    number = {"type": "number", "minimum": low_s, "maximum": high_s}
+    return {"anyOf": [number, {"type": "string", "pattern": _DURATION_PATTERN, "minLength": 1}]}
+
+
+def _list_schema(known: Sequence[str]) -> Schema:
+    return {"type": "array", "items": {"enum": list(known)}, "uniqueItems": True, "minItems": 1}
+
+
+def _text_schema(most: int) -> Schema:
+    return {"type": ["string", "number"], "minLength": 1, "maxLength": most}
+
+
+_SLO_SCHEMA: Final[Schema] = {
+    "anyOf": [
+        {"enum": ["live", "batch"]},
+        {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["live"],
+            "properties": {
+                "live": {
+                    "anyOf": [
+                        {"type": ["null", "boolean"]},
+                        {
+                            "type": "object",
+                            "additionalProperties": False,
+                            "properties": {"ttff": _duration_schema(0.1, 3600)},
+                        },
+                    ]
+                }
+            },
+        },
+        {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["by"],
+            "properties": {
+                "by": {"type": "string", "description": '"08:00", or an ISO date and time'},
+                "zone": {"type": "string", "description": "IANA name, such as Europe/Madrid"},
+                "date": {"type": "string", "description": "2026-11-21; without it the next occurrence"},
+            },
+        },
+        {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["batch"],
+            "properties": {
+                "batch": {
+                    "anyOf": [
+                        {"type": ["null", "boolean"]},
+                        {
+                            "type": "object",
+                            "additionalProperties": False,
+                            "properties": {"max_age": _duration_schema(60, 30 * 86400)},
+                        },
+                    ]
+                }
+            },
+        },
+    ],
+}
+_SPEAKER_SCHEMA: Final[Schema] = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["id"],
+    "properties": {
+        "id": {"type": "string", "pattern": _TOKEN_PATTERN},
+        "name": _text_schema(40),
+        "role": {"enum": list(read.ROLES)},
+        "voice": {"enum": list(read.VOICES)},
+        "look": {"enum": list(read.LOOKS)},
+    },
+}
+_GRAPH_SCHEMA: Final[Schema] = {
+    "type": "array",
+    "minItems": 1,
+    "items": {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["name", "stage", "model"],
+        "properties": {
+            "name": {"type": "string", "pattern": _TOKEN_PATTERN},
+            "stage": {"type": "string"},
+            "model": {"type": "string"},
+            "params": {"type": "object"},
+            "features": {"type": "object", "additionalProperties": {"type": "number"}},
+            "inputs": {
+                "type": "array",
+                "items": {
+                    "anyOf": [
+                        {"type": "string"},
+                        {
+                            "type": "object",
+                            "additionalProperties": False,
+                            "required": ["source"],
+                            "properties": {
+                                "name": {"type": "string"},
+                                "source": {"type": "string"},
+                                "kind": {"enum": ["finish", "stream"]},
+                            },
+                        },
+                    ]
+                },
+            },
+            "deadline": _duration_schema(0, 30 * 86400),
+            "seed": {"type": "integer", "minimum": 0},
+        },
+    },
+}
+
+
+def _described(schema: Schema, description: str) -> Schema:
+    return {**schema, "description": description}
+
+
+#: In the order in which they are documented.
+FIELDS: Final[Mapping[str, Field]] = {
+    "workflow": Field(
+        read.one_of(("podcast", "graph")),
+        _described(
+            {"enum": ["podcast", "graph"]}, "podcast: a document becomes a film; graph: any DAG of tasks"
+        ),
+    ),
+    "name": Field(
+        read.text(120), _described(_text_schema(120), "title of the film; default: the document's")
+    ),
+    "input": Field(
+        read.text(4096),
+        _described({"type": "string", "minLength": 1}, "PDF, Markdown or text; relative to this file"),
+    ),
+    "cast": Field(
+        read.cast,
+        _described(
+            {"type": "array", "minItems": 2, "maxItems": 2, "items": _SPEAKER_SCHEMA}, "the two speakers"
+        ),
+    ),
+    "set": Field(read.one_of(read.SETS), _described({"enum": list(read.SETS)}, "where they sit")),
+    "show": Field(read.text(60), _described(_text_schema(60), "name of the show, on the title card")),
+    "duration": Field(
+        read.duration(read.LEAST_S, 3600),
+        _described(
+            _duration_schema(read.LEAST_S, 3600),
+            "wished length: 90, 90s, 10m; a short document gives a shorter film",
+        ),
+    ),
+    "aspect": Field(
+        lambda v: values.parse_aspect(read.scalar_text(v)),
+        _described(
+            {"type": "string", "pattern": r"^\s*\d{1,3}\s*:\s*\d{1,3}\s*$"},
+            "16:10; alone it chooses the size",
+        ),
+    ),
+    "resolution": Field(
+        lambda v: values.parse_size(read.scalar_text(v)),
+        _described(
+            {"type": "string", "pattern": r"^\s*\d{1,5}\s*[xX×]\s*\d{1,5}\s*$"},
+            "640x400: even width and height",
+        ),
+    ),
+    "fps": Field(
+        read.whole(1, 60), _described({"type": "integer", "minimum": 1, "maximum": 60}, "frames a second")
+    ),
+    "quality": Field(
+        read.some_of(TIERS), _described(_list_schema(TIERS), "rungs that a shot may be made in, best first")
+    ),
+    "fixed_ladder": Field(
+        read.yes_no,
+        _described({"type": "boolean"}, "true: every shot in the best rung, whatever the deadline"),
+    ),
+    "slo": Field(read.slo, _described(_SLO_SCHEMA, "when it must be ready: exactly one of live, by, batch")),
+    "budget": Field(
+        lambda v: values.parse_usd(read.scalar_text(v)),
+        _described(
+            {
+                "anyOf": [
+                    {"type": "number", "exclusiveMinimum": 0},
+                    {"type": "string", "pattern": _MONEY_PATTERN},
+                ]
+            },
+            "most that may be spent: 5 usd",
+        ),
+    ),
+    "seed": Field(
+        read.whole(0, 2**63 - 1),
+        _described({"type": "integer", "minimum": 0, "maximum": 2**63 - 1}, "equal seeds give equal films"),
+    ),
+    "outputs": Field(read.some_of(read.OUTPUTS), _described(_list_schema(read.OUTPUTS), "what to write")),
+    "subtitles": Field(
+        read.some_of(read.SUBTITLES, none_is=()),
+        _described(
+            {
+                "anyOf": [
+                    {"const": False},
+                    {"type": "null"},
+                    {"type": "array", "maxItems": 0},
+                    _list_schema(read.SUBTITLES),
+                ]
+            },
+            "formats of subtitles; false for none",
+        ),
+    ),
+    "models": Field(
+        read.models,
+        _described(
+            {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {s: {"type": "string"} for s in read.STAGES},
+            },
+            "another model for a stage",
+        ),
+    ),
+    "graph": Field(read.graph, _described(_GRAPH_SCHEMA, "tasks of the graph workflow")),
+}
+
+
+def json_schema() -> Schema:
+    """The published schema of a job spec."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "hpcwise-job.schema.json",
+        "title": "hpcwise job",
+        "description": "What a person asks hpcwise for. Made by `hpcwise spec schema`; do not edit.",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {name: entry.schema for name, entry in FIELDS.items()},
+        "if": {"required": ["workflow"], "properties": {"workflow": {"const": "graph"}}},
+        "then": {"required": ["graph"]},
+        "else": {"required": ["input"]},
+    }

@@ -1,0 +1,77 @@
+"""`hpcwise submit`: a job goes into the inbox, whether or not a head runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from hpcwise.cli.output import print_json
+from hpcwise.cli.run import Run, json_option, run_dir_option
+from hpcwise.cli.specfile import Loaded, Overrides, load_document, load_job, looks_like_spec
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def job_options(function: F) -> F:
+    """What may be said instead of the spec file."""
+    options = [
+        click.option("--live", is_flag=True, help="Watched while it is made."),
+        click.option("--ttff", metavar="TIME", help="With --live: time to the first frame, such as 10s."),
+        click.option("--by", metavar="08:00", help="Ready at that time of day, or at 2026-11-21T08:00."),
+        click.option("--zone", metavar="NAME", help="Time zone of --by, such as Europe/Madrid."),
+        click.option("--in", "within", metavar="90m", help="Ready in so long."),
+        click.option("--batch", is_flag=True, help="In no hurry."),
+        click.option("--duration", metavar="TIME", help="Length of the film, such as 90s or 10m."),
+        click.option("--resolution", metavar="WxH", help="Such as 640x400."),
+        click.option("--fps", type=int, metavar="N", help="Frames a second."),
+        click.option("--seed", type=int, metavar="N", help="Equal seeds give equal films."),
+        click.option("--name", metavar="TEXT", help="Title of the film."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def load(path: Path, options: dict[str, Any]) -> Loaded:
+    """The job of a spec or of a document, with what the command line says instead."""
+    overrides = Overrides(**options)
+    if looks_like_spec(path):
+        return load_job(path, time.time(), overrides)
+    return load_document(path, time.time(), overrides)
+
+
+@click.command("submit")
+@click.argument("spec", type=click.Path(path_type=Path))
+@job_options
+@click.option("--again", is_flag=True, help="Even if the same job was handed in before.")
+@run_dir_option
+@json_option
+def submit_command(spec: Path, again: bool, run: Run, as_json: bool, **options: Any) -> None:
+    """Hand in the job of SPEC (or film a document with all defaults); prints the request's id.
+
+    The job is safe once this returns. A head takes it as soon as one runs.
+    """
+    loaded = load(spec, options)
+    from hpcwise.cli.localhead import connect_ok
+    from hpcwise.cli.submission import known_states, request_id_of, submit
+
+    states = known_states(run) if run.exists or run.paths.inbox.is_dir() else {}
+    request_id = request_id_of(loaded, states, run, again=again)
+    before = states.get(request_id)
+    if before is None:
+        submit(run, loaded, request_id)
+    running = connect_ok(run)
+    if as_json:
+        print_json(
+            {"request_id": request_id, "new": before is None, "state": before or "submitted", "head": running}
+        )
+        return
+    if before is not None:
+        click.echo(f"{request_id}: the same job was handed in before and is {before}; --again makes it anew")
+        return
+    waits = "a head runs and takes it" if running else "no head runs; `hpcwise head start` begins the work"
+    click.echo(f"{request_id}: submitted; {waits}")
