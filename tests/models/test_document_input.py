@@ -15,7 +15,10 @@ from hpcwise.core.errors import DocumentError, Stopped
 from hpcwise.models.base import Call, Output
 from hpcwise.models.document.adapter import DocumentAdapter
 
-PROSE = "The harbour was quiet on that day. Nine boats lay at the pier. Nobody went out to fish. It was cold."
+PROSE = (
+    "The harbour was quiet on that day. Nine boats lay at the pier. "
+    "Nobody went out to fish. It was cold and grey."
+)
 
 
 def outputs(path: Path, work: Path, **params: object) -> list[Output]:
@@ -88,7 +91,7 @@ CASES = {
     "noise.txt": (b"\0\1\2\3" * 99, "noise.txt: holds binary data, no text; give a .pdf, .md or .txt file"),
     "short.txt": (
         b"Only this one sentence is here.",
-        "short.txt: only 1 sentences of running text were found in it; give a document with at least 4",
+        "short.txt: only 1 sentences of running English text were found; give a document with at least 4",
     ),
 }
 
@@ -112,6 +115,13 @@ def test_a_scan_is_told_from_a_text(tmp_path: Path) -> None:
     ) as caught:
         outputs(tmp_path / "old.pdf", tmp_path / "work")
     assert "\n" not in str(caught.value)
+
+
+def test_a_text_of_symbols_is_told_from_letters(tmp_path: Path) -> None:
+    (tmp_path / "zapf.typ").write_text("✈❛r✐❛❜❧❡ ❋♦r ❡①❛♠♣❧❡ ❤❡r❡ " * 40, "utf-8")
+    typst.compile(str(tmp_path / "zapf.typ"), output=str(tmp_path / "zapf.pdf"))
+    with pytest.raises(DocumentError, match=r"^zapf\.pdf: its fonts do not say which letters they draw"):
+        outputs(tmp_path / "zapf.pdf", tmp_path / "work")
 
 
 def test_missing_files_folders_and_malformed_paths_are_named(tmp_path: Path) -> None:

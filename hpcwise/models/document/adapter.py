@@ -52,7 +52,7 @@ class DocumentAdapter:
             document = _read_plain(path, name, kind == "markdown", params.max_pages)
         if document.n_sentences < _LEAST_SENTENCES:
             raise DocumentError(
-                f"{name}: only {document.n_sentences} sentences of running text were found in it; "
+                f"{name}: only {document.n_sentences} sentences of running English text were found; "
                 f"give a document with at least {_LEAST_SENTENCES}"
             )
         files = {"document.json": _write(call.work / "document.json", document)}

@@ -25,7 +25,8 @@ _PLACE = re.compile(
     r"|editor"
     r"|copyright|http|www|doi|@|demo|team\b|corresponding|email|conference|journal|workshop|vol\b|\beth\b"
     r"|epfl|inria"
-    r"|clinic|enthusiast|foundation|society|agency|ministry|bureau|cnrs|\bmit\b|kaist|nvidia|openai",
+    r"|clinic|technikum|\bfh\b|polytech|enthusiast|foundation|society|agency|ministry|bureau|cnrs|\bmit\b"
+    r"|kaist|nvidia|openai",
     re.I,
 )
 _PARTICLE = r"(?:van|von|der|den|de|del|della|di|da|dos|la|le|el|al|bin|ten|ter|zu|y)"

@@ -57,6 +57,12 @@ def _read(pdf: pdfium.PdfDocument, name: str, work: Path, max_pages: int, step: 
             f"{name}: its pages are pictures without a text layer, as in a scan; OCR is not there yet, "
             "so give a PDF with text (for example after `ocrmypdf`)"
         )
+    letters = sum(char.isalnum() for page in pages for line in page.lines for char in line.text)
+    if characters >= 200 and letters < 0.4 * characters:
+        raise DocumentError(
+            f"{name}: its fonts do not say which letters they draw, so its text cannot be read; "
+            "make the PDF again with outline fonts, or give the text as .md or .txt"
+        )
     layout.strip_line_numbers(pages)
     metadata = pdf.get_metadata_dict()
     body_pt = layout.body_size(pages)

@@ -12,9 +12,12 @@ import numpy.typing as npt
 from hpcwise.core.document import Document, Figure, split_sentences
 from hpcwise.models.screenplay.embed import Embedder, Step, Vectors, centrality
 from hpcwise.models.screenplay.speakable import leans_on_previous, to_speech
+from hpcwise.models.screenplay.timing import expected_s
 
 #: More sentences than this are not read for meaning: the film could not hold them anyway.
 MAX_CLAIMS = 480
+#: A claim that takes longer does not fit into a shot, in seconds.
+MAX_CLAIM_S = 13.5
 
 _ROLES = (
     ("abstract", r"abstract|executive summary"),
@@ -101,7 +104,7 @@ def claims_of(document: Document) -> list[Claim]:
         for sentence in section.sentences:
             order += 1
             text = to_speech(sentence.text)
-            if text is None or text in seen:
+            if text is None or text in seen or expected_s(text) > MAX_CLAIM_S:
                 continue
             seen.add(text)
             leans = leans_on_previous(sentence.text)
@@ -167,7 +170,7 @@ def pictures_of(document: Document) -> list[Picture]:
                 pointer = spoken is not None and _POINTER.search(spoken)
                 if spoken is not None and not pointer and (opens or not leans_on_previous(sentence.text)):
                     texts.append((spoken, sentence.text, sentence.page))
-        texts = _caption_lines(figure) + texts
+        texts = [t for t in _caption_lines(figure) + texts if expected_s(t[0]) <= MAX_CLAIM_S]
         if not texts:
             continue
         if section < 0:

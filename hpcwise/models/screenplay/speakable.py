@@ -127,6 +127,7 @@ _SYMBOLS = (
     (re.compile(r"(?<=\d)\s*×\s*(?=\d)"), " by "),
     (re.compile(r"(?<=\d)\s*±\s*(?=\d)"), " plus or minus "),
     (re.compile(r"(?<=\d)\s*[–—]\s*(?=\d)"), " to "),
+    (re.compile(r"(?<=\w)[~∼](?=\d)"), " "),
     (re.compile(r"[~∼≈]\s*(?=\d)"), "about "),
     (re.compile(r"\s*[–—]{1,2}\s*(?=[A-Za-z])|\s--\s"), ", "),
     (re.compile(r"\be\.g\.,?\s*"), "for example, "),
