@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from hpcwise.core.document import Document
-from hpcwise.core.errors import DocumentError
+from hpcwise.core.errors import DocumentError, UsageError
 from hpcwise.models.base import Call, Devices, ModelSpec, OnStep, Output
 from hpcwise.models.document.text import read_text
 
@@ -37,7 +37,10 @@ class DocumentAdapter:
 
         Raises DocumentError with one line that names the file and what to do.
         """
-        params = msgspec.convert(dict(call.params), DocumentParams)
+        try:
+            params = msgspec.convert(dict(call.params), DocumentParams)
+        except msgspec.ValidationError as error:
+            raise UsageError(f"document: {error}") from error
         if call.first_chunk > 0:
             return
         path = Path(params.path)

@@ -49,7 +49,10 @@ class ExtractiveScreenplayAdapter:
 
         Raises UsageError for a length or a cast that cannot be filmed.
         """
-        params = msgspec.convert(dict(call.params), ScreenplayParams)
+        try:
+            params = msgspec.convert(dict(call.params), ScreenplayParams)
+        except msgspec.ValidationError as error:
+            raise UsageError(f"screenplay: {error}") from error
         if not _LEAST_S <= params.duration_s <= _MOST_S:
             raise UsageError(
                 f"duration_s: {params.duration_s:g} is out of range; give {_LEAST_S:g} to {_MOST_S:g} seconds"
