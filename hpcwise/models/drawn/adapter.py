@@ -221,7 +221,7 @@ class _Shot:
             figure=figure,
             show_title=params.show_title,
             show_name=params.show_name,
-            index=max(0, params.index),
+            index=params.index if params.index >= 0 else sum(len(line.text) for line in params.shot.lines),
         )
 
 

@@ -82,6 +82,7 @@ class Material:
     figure: Image | None
     show_title: str
     show_name: bool
+    #: The shot's place in the film, or a number from its words: only whether it is even counts.
     index: int
 
     def seated(self) -> tuple[tuple[Character, float], ...]:
