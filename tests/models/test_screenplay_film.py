@@ -269,7 +269,7 @@ def test_a_cast_of_one_and_an_absurd_length_are_refused_in_one_line(tmp_path: Pa
         outputs(tmp_path, kite_paper(), cast=CAST[:1])
     with pytest.raises(UsageError, match=r"^duration_s: 3 is out of range; give 20 to 14400 seconds$"):
         outputs(tmp_path, kite_paper(), 3.0)
-    with pytest.raises(UsageError, match=r"^screenplay: .*missing required field `role` - at `\$\.cast\[0\]`$"):
+    with pytest.raises(UsageError, match=r"^screenplay: .* field `role` - at `\$\.cast\[0\]`$"):
         outputs(tmp_path, kite_paper(), cast=[{"id": "a", "name": "A", "voice": "v", "look": "l"}])
 
 

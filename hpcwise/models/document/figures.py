@@ -135,7 +135,8 @@ def find(page: PageText, drawn: Sequence[Box], body_pt: float, words: frozenset[
         text = clean(resolve_levels(join_lines([line.text for line in block], words)))
         text = text[match.end() :].strip(" .:|–—") if len(text) > match.end() else ""
         column = -1 if not two or any(line.column == -1 for line in block) else block[0].column
-        x_range = (left, right) if column == -1 else ((left, middle) if column == 0 else (middle, right))
+        # pictures may stand out of the text into the margins
+        x_range = (0.0, page.width) if column == -1 else (0.0, middle) if column == 0 else (middle, page.width)
         others = [x for b in blocks if b is not block for x in b]
         box, inside = _region(page, block, others, drawn, body_pt, x_range, kind, owned)
         out.append(Found(label, text, page.index, box, [*block, *inside]))
@@ -171,8 +172,9 @@ def _region(
         if follows and prose and abs(line.size - body_pt) < 0.07 * body_pt and ceiling > 0.04 * page.height:
             ceiling = line.y1
     floor = min((x.y0 for x in walls if x.y0 >= bottom - 2), default=0.95 * page.height)
-    above = _grow((x_range[0], ceiling, x_range[1], top), near, drawn, kind)
-    below = _grow((x_range[0], bottom, x_range[1], floor), near, drawn, kind)
+    labels = near + page.turned
+    above = _grow((x_range[0], ceiling, x_range[1], top), labels, drawn, kind)
+    below = _grow((x_range[0], bottom, x_range[1], floor), labels, drawn, kind)
     if above is None or below is None:
         chosen = above or below
     elif kind == "Table":
@@ -202,7 +204,7 @@ def _grow(window: Box, near: list[Line], drawn: Sequence[Box], kind: str) -> tup
     box = _union(boxes)
     taken: list[Line] = []
     for _ in range(4):
-        reach = 9.0
+        reach = 14.0
         touched = [
             x
             for x in labels

@@ -63,13 +63,17 @@ class Line:
 
 @dataclass(slots=True)
 class PageText:
-    """Lines of a page in drawing order; index counts from 0, width and height are in points."""
+    """Lines of a page in drawing order; index counts from 0, width and height are in points.
+
+    turned: letters that do not stand upright, one `Line` each without text: labels of axes.
+    """
 
     index: int
     width: float
     height: float
     rotated: bool
     lines: list[Line] = field(default_factory=list)
+    turned: list[Line] = field(default_factory=list)
 
 
 @dataclass(slots=True, frozen=True)
@@ -158,7 +162,7 @@ def _glyphs(page: pdfium.PdfPage, height: float, left: float, bottom: float) -> 
         if style is None:
             style = styles[address] = _style_of(handle, i, text_object)
         char = _printable(code, style.math)
-        if not char or not style.upright or not raw.FPDFText_GetLooseCharBox(handle, i, box):
+        if not char or not raw.FPDFText_GetLooseCharBox(handle, i, box):
             continue
         raw.FPDFText_GetCharOrigin(handle, i, x, y)
         y0, y1 = height - (box.top - bottom), height - (box.bottom - bottom)
@@ -251,6 +255,10 @@ def read_page(page: pdfium.PdfPage, index: int) -> PageText:
     out = PageText(index, width, height, rotated=page.get_rotation() != 0)
     building: _Building | None = None
     for glyph in _glyphs(page, height, left, bottom):
+        if not glyph.style.upright:
+            box = (glyph.x0, glyph.y0, glyph.x1, glyph.y1)
+            out.turned.append(Line(index, *box, base=glyph.base, size=glyph.style.size))
+            continue
         if building is not None and building.take(glyph):
             continue
         if building is not None:
