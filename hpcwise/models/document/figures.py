@@ -136,7 +136,9 @@ def find(page: PageText, drawn: Sequence[Box], body_pt: float, words: frozenset[
         text = text[match.end() :].strip(" .:|–—") if len(text) > match.end() else ""
         column = -1 if not two or any(line.column == -1 for line in block) else block[0].column
         # pictures may stand out of the text into the margins
-        x_range = (0.0, page.width) if column == -1 else (0.0, middle) if column == 0 else (middle, page.width)
+        x_range = (
+            (0.0, page.width) if column == -1 else (0.0, middle) if column == 0 else (middle, page.width)
+        )
         others = [x for b in blocks if b is not block for x in b]
         box, inside = _region(page, block, others, drawn, body_pt, x_range, kind, owned)
         out.append(Found(label, text, page.index, box, [*block, *inside]))
