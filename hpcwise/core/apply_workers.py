@@ -95,6 +95,7 @@ def _launch_failed(world: World, e: m.LaunchFailed) -> None:
 def _model_loaded(world: World, e: m.ModelLoaded) -> None:
     worker = world.state.workers.get(e.worker_id)
     if worker is not None:
+        world.state.unloadable.pop(e.model, None)
         worker.loading.pop(e.model, None)
         worker.loaded[e.model] = world.state.now_s
         world.fleet.update(worker)
@@ -112,6 +113,7 @@ def _model_load_failed(world: World, e: m.ModelLoadFailed) -> None:
     if worker is None:
         return
     worker.loading.pop(e.model, None)
+    world.state.unloadable[e.model] = e.reason
     left = tuple(name for name in worker.info.models if name != e.model)
     worker.info = msgspec.structs.replace(worker.info, models=left)
     world.fleet.add(worker)

@@ -22,7 +22,14 @@ from hpcwise.core.film import FilmPlan, advance_film, film_plan
 from hpcwise.core.invariants import check
 from hpcwise.core.planner import expand, first_tasks
 from hpcwise.core.quality import adapt
-from hpcwise.core.recovery import deliver_chunks, forget_old, settle_failed, settle_stalled, watch_workers
+from hpcwise.core.recovery import (
+    deliver_chunks,
+    forget_old,
+    leave_unloadable,
+    settle_failed,
+    settle_stalled,
+    watch_workers,
+)
 from hpcwise.core.scaling import idle_at_s, scale
 from hpcwise.core.scheduler import assign, preempt, settle_fresh, take_back
 from hpcwise.core.state import LIVE_REQUEST, State, TaskRecord
@@ -151,6 +158,8 @@ class Engine:
             forget_old(world, emit)
         # Each of these can leave more to do for those before it (a cached chunk expands into tasks that
         # are cached in turn): once round until nothing is left.
+        if self.state.unloadable and world.work_changed:
+            leave_unloadable(world, emit)
         grew = False
         while world.failed or world.grown or world.fresh or world.stalled or world.strays:
             if world.failed:
@@ -160,6 +169,8 @@ class Engine:
                 grew = True
             if world.fresh:
                 settle_fresh(world, emit)
+            if self.state.unloadable:
+                leave_unloadable(world, emit)
             if world.stalled or world.strays:
                 settle_stalled(world, emit)
             self._advance_films()

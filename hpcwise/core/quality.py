@@ -143,6 +143,10 @@ def _options(world: World, request: RequestRecord, task: TaskRecord) -> list[tup
     """Alternatives from the best that the budget allows, each cheaper than the one before."""
     found: list[tuple[int, float]] = []
     for i, alternative in enumerate(task.spec.alternatives):
+        info = world.config.catalogue.models.get(alternative.model)
+        elo = info.elo if info else 0.0
+        if i and alternative.tier != "static" and elo < request.job.elo_floor:
+            continue
         if alternative.parts or f"{alternative.tier}/{alternative.model}" in task.broken:
             continue
         seconds = world.typical_s(alternative, task.scale)

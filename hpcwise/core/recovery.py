@@ -41,6 +41,21 @@ def _next_alternative(task: TaskRecord) -> int | None:
     return following if following < len(task.spec.alternatives) else None
 
 
+def leave_unloadable(world: World, emit: Emit) -> None:
+    """Where no worker could load a model, its tasks go on with their next alternative, or end by name."""
+    for model, reason in list(world.state.unloadable.items()):
+        pool = world.pools.get(model)
+        if pool is None or world.fleet.hosting(model):
+            continue
+        for task in sorted(pool.tasks(), key=lambda t: t.ordinal):
+            following = _next_alternative(task)
+            if following is None:
+                emit(m.Quarantine(task.spec.task_id, f"{model} cannot be loaded: {reason}"))
+            else:
+                name = task.spec.alternatives[following].model
+                emit(m.SetAlternative(task.spec.task_id, following, f"{name} instead of {model}: {reason}"))
+
+
 def settle_stalled(world: World, emit: Emit) -> None:
     """Attempts of ended requests stop; readers of a stream that broke give their worker back."""
     stalled, world.stalled = world.stalled, {}

@@ -57,7 +57,10 @@ class GraphTask(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """See the module docstring. Sizes in pixels, times in seconds, money in US dollars."""
+    """See the module docstring. Sizes in pixels, times in seconds, money in US dollars.
+
+    elo_floor: the ladder never takes a model whose Elo is below it; static content has no Elo and stays.
+    """
 
     workflow: Literal["podcast", "graph"] = "podcast"
     name: str = ""
@@ -72,6 +75,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     fps: int = 24
     ladder: tuple[Tier, ...] = TIERS
     fixed_ladder: bool = False
+    elo_floor: float = 0.0
     slo: Live | By | Batch = Batch()
     budget_usd: float | None = None
     seed: int = 0
@@ -111,7 +115,7 @@ def problems(job: JobSpec) -> list[Problem]:
                 need(e.source in names, f"graph.{t.name}.inputs", e.source, "name a task of this graph")
         return found + _cycle_problem(job)
     need(bool(job.input_path), "input", job.input_path, "name a PDF, Markdown or text file")
-    need(10 <= job.duration_s <= 3600, "duration", job.duration_s, "choose 10s to 60m")
+    need(20 <= job.duration_s <= 3600, "duration", job.duration_s, "choose 20s to 60m")
     need(1 <= job.fps <= 60, "fps", job.fps, "choose 1 to 60")
     need(
         128 <= job.width <= 3840 and job.width % 2 == 0,
@@ -129,6 +133,7 @@ def problems(job: JobSpec) -> list[Problem]:
     ranks = [TIERS.index(t) for t in job.ladder]
     need(ranks == sorted(set(ranks)), "quality", list(job.ladder), "order from best to worst, each once")
     need(job.budget_usd is None or job.budget_usd > 0, "budget", job.budget_usd, "choose more than 0 dollars")
+    need(0 <= job.elo_floor <= 4000, "elo_floor", job.elo_floor, "choose 0 to 4000")
     need(len(job.cast) >= 2, "cast", [c.id for c in job.cast], "name at least two speakers")
     ids = [c.id for c in job.cast]
     need(len(set(ids)) == len(ids), "cast", ids, "give every speaker an id of their own")

@@ -29,12 +29,14 @@ TASK_STEPS: Final[dict[tuple[str, str], str]] = {
     ("ready", "dispatch"): "assigned",
     ("ready", "replace"): "waiting",
     ("ready", "drop"): "dropped",
+    ("ready", "quarantine"): "quarantined",
     ("twin", "twin_done"): "ready",
     ("twin", "drop"): "dropped",
     ("paused", "dispatch"): "assigned",
     ("paused", "inputs_lost"): "waiting",
     ("paused", "cached"): "finished",
     ("paused", "drop"): "dropped",
+    ("paused", "quarantine"): "quarantined",
     ("assigned", "start"): "running",
     ("assigned", "finish"): "finished",
     ("assigned", "revoke"): "revoking",
@@ -243,6 +245,7 @@ class State(msgspec.Struct):
     launched: int = 0
     launch_failures: int = 0
     launch_after_s: float = 0.0
+    unloadable: dict[ModelName, str] = {}
     ratios: dict[str, float] = {}
     wanted: dict[str, int] = {}
     store_full: str = ""

@@ -104,6 +104,7 @@ class Driver:
         self.chunk_facts: Callable[[RunTask, int], dict[str, Any]] = lambda _call, _k: {}
         self.launches = True
         self.deaf: set[str] = set()
+        self.unloadable: set[str] = set()
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._sequence = 0
         self._n_launched = 0
@@ -188,6 +189,8 @@ class Driver:
             self._after(0.05, m.Published(c.request_id, c.index))
         elif isinstance(c, m.MakeFilm):
             self._after(0.2, m.FilmMade(c.request_id, c.version))
+        elif isinstance(c, m.LoadModel) and c.model in self.unloadable:
+            self._after(0.0, m.ModelLoadFailed(c.worker_id, c.model, "no weights"))
         elif isinstance(c, m.LoadModel):
             self._after(0.0, m.ModelLoaded(c.worker_id, c.model, 0.0))
         elif isinstance(c, m.Kill | m.Drain):
@@ -221,6 +224,8 @@ class Driver:
         call = worker.calls[ref.task_id]
         self.send(m.TaskStarted(ref.task_id, ref.attempt))
         reason = self.fails(call, worker)
+        if call.model in self.unloadable:
+            reason = "its model could not be loaded"
         seconds = self.runtime(call, worker)
         if reason is not None:
             self.at(

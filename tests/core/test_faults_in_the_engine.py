@@ -96,6 +96,29 @@ def test_speech_that_fails_is_spoken_by_the_fallback_voice() -> None:
     assert {s.speech_model for s in receipt(driver.engine, "film").shots} == {"fallback-voice"}
 
 
+def test_a_model_that_no_worker_can_load_gives_way_to_the_next_alternative() -> None:
+    driver = Driver()
+    driver.unloadable = {"kokoro-82m"}
+    driver.send(m.RequestArrived("film", podcast(), wall_s=1.0))
+    driver.run()
+    assert driver.state_of("film") == "done"
+    assert {s.speech_model for s in receipt(driver.engine, "film").shots} == {"fallback-voice"}
+    loads = [c.worker_id for c in driver.commands(m.LoadModel) if c.model == "kokoro-82m"]
+    assert loads == ["w1", "w2"]
+
+
+def test_a_model_without_alternative_that_cannot_be_loaded_fails_the_request_by_name() -> None:
+    driver = Driver()
+    driver.unloadable = {"extractive-screenplay"}
+    driver.send(m.RequestArrived("film", podcast(), wall_s=1.0))
+    driver.run()
+    request = driver.engine.state.requests["film"]
+    assert (request.state, "extractive-screenplay cannot be loaded: no weights" in request.reason) == (
+        "failed",
+        True,
+    )
+
+
 def test_a_reader_of_a_broken_stream_gives_its_worker_back_and_waits() -> None:
     driver = Driver(emulated())
     job = graph(
