@@ -187,7 +187,7 @@ class Writer:
 
     def _question_and_claim(self, question: Line, claim: Claim, prominence: float) -> list[Shot]:
         answer = self._claim_line(claim)
-        if lines_s([question, answer]) <= MAX_SHOT_S:
+        if lines_s([answer]) < _MIN_SHOT_S:
             return [_shot("two_shot", [question, answer], prominence)]
         return [
             _shot("two_shot", [question], prominence),
