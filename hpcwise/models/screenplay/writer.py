@@ -20,6 +20,8 @@ from hpcwise.models.screenplay.timing import AFTER_SHOT_S, expected_s, lines_s
 MAX_SHOT_S = 14.0
 _MERGE_S = 9.5
 _MIN_SHOT_S = 4.0
+#: A question that is over sooner gets no cut of its own.
+_QUICK_S = 1.8
 _SUBTITLE = re.compile(r":\s|\s[–—-]\s")
 # A claim longer than this leaves no room in a shot for a short question before it.
 _WITH_QUESTION_S = 11.0
@@ -187,7 +189,8 @@ class Writer:
 
     def _question_and_claim(self, question: Line, claim: Claim, prominence: float) -> list[Shot]:
         answer = self._claim_line(claim)
-        if lines_s([answer]) < _MIN_SHOT_S:
+        quick = min(lines_s([question]) / _QUICK_S, lines_s([answer]) / _MIN_SHOT_S) < 1
+        if quick and lines_s([question, answer]) <= MAX_SHOT_S:
             return [_shot("two_shot", [question, answer], prominence)]
         return [
             _shot("two_shot", [question], prominence),
