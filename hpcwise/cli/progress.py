@@ -198,5 +198,7 @@ def _clock_line(view: RequestView, play: str) -> Text:
         if view.play.stalls:
             line.append(f", stalled {format_s(view.play.stall_s)}", style="yellow")
         line.append("   ")
-    line.append(f"{format_s(view.row.age_s)} so far{_eta(view).replace('; ', ', ')}", style="dim")
+    over = view.row.state not in ("growing", "running")
+    passed = f"{format_s(view.row.age_s)} {'in all' if over else 'so far'}"
+    line.append(passed + _eta(view).replace("; ", ", "), style="dim")
     return line

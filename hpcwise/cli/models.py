@@ -1,0 +1,183 @@
+"""`hpcwise models`: what can be run, where its files come from, whether they are whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from hpcwise.cli.output import console, print_json, table
+from hpcwise.cli.run import json_option
+from hpcwise.cli.specfile import relative
+from hpcwise.cli.values import format_bytes
+from hpcwise.core.catalogue import ModelInfo
+from hpcwise.core.errors import ModelMissing
+from hpcwise.models.registry import Registry
+from hpcwise.models.sources import ModelCard, missing, resolve
+
+
+class FileState(msgspec.Struct, frozen=True, kw_only=True):
+    """A file of a model. state: whole, missing or damaged."""
+
+    name: str
+    sha256: str
+    state: str
+    size_bytes: int
+
+
+class ModelState(msgspec.Struct, frozen=True, kw_only=True):
+    """A model as this machine has it. state: ready, missing files, damaged files or needs a package."""
+
+    name: str
+    version: str
+    family: str
+    stages: tuple[str, ...]
+    licence: str
+    memory_gb: float
+    load_s: float
+    elo: float
+    state: str
+    problem: str
+    folder: str
+    files: tuple[FileState, ...]
+    sources: tuple[str, ...]
+    fallback: str = ""
+
+
+def registry() -> Registry:
+    """The cards of this configuration."""
+    from hpcwise.head.settings import find_configs, find_models_dir
+
+    return Registry.read(find_configs() / "models", find_models_dir())
+
+
+def state_of(cards: Registry, card: ModelCard, *, hashes: bool) -> ModelState:
+    """What this machine has of a model. hashes: read all files and compare, instead of looking at names."""
+    folder = cards.models_dir / card.name
+    wrong = {file.name for file in missing(card.files, folder)} if hashes else set[str]()
+    files = []
+    for file in card.files:
+        path = folder / file.name
+        there = path.is_file()
+        state = "missing" if not there else "damaged" if file.name in wrong else "whole"
+        size = path.stat().st_size if there else 0
+        files.append(FileState(name=file.name, sha256=file.sha256, state=state, size_bytes=size))
+    problem = ""
+    try:
+        cards.adapter(card.name)
+    except ModelMissing as error:
+        problem = str(error)
+    states = [file.state for file in files]
+    state = (
+        "needs a package" if problem
+        else "missing files" if "missing" in states
+        else "damaged files" if "damaged" in states
+        else "ready"
+    )  # fmt: skip
+    return ModelState(
+        name=card.name, version=card.version, family=card.family, stages=card.stages, licence=card.licence,
+        memory_gb=card.memory_gb, load_s=card.load_s, elo=card.elo, state=state, problem=problem,
+        folder=str(folder) if card.files else "", files=tuple(files),
+        sources=tuple(type(source).__name__ for source in card.sources), fallback=card.fallback,
+    )  # fmt: skip
+
+
+@click.group("models")
+def models_command() -> None:
+    """Models by name; cards are in configs/models/, files in HPCWISE_MODELS_DIR (else your cache folder)."""
+
+
+@models_command.command("ls")
+@json_option
+def ls(as_json: bool) -> None:
+    """All models and whether they could run here. Looks at names of files; `check` compares hashes."""
+    cards = registry()
+    states = [state_of(cards, card, hashes=False) for card in cards.cards.values()]
+    if as_json:
+        print_json(states)
+        return
+    _table(states)
+
+
+@models_command.command("show")
+@click.argument("name")
+@json_option
+def show(name: str, as_json: bool) -> None:
+    """One model: its card, its files, what it costs by the profiles."""
+    from hpcwise.head.settings import find_configs, read_models
+
+    cards = registry()
+    state = state_of(cards, cards.card(name), hashes=True)
+    info: ModelInfo = read_models(find_configs() / "models")[name]
+    if as_json:
+        print_json({"model": state, "profiles": info.profiles})
+        return
+    out = console()
+    facts = (
+        ("model", f"{state.name} {state.version}, family {state.family}"), ("stages", ", ".join(state.stages)),
+        ("licence", state.licence), ("memory", f"{state.memory_gb:g} GB, loads in {state.load_s:g} s"),
+        ("Elo", f"{state.elo:g}" if state.elo else "-"), ("fallback", state.fallback or "-"),
+        ("state", f"{state.state} {state.problem}".strip()), ("folder", state.folder or "no files needed"),
+    )  # fmt: skip
+    for label, text in facts:
+        out.print(f"{label:9} {text}", markup=False)
+    for hardware, profile in info.profiles.items():
+        terms = [f"{profile.base_s:g} s"] + [f"{value:g} s x {name}" for name, value in profile.per.items()]
+        out.print(f"{'profile':9} {hardware}: {' + '.join(terms)}", markup=False)
+    if state.files:
+        rows = [(f.name, f.state, format_bytes(f.size_bytes), f.sha256[:16]) for f in state.files]
+        out.print(table(("FILE", "STATE", "SIZE", "SHA256"), rows, right=("SIZE",)))
+
+
+@models_command.command("fetch")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@json_option
+def fetch(names: tuple[str, ...], as_json: bool) -> None:
+    """Get the files of NAMEs (all models without any) from their sources and verify them."""
+    cards = registry()
+    chosen = [cards.card(name) for name in names] if names else list(cards.cards.values())
+    done = []
+    for card in chosen:
+        if not card.files:
+            continue
+        if not as_json:
+            click.echo(f"{card.name}: {len(card.files)} files …", err=True)
+        folder = resolve(card.name, card.files, card.sources, cards.models_dir)
+        done.append(state_of(cards, card, hashes=False))
+        if not as_json:
+            click.echo(f"{card.name}: whole, in {relative(Path(folder))}")
+    if as_json:
+        print_json(done)
+
+
+@models_command.command("check")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@json_option
+def check(names: tuple[str, ...], as_json: bool) -> int:
+    """Compare files with their hashes; exit code 1 where something is missing or damaged."""
+    cards = registry()
+    chosen = [cards.card(name) for name in names] if names else list(cards.cards.values())
+    states = [state_of(cards, card, hashes=True) for card in chosen]
+    if as_json:
+        print_json(states)
+    else:
+        _table(states)
+    return 0 if all(state.state == "ready" for state in states) else 1
+
+
+def _table(states: list[ModelState]) -> None:
+    from rich.text import Text
+
+    rows = []
+    for state in states:
+        bad = [file.name for file in state.files if file.state != "whole"]
+        fix = state.problem or (f"hpcwise models fetch {state.name}" if bad else "")
+        style = "green" if state.state == "ready" else "yellow"
+        size = format_bytes(sum(file.size_bytes for file in state.files)) if state.files else "-"
+        rows.append((
+            state.name, state.version, ",".join(state.stages), state.licence, f"{state.memory_gb:g} GB", size,
+            Text(state.state, style=style), fix,
+        ))  # fmt: skip
+    columns = ("MODEL", "VERSION", "STAGES", "LICENCE", "MEMORY", "FILES", "STATE", "FIX")
+    console().print(table(columns, rows, right=("MEMORY", "FILES")))
