@@ -34,7 +34,7 @@ def _artifacts_known(world: World, e: m.ArtifactsKnown) -> None:
         if artifact.done:
             continue
         artifact.done, artifact.n_chunks, artifact.facts = known.done, known.n_chunks, known.facts
-        artifact.chunk_facts = list(known.chunk_facts)
+        artifact.chunk_facts, artifact.chunk_digests = list(known.chunk_facts), list(known.chunk_digests)
         artifact.nbytes, artifact.inline, artifact.region = known.nbytes, known.inline, known.region
     world.work_changed = True
 

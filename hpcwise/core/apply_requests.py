@@ -83,6 +83,7 @@ def _film_made(world: World, e: m.FilmMade) -> None:
     request = world.state.requests.get(e.request_id)
     if request is not None and request.state in LIVE_REQUEST:
         request.film_version = max(request.film_version, e.version)
+        request.film_hashes = e.hashes
         if request.film_at_s < 0:
             request.film_at_s = world.state.now_s
         world.moved_requests[e.request_id] = None

@@ -47,6 +47,7 @@ def _chunk_ready(world: World, e: m.ChunkReady) -> None:
     artifact = world.artifact(task.key)
     if e.index == len(artifact.chunk_facts):
         artifact.chunk_facts.append(e.facts)
+        artifact.chunk_digests.append(e.digests)
         artifact.n_chunks = e.index + 1
         artifact.nbytes += e.nbytes
         artifact.region = world.state.workers[task.worker].info.region

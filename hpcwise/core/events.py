@@ -38,10 +38,11 @@ class Published(Event, frozen=True):
 
 
 class FilmMade(Event, frozen=True):
-    """film.mp4 of this version stands in results/."""
+    """film.mp4 of this version stands in results/. hashes: SHA-256 of each file beside it, by name."""
 
     request_id: RequestId
     version: int
+    hashes: dict[str, str] = {}
 
 
 class PublishFailed(Event, frozen=True):
@@ -118,13 +119,14 @@ class TaskProgress(Event, frozen=True):
 
 
 class ChunkReady(Event, frozen=True):
-    """Chunk `index` of the task's artifact is in the store."""
+    """Chunk `index` of the task's artifact is in the store. digests: of its files, by name."""
 
     task_id: TaskId
     attempt: int
     index: int
     facts: dict[str, Any] = {}
     nbytes: int = 0
+    digests: dict[str, str] = {}
 
 
 class TaskFinished(Event, frozen=True):
@@ -191,6 +193,7 @@ class KnownArtifact(msgspec.Struct, frozen=True, array_like=True):
     chunk_facts: tuple[dict[str, Any], ...] = ()
     inline: bool = False
     region: str = ""
+    chunk_digests: tuple[dict[str, str], ...] = ()
 
 
 class ArtifactsKnown(Event, frozen=True):

@@ -40,7 +40,8 @@ class RequestRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ShotRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A shot of `hpcwise show` and of the receipt. deadline_s, met_s: seconds after arrival."""
+    """A shot of `hpcwise show` and of the receipt. deadline_s, met_s: seconds after arrival. key: of the
+    recipe; hashes: xxh3-128 of the files of each segment."""
 
     shot: int
     task_id: str
@@ -67,6 +68,7 @@ class ShotRow(msgspec.Struct, frozen=True, kw_only=True):
     film_s: float
     key: str
     why: str
+    hashes: tuple[dict[str, str], ...] = ()
     speech_key: str = ""
     speech_model: str = ""
     progress: float = 0.0
@@ -114,6 +116,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     n_degraded: int
     play: PlayMetrics | None
     shots: tuple[ShotRow, ...]
+    film_hashes: dict[str, str] = {}
     document_key: str = ""
     screenplay_key: str = ""
 
@@ -220,6 +223,7 @@ def receipt(engine: Engine, request_id: str) -> Receipt:
         n_degraded=sum(s.degraded for s in shots),
         play=play,
         shots=shots,
+        film_hashes=request.film_hashes,
         document_key=key("document"),
         screenplay_key=key("screenplay"),
     )
@@ -374,6 +378,7 @@ def _shot_row(
         film_s=request.shots[index].expected_s,
         key=task.key,
         why=task.why,
+        hashes=tuple(artifact.chunk_digests) if artifact else (),
         speech_key=speech.key if speech else "",
         speech_model=world.alternative_of(speech).model if speech else "",
         progress=_progress(task, artifact.n_chunks if artifact else 0),

@@ -146,13 +146,15 @@ class TaskRecord(msgspec.Struct):
 
 
 class ArtifactRecord(msgspec.Struct):
-    """An artifact by its recipe key. facts: of the whole; chunk_facts: of each chunk."""
+    """An artifact by its recipe key. facts: of the whole; chunk_facts: of each chunk; chunk_digests: hash
+    of each file of each chunk, by name."""
 
     key: Key
     done: bool = False
     n_chunks: int = 0
     facts: dict[str, Any] = {}
     chunk_facts: list[dict[str, Any]] = []
+    chunk_digests: list[dict[str, str]] = []
     nbytes: int = 0
     inline: bool = False
     region: str = ""
@@ -210,6 +212,7 @@ class RequestRecord(msgspec.Struct):
     segments: list[tuple[int, TaskId, int]] = []
     film_version: int = 0
     film_at_s: float = -1.0
+    film_hashes: dict[str, str] = {}
     film_asked: int = 0
     remade: bool = False
     ended_s: float = -1.0

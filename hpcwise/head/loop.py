@@ -277,6 +277,7 @@ class Head:
                 facts=dict(known.facts),
                 nbytes=known.size_bytes,
                 chunk_facts=tuple(dict(facts) for facts in known.chunk_facts),
+                chunk_digests=tuple(dict(digests) for digests in known.chunk_digests),
             )
             for known in Store(self._paths).scan()
             if known.key not in done and known.n_chunks
@@ -307,8 +308,7 @@ class Head:
         with contextlib.suppress(HpcwiseError):
             self._core.commit()
         if not self._keep_workers:
-            for peer in self._peers:
-                self._peers.put(peer.worker_id, w.Stop("the head stops"))
+            self._peers.close(w.Stop("the head stops"))
             self._peers.flush(time.monotonic())
             # Events keep coming in: chunks that workers finish on their way out are not lost.
             with contextlib.suppress(HpcwiseError):

@@ -6,6 +6,7 @@ asked for again.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -37,11 +38,12 @@ class PublishJob(msgspec.Struct, frozen=True, kw_only=True):
 
 class PublishResult(msgspec.Struct, frozen=True, kw_only=True):
     """error: empty where it worked. torn: key of the artifact that is to be made again. full: for want
-    of space."""
+    of space. hashes: SHA-256 of the film's files by name."""
 
     error: str = ""
     torn: Key = ""
     full: bool = False
+    hashes: dict[str, str] = {}
 
 
 class _Torn(TornArtifact):
@@ -54,8 +56,7 @@ def publish(encoded: bytes) -> bytes:
     """Do a PublishJob; both it and the PublishResult travel as msgpack. Never raises an HpcwiseError."""
     job = msgspec.msgpack.decode(encoded, type=PublishJob)
     try:
-        _publish(job)
-        result = PublishResult()
+        result = PublishResult(hashes=_publish(job))
     except _Torn as error:
         result = PublishResult(error=str(error), torn=error.key)
     except HpcwiseError as error:
@@ -72,7 +73,8 @@ def _store(run_dir: str) -> Store:
     return Store(RunPaths(Path(run_dir)))
 
 
-def _publish(job: PublishJob) -> None:
+def _publish(job: PublishJob) -> dict[str, str]:
+    """Do the job; hashes of the files that a person keeps, when there are any."""
     from hpcwise.media.film import make_film
     from hpcwise.media.hls import finish_live, publish_segment
 
@@ -85,11 +87,11 @@ def _publish(job: PublishJob) -> None:
         timeline = _timeline(store, plan, plan.segments[: job.index + 1], complete=False)
         captions = _captions(store, plan, timeline) if plan.subtitles else None
         publish_segment(out, timeline, job.index, captions)
-        return
+        return {}
     timeline = _timeline(store, plan, plan.segments, complete=True)
     if job.what == "end":
         finish_live(out, timeline)
-        return
+        return {}
     captions = _captions(store, plan, timeline)
     make_film(out, timeline, captions, title=plan.title, poster_segment=plan.poster_segment)
     for kind in ("srt", "vtt"):
@@ -97,6 +99,13 @@ def _publish(job: PublishJob) -> None:
             (out / f"film.{kind}").unlink(missing_ok=True)
     if "poster" not in plan.outputs:
         (out / "poster.png").unlink(missing_ok=True)
+    kept = sorted(p for p in out.iterdir() if p.name == "poster.png" or p.stem == "film")
+    return {path.name: _sha256(path) for path in kept}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _timeline(store: Store, plan: FilmPlan, segments: Sequence[FilmSegment], *, complete: bool) -> Timeline:

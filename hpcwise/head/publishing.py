@@ -78,7 +78,9 @@ class Publishing:
             wanted = self._queue.popleft()
             result = await self._do(wanted)
             if not result.error:
-                if wanted.done is not None:
+                if isinstance(wanted.done, m.FilmMade):
+                    self._take(msgspec.structs.replace(wanted.done, hashes=result.hashes))
+                elif wanted.done is not None:
                     self._take(wanted.done)
                 continue
             log.error("publishing %s of %s: %s", wanted.job.what, wanted.request_id, result.error)

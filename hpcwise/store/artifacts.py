@@ -73,6 +73,7 @@ class Known:
     done: bool
     facts: Mapping[str, Any]
     chunk_facts: tuple[Mapping[str, Any], ...]
+    chunk_digests: tuple[Mapping[str, str], ...]
     size_bytes: int
 
 
@@ -215,6 +216,7 @@ class Store:
                 done=final is not None and final.n_chunks <= len(sound),
                 facts={} if final is None else final.facts,
                 chunk_facts=tuple(manifest.facts for manifest in sound),
+                chunk_digests=tuple({e.name: e.digest.xxh128 for e in x.files} for x in sound),
                 size_bytes=sum(manifest.size_bytes for manifest in sound),
             )
 

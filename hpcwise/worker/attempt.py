@@ -135,9 +135,10 @@ class Attempt:
         self._nbytes += manifest.size_bytes
         # What stands in the store counts: an earlier attempt may have been first.
         self._facts = manifest.facts
-        self._emit(
-            m.ChunkReady(self.task.task_id, self.task.attempt, chunk, manifest.facts, manifest.size_bytes)
-        )
+        digests = {entry.name: entry.digest.xxh128 for entry in manifest.files}
+        ref = self.task
+        size_bytes = manifest.size_bytes
+        self._emit(m.ChunkReady(ref.task_id, ref.attempt, chunk, manifest.facts, size_bytes, digests))
         self._pump(0.0)
 
     # -- inputs ------------------------------------------------------------------------------------------

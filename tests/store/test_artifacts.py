@@ -12,6 +12,7 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
+import xxhash
 
 from hpcwise.core.errors import DiskFull, StoreError, TornArtifact
 from hpcwise.store.artifacts import Known, Store
@@ -158,9 +159,13 @@ def test_start_up_finds_what_is_there_and_what_is_done(paths: RunPaths) -> None:
     torn = put(store, OTHER, 1, b"y" * 10, k=1)
     os.truncate(torn / "data.bin", 9)
     store.begin(OTHER, 2)
+
+    def digest(data: bytes) -> dict[str, str]:
+        return {"data.bin": xxhash.xxh3_128_hexdigest(data)}
+
     assert list(Store(paths).scan()) == [
-        Known(KEY, 2, True, {"all": True}, ({"k": 0}, {"k": 1}), 6),
-        Known(OTHER, 1, False, {}, ({"k": 0},), 10),
+        Known(KEY, 2, True, {"all": True}, ({"k": 0}, {"k": 1}), (digest(b"aaaa"), digest(b"bb")), 6),
+        Known(OTHER, 1, False, {}, ({"k": 0},), (digest(b"x" * 10),), 10),
     ]
 
 
