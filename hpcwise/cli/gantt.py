@@ -122,8 +122,19 @@ def _workers(axis: Any, timeline: Timeline, lanes: list[str]) -> None:
     for item in timeline.slices:
         if item.worker in row:
             _bar(axis, item, row[item.worker], timeline.start_s, span_s)
-    for at_s in timeline.epochs[1:]:
-        axis.axvline(at_s - timeline.start_s, color=_BAD, linewidth=1, linestyle=":", zorder=4)
+    # Of a whole run the first head is no news; of a request every head is that took over while it lived.
+    for at_s in timeline.epochs:
+        if at_s > timeline.start_s:
+            axis.axvline(at_s - timeline.start_s, color=_BAD, linewidth=1, linestyle=":", zorder=4)
+            axis.annotate(
+                "new head",
+                (at_s - timeline.start_s, 1),
+                xycoords=("data", "axes fraction"),
+                xytext=(3, 2),
+                textcoords="offset points",
+                fontsize=8,
+                color=_BAD,
+            )
     axis.set_yticks(range(len(lanes)), labels=[printable(name, 18) for name in lanes])
     axis.set_ylim(len(lanes) - 0.45, -0.55)
     _plain(axis)
@@ -144,10 +155,9 @@ def _bar(axis: Any, item: Slice, lane: int, start_s: float, span_s: float) -> No
         linewidth=1.2 if bad else 0.6,
         zorder=2,
     )
-    if item.deadline_s < item.end_s - 1e-6 and item.outcome == "finished" and item.deadline_s > start_s:
-        axis.plot(
-            [item.deadline_s - start_s] * 2, [lane - 0.36, lane + 0.36], color=_BAD, linewidth=1.2, zorder=4
-        )
+    late = _late_s(item)
+    if late > 0:
+        axis.broken_barh([(item.end_s - start_s - late, late)], (lane + 0.28, 0.08), facecolor=_BAD, zorder=3)
     label = str(item.shot) if item.shot >= 0 else ""
     if label and length > span_s * 0.012 * len(label):
         dark = alpha < 0.7
@@ -162,6 +172,12 @@ def _bar(axis: Any, item: Slice, lane: int, start_s: float, span_s: float) -> No
             clip_on=True,
             color=_INK if dark else "white",
         )
+
+
+def _late_s(item: Slice) -> float:
+    """For how long it still ran after its deadline."""
+    late = item.end_s - max(item.start_s, item.deadline_s)
+    return max(0.0, late) if item.outcome == "finished" else 0.0
 
 
 def _films(axis: Any, timeline: Timeline, films: list[Track]) -> None:
@@ -249,6 +265,8 @@ def _legend(axis: Any, timeline: Timeline) -> None:
             marks.append(
                 Patch(facecolor=("#4E79A7", alpha), hatch=hatch, edgecolor="white", label=f"film, {tier}")
             )
+    if any(_late_s(item) > 0 for item in timeline.slices):
+        marks.append(Patch(facecolor=_BAD, label="after its deadline"))
     axis.legend(
         handles=marks,
         loc="lower right",

@@ -167,7 +167,7 @@ def summary(run: Run, receipt: Receipt, *, made: bool = True) -> list[str]:
     """The last lines: where the film is, how long it took, what it cost."""
     folder = run.film(receipt.request_id)
     film = folder / "film.mp4"
-    lines = []
+    lines = [f"asked for     {receipt.slo}"]
     if film.is_file():
         there = "" if made else "  (made before; --again makes it anew)"
         lines.append(f"film          {relative(film)}  {format_bytes(film.stat().st_size)}{there}")

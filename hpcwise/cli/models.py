@@ -85,7 +85,7 @@ def state_of(cards: Registry, card: ModelCard, *, hashes: bool) -> ModelState:
 
 @click.group("models")
 def models_command() -> None:
-    """Models by name; cards are in configs/models/, files in HPCWISE_MODELS_DIR (else your cache folder)."""
+    """Models by name; cards are in configs/models/, files in HPCWISE_MODELS_DIR (or your cache)."""
 
 
 @models_command.command("ls")
@@ -115,11 +115,15 @@ def show(name: str, as_json: bool) -> None:
         return
     out = console()
     facts = (
-        ("model", f"{state.name} {state.version}, family {state.family}"), ("stages", ", ".join(state.stages)),
-        ("licence", state.licence), ("memory", f"{state.memory_gb:g} GB, loads in {state.load_s:g} s"),
-        ("Elo", f"{state.elo:g}" if state.elo else "-"), ("fallback", state.fallback or "-"),
-        ("state", f"{state.state} {state.problem}".strip()), ("folder", state.folder or "no files needed"),
-    )  # fmt: skip
+        ("model", f"{state.name} {state.version}, family {state.family}"),
+        ("stages", ", ".join(state.stages)),
+        ("licence", state.licence),
+        ("memory", f"{state.memory_gb:g} GB, loads in {state.load_s:g} s"),
+        ("Elo", f"{state.elo:g}" if state.elo else "-"),
+        ("fallback", state.fallback or "-"),
+        ("state", f"{state.state} {state.problem}".strip()),
+        ("folder", state.folder or "no files needed"),
+    )
     for label, text in facts:
         out.print(f"{label:9} {text}", markup=False)
     for hardware, profile in info.profiles.items():
