@@ -46,13 +46,15 @@ class Fleet:
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="launch")
         self._handles: dict[str, Handle] = {}
         self._launched_s: dict[str, float] = {}
+        self._leaving: set[WorkerId] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweeping = False
 
     @property
     def launching(self) -> tuple[str, ...]:
         """Tokens of launches whose worker has not joined."""
-        return tuple(token for token in self._launched_s if not self._joined(token))
+        left = self._leaving
+        return tuple(t for t in self._launched_s if not self._joined(t) and t not in left)
 
     def launch(self, kind: str, token: str) -> None:
         """Start a worker unless a job with that token exists already. Failure becomes LaunchFailed."""
@@ -67,9 +69,8 @@ class Fleet:
         self._go(self._kill(worker_id, reason))
 
     def left(self, worker_id: WorkerId) -> None:
-        """The worker said goodbye; its process ends by itself."""
-        self._handles.pop(worker_id, None)
-        self._launched_s.pop(worker_id, None)
+        """The worker said goodbye; its process ends by itself, and that is no news."""
+        self._leaving.add(worker_id)
 
     def sweep(self) -> None:
         """Look at all jobs once, in a thread; call it every second."""
@@ -80,6 +81,10 @@ class Fleet:
         """Wait for all jobs to end, then kill what is left. No event comes of it."""
         loop = asyncio.get_running_loop()
         until_s = loop.time() + patience_s
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=patience_s)
+        for token in [t for t in self._handles if not self._joined(t) and t not in self._leaving]:
+            await self._call(self._launcher.kill, self._handles.pop(token))  # holds nothing yet
         while self._handles:
             states = await self._call(self._launcher.states, list(self._handles.values()))
             for token, state in states.items():
@@ -154,9 +159,10 @@ class Fleet:
             handle = self._handles.get(token)
             if handle is None:
                 continue
+            expected = not self._joined(token) and token not in self._leaving
             if state == "gone":
                 self._gone(token)
-            elif state == "running" and not self._joined(token) and handle.host:
+            elif state == "running" and expected and handle.host:
                 since_s = self._launched_s.setdefault(token, now_s)
                 if now_s - since_s > self._config.join_s:
                     await self._call(self._launcher.kill, handle)
@@ -165,7 +171,9 @@ class Fleet:
     def _gone(self, token: str, reason: str = "its process ended") -> None:
         self._handles.pop(token, None)
         self._launched_s.pop(token, None)
-        if self._joined(token):
+        if token in self._leaving:
+            self._leaving.discard(token)
+        elif self._joined(token):
             self._take(m.WorkerLost(token, reason))
         else:
             self._take(m.LaunchFailed(token, f"{reason}; see {self._launcher.log_path(token)}"))

@@ -15,6 +15,7 @@ from hpcwise.core.errors import UsageError, WireError, WrongVersion
 from hpcwise.core.units import WorkerId
 from hpcwise.head.core_loop import Core
 from hpcwise.head.peers import Peers
+from hpcwise.head.rejoin import said_again
 from hpcwise.wire import messages as w
 from hpcwise.wire.sockets import ServerSocket
 
@@ -126,6 +127,9 @@ class Mailroom:
         for event in fresh:
             self._core.take(event)
         self._core.take(m.WorkerJoined(note.worker, note.running))
+        worker_id = note.worker.worker_id
+        for command in said_again(self._core.engine.state, worker_id, note.running):
+            self._peers.put(worker_id, command)
 
     def _on_events(self, peer: bytes, note: w.Events) -> None:
         worker = self._peers.get(peer.decode("utf-8", "replace"))

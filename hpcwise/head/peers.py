@@ -41,6 +41,7 @@ class Peers:
         self._sessions = 0
         self._peers: dict[WorkerId, Peer] = {}
         self._dirty: dict[WorkerId, None] = {}
+        self._closing: FromHead | None = None
 
     def __contains__(self, worker_id: WorkerId) -> bool:
         return worker_id in self._peers
@@ -60,6 +61,8 @@ class Peers:
         if old is not None and old.nonce == hello.nonce:
             peer.next_seq = old.next_seq
         peer.outbox.append(Welcome(peer.session))  # first of the first parcel
+        if self._closing is not None:
+            peer.outbox.append(self._closing)
         self._peers[worker_id] = peer
         fresh = self.fresh(peer, Events(hello.nonce, hello.first_seq, hello.unacked))
         return peer, fresh
@@ -74,6 +77,12 @@ class Peers:
         peer.next_seq = max(peer.next_seq, events.first_seq + len(events.events))
         self._dirty[peer.worker_id] = None
         return events.events[skip:] if skip else events.events
+
+    def close(self, note: FromHead) -> None:
+        """Say `note` to all workers, and to those that join from now on."""
+        self._closing = note
+        for worker_id in self._peers:
+            self.put(worker_id, note)
 
     def put(self, worker_id: WorkerId, note: FromHead) -> bool:
         """Queue a message; False when the worker is not known (its loss is known or will be)."""

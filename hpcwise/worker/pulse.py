@@ -56,6 +56,7 @@ class Pulse(threading.Thread):
         self.found: Found | None = None
         self.heard_s = time.monotonic()
         self.refused = ""
+        self._read = (0, 0)
         self.chore: Callable[[], None] = lambda: None
         self.running: AttemptRef | None = None
         self.last_step_s = 0.0
@@ -76,8 +77,8 @@ class Pulse(threading.Thread):
                     if self.found is not None:
                         socket = PeerSocket(self._context, self.found.keys, b"hb:" + self._worker_id.encode())
                         socket.connect(self.found.address)
-                elif not self._beat(socket):
-                    log.warning("head of epoch %d is silent; looking for one", self._epoch)
+                elif self._moved() or not self._beat(socket):
+                    log.warning("head of epoch %d is silent or replaced; looking for one", self._epoch)
                     socket.close()
                     socket = None
             except WrongVersion as error:
@@ -94,9 +95,20 @@ class Pulse(threading.Thread):
     def _epoch(self) -> int:
         return 0 if self.found is None else self.found.epoch
 
+    def _moved(self) -> bool:
+        """Whether head.json is another file than the one read: a new head says so before the old one's
+        silence does."""
+        try:
+            status = self._paths.head_json.stat()
+        except OSError:
+            return False  # an orderly end removes it, and says so to every worker
+        return (status.st_ino, status.st_mtime_ns) != self._read
+
     def _search(self) -> None:
         """Set `found`; raises WireError when nobody answers (then it is called again)."""
         try:
+            status = self._paths.head_json.stat()
+            self._read = status.st_ino, status.st_mtime_ns
             head = HeadAddress.decode(self._paths.head_json.read_bytes())
         except OSError as error:
             raise WireError(f"{self._paths.head_json}: {error.strerror}") from error
