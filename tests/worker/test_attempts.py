@@ -69,14 +69,14 @@ def test_streamed_facts_are_announced_while_the_task_still_runs(joined: Scripted
 def test_a_resumed_attempt_makes_the_rest_with_the_same_bytes(joined: ScriptedHead) -> None:
     whole, resumed = (task("t", K[i], chunks=4, nbytes=400_000, n=7) for i in (0, 1))
     joined.run("w1", whole)
-    joined.until(lambda: joined.store.final(K[0]))
+    joined.event(m.TaskFinished, "t")
     for chunk in range(2):
         scratch = joined.store.begin(K[1], chunk)
         (scratch / "data.bin").write_bytes((joined.store.read(K[0], chunk).path / "data.bin").read_bytes())
         joined.store.commit(K[1], chunk, scratch, joined.store.read(K[0], chunk).manifest.facts)
     joined.events.clear()
     joined.run("w1", task("u", K[1], chunks=4, nbytes=400_000, n=7, first_chunk=2, attempt=2))
-    joined.until(lambda: joined.store.final(K[1]))
+    joined.event(m.TaskFinished, "u")
     assert [e.index for e in joined.events if isinstance(e, m.ChunkReady)] == [2, 3]
     for chunk in range(4):
         assert joined.store.read(K[1], chunk).manifest.files == joined.store.read(K[0], chunk).manifest.files
