@@ -57,6 +57,7 @@ def _kill(world: World, c: m.Kill) -> None:
 def _load_model(world: World, c: m.LoadModel) -> None:
     worker = world.state.workers[c.worker_id]
     worker.loading[c.model] = world.state.now_s
+    world.fleet.update(worker)
 
 
 def _unload_model(world: World, c: m.UnloadModel) -> None:

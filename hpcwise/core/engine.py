@@ -31,7 +31,7 @@ from hpcwise.core.recovery import (
     watch_workers,
 )
 from hpcwise.core.scaling import idle_at_s, scale
-from hpcwise.core.scheduler import assign, preempt, settle_fresh, take_back
+from hpcwise.core.scheduler import assign, preempt, preload, settle_fresh, take_back
 from hpcwise.core.state import LIVE_REQUEST, State, TaskRecord
 from hpcwise.core.units import RequestId
 from hpcwise.core.world import World
@@ -181,6 +181,7 @@ class Engine:
                 settle_fresh(world, emit)
             assign(world, emit)
             settle_fresh(world, emit)
+            preload(world, emit)
             self._advance_films()
         if world.streamed:
             deliver_chunks(world, emit)

@@ -58,6 +58,14 @@ def models_of(job: JobSpec, stage: str) -> tuple[str, ...]:
     return (chosen,) if chosen else STAGE_MODELS[stage]
 
 
+def coming_models(request: RequestRecord) -> tuple[str, ...]:
+    """Best models of the stages that a request that still grows will need, heaviest to load first."""
+    if request.last or request.job.workflow != "podcast":
+        return ()
+    stages = ("speech", "animate") if request.shots else ("speech", "animate", "screenplay")
+    return tuple(models_of(request.job, stage)[0] for stage in stages)
+
+
 def segment_frames(job: JobSpec) -> int:
     """Frames of a segment, the unit of streaming and of deadlines."""
     return max(1, round(SEGMENT_S * job.fps))

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from hpcwise.core import messages as m
 from hpcwise.core.fleet import WorkerClass
+from hpcwise.core.planner import coming_models
 from hpcwise.core.policies import Placement
 from hpcwise.core.state import OPEN, TaskRecord, WorkerRecord
 from hpcwise.core.units import ModelName
@@ -80,6 +81,22 @@ def assign(world: World, emit: Emit) -> None:
             blocked[task.spec.alternatives[task.alternative].model] = None
         else:
             _dispatch(world, emit, task, chosen, deadline_s)
+
+
+def preload(world: World, emit: Emit) -> None:
+    """Idle workers load what growing films will need, so that the first shot does not wait for weights."""
+    growing = [r for r in world.state.requests.values() if r.state == "growing"]
+    if not growing:
+        return
+    for worker in world.state.workers.values():
+        if worker.state != "joined" or worker.held or worker.loading:
+            continue
+        for model in dict.fromkeys(x for r in growing for x in coming_models(r)):
+            if model in worker.loaded or model not in worker.info.models:
+                continue
+            if _room_for(world, worker, model) == ():
+                emit(m.LoadModel(worker.info.worker_id, model))
+                break
 
 
 def place(world: World, task: TaskRecord, deadline_s: float) -> Placement | None:

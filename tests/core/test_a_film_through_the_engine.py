@@ -46,6 +46,17 @@ def test_deadlines_of_segments_follow_playback_and_real_speech_lengths() -> None
     assert due == [0.0, 10.0, 17.0, 24.0, 31.0, 38.0, 45.0, 52.0]
 
 
+def test_an_idle_worker_loads_the_voice_while_the_document_is_still_read() -> None:
+    driver = Driver()
+    driver.runtime = lambda call, _w: 3.0 if call.stage == "document" else 0.3
+    driver.send(m.RequestArrived("film", podcast(Live(ttff_s=10)), wall_s=1.0))
+    driver.run(until_s=2.0)
+    assert "kokoro-82m" in {c.model for c in driver.commands(m.LoadModel) if c.worker_id == "w2"}
+    driver.run()
+    first = next(c for c in driver.commands(m.Dispatch) if "speech/0000" in c.task_id)
+    assert first.expected_s == 0.05 + 0.2 * 7.0  # nothing of it is loading
+
+
 def test_two_workers_are_launched_for_a_film_and_drained_when_idle() -> None:
     driver = Driver()
     _film(driver, Batch())
