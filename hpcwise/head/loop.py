@@ -137,6 +137,9 @@ class Head:
         self._core.take(event)
         if type(event) is m.WorkerLost:
             self._peers.drop(event.worker_id)
+        elif type(event) is m.RequestArrived:
+            if event.job.workflow != "graph":
+                self._publishing.warm()
         elif type(event) in _ENDS:
             # These end a request without a decision of the engine's.
             for request in self._engine.state.requests.values():

@@ -52,6 +52,12 @@ class _Torn(TornArtifact):
         self.key = key
 
 
+def warm() -> None:
+    """Import what publishing needs: it takes a second, which a film's first segment should not wait for."""
+    import hpcwise.media.film
+    import hpcwise.media.hls  # noqa: F401
+
+
 def publish(encoded: bytes) -> bytes:
     """Do a PublishJob; both it and the PublishResult travel as msgpack. Never raises an HpcwiseError."""
     job = msgspec.msgpack.decode(encoded, type=PublishJob)

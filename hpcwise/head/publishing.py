@@ -23,7 +23,7 @@ import msgspec
 
 from hpcwise.core import messages as m
 from hpcwise.core.units import RequestId
-from hpcwise.head.publisher import PublishJob, PublishResult, publish
+from hpcwise.head.publisher import PublishJob, PublishResult, publish, warm
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +53,11 @@ class Publishing:
 
     def __len__(self) -> int:
         return len(self._queue) + int(self._running is not None and not self._running.done())
+
+    def warm(self) -> None:
+        """A film is on its way: have the process ready before its first segment is."""
+        if self._pool is None:
+            self._process().submit(warm)
 
     def put(self, wanted: Wanted) -> None:
         """Queue a job behind the others."""
@@ -101,11 +106,8 @@ class Publishing:
             await asyncio.sleep(RETRY_S)
 
     async def _call(self, encoded: bytes) -> PublishResult:
-        if self._pool is None:
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(1, context, initializer=_in_process, initargs=(os.getpid(),))
         try:
-            future = asyncio.get_running_loop().run_in_executor(self._pool, publish, encoded)
+            future = asyncio.get_running_loop().run_in_executor(self._process(), publish, encoded)
             return msgspec.msgpack.decode(await future, type=PublishResult)
         except BrokenProcessPool:
             self._pool = None
@@ -115,11 +117,16 @@ class Publishing:
             log.exception("publishing failed")
             return PublishResult(error=f"{type(error).__name__}: {error}")
 
+    def _process(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(1, context, initializer=_in_process, initargs=(os.getpid(),))
+        return self._pool
+
 
 def _in_process(head_pid: int) -> None:
-    """Ends with the head, even if that is killed; leaves Ctrl-C to it; does not compete with it."""
+    """Ends with the head, even if that is killed; leaves Ctrl-C to it."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != head_pid:
         os._exit(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.nice(5)
