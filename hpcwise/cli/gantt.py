@@ -177,7 +177,7 @@ def _bar(axis: Any, item: Slice, lane: int, start_s: float, span_s: float) -> No
 def _late_s(item: Slice) -> float:
     """For how long it still ran after its deadline."""
     late = item.end_s - max(item.start_s, item.deadline_s)
-    return max(0.0, late) if item.outcome == "finished" else 0.0
+    return max(0.0, late) if item.outcome == "finished" and not item.remake else 0.0
 
 
 def _films(axis: Any, timeline: Timeline, films: list[Track]) -> None:

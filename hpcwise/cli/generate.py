@@ -53,7 +53,7 @@ def generate_command(
     if states.get(request_id) == "done" and _film_is_there(run, request_id):
         return _finish(run, request_id, as_json, made=False)
     head = LocalHead(run, workers, with_us=True)
-    previous = signal.signal(signal.SIGTERM, _interrupt)
+    previous = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         submission.submit(run, loaded, request_id)
         if not connect_ok(run):
@@ -68,7 +68,8 @@ def generate_command(
         _stopped(run, request_id, head)
         return 130
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
         try:
             head.stop()
         except HpcwiseError as error:

@@ -48,7 +48,10 @@ def picture(view: RequestView, play: str, note: str = "") -> Group:
         for shot in view.shots:
             strip.append(*_cell(shot))
         strip.append("·" * max(0, row.shots - len(view.shots)), style="dim")
-        strip.append(f"  {row.shots_done}/{row.shots}")
+        strip.append(f"  {row.shots_done}/{row.shots}  ")
+        for tier, style in _TIER_STYLE.items():
+            if any(shot.tier == tier and shot.state == "finished" for shot in view.shots):
+                strip.append(f" {tier}", style=style)
         parts.append(strip)
         running_shots = [s for s in view.shots if s.state in _RUNS][:_MOST_RUNNING]
         parts += [Text(f"       shot {s.shot}: {_doing(s)}", style="dim") for s in running_shots]

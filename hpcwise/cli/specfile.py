@@ -158,9 +158,32 @@ def check_input(text: str, folder: Path) -> tuple[Path, str]:
         if size > MAX_INPUT_BYTES:
             raise ValueError("the file is larger than 1 GiB; name a smaller one")
         with path.open("rb") as file:
+            start = file.read(4096)
+            _check_kind(path, start)
+            file.seek(0)
             return path.resolve(), hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ValueError(f"it cannot be read ({error.strerror}); check its permissions") from error
+
+
+def _check_kind(path: Path, start: bytes) -> None:
+    """What can be told of a document at once; what is in it is for the document stage."""
+    if path.suffix.lower() != ".pdf":
+        if b"%PDF-" not in start[:1024] and b"\0" in start:
+            raise ValueError("it holds binary data, no text; name a PDF, Markdown or text file")
+        return
+    if b"%PDF-" not in start[:1024]:
+        raise ValueError("it is named .pdf but is no PDF; export it again as PDF")
+    try:
+        import pypdfium2
+    except ImportError:
+        return  # a machine that only hands jobs in need not be able to read them
+    try:
+        pypdfium2.PdfDocument(path).close()
+    except pypdfium2.PdfiumError as error:
+        if "password" in str(error).lower():
+            raise ValueError("it is encrypted; save it without a password") from error
+        raise ValueError("it is not a readable PDF (damaged or cut off); export it again") from error
 
 
 def _with_live(overrides: Overrides) -> Overrides:

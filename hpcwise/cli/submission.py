@@ -80,22 +80,28 @@ def _with_copy(run: Run, job: JobSpec) -> JobSpec:
     if not job.input_path:
         return job
     source = Path(job.input_path)
-    target = run.inputs / f"{job.input_sha256}{source.suffix.lower()}"
-    with storage_errors(run.inputs):
-        run.inputs.mkdir(mode=0o700, exist_ok=True)
+    # Its own name stays: it is what people read in messages and, without a title, on the title card.
+    name = re.sub(r"[^A-Za-z0-9_ .()+-]", "_", source.name)[-100:].lstrip(". ")
+    target = run.inputs / job.input_sha256 / name
     if not target.exists():
-        scratch = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-        total = hashlib.sha256()
-        try:
-            with storage_errors(target), source.open("rb") as reading, scratch.open("xb") as writing:
-                while block := reading.read(1 << 20):
-                    total.update(block)
-                    writing.write(block)
-                writing.flush()
-                os.fsync(writing.fileno())
-            if total.hexdigest() != job.input_sha256:
-                raise UsageError(f"{source}: changed while it was read; try again")
-            scratch.replace(target)
-        finally:
-            scratch.unlink(missing_ok=True)
-    return msgspec.structs.replace(job, input_path=str(target), name=job.name)
+        with storage_errors(target.parent):
+            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _copy(source, target, job.input_sha256)
+    return msgspec.structs.replace(job, input_path=str(target))
+
+
+def _copy(source: Path, target: Path, sha256: str) -> None:
+    scratch = target.with_name(f".{secrets.token_hex(6)}")
+    total = hashlib.sha256()
+    try:
+        with storage_errors(target), source.open("rb") as reading, scratch.open("xb") as writing:
+            while block := reading.read(1 << 20):
+                total.update(block)
+                writing.write(block)
+            writing.flush()
+            os.fsync(writing.fileno())
+        if total.hexdigest() != sha256:
+            raise UsageError(f"{source}: changed while it was read; try again")
+        scratch.replace(target)
+    finally:
+        scratch.unlink(missing_ok=True)

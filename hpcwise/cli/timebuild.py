@@ -205,6 +205,7 @@ class _Builder:
             expected_s=command.expected_s,
             reason=command.reason,
             key=command.key,
+            remake=bool(spec.remake_of),
         )
 
     def _load(self, command: m.LoadModel) -> None:

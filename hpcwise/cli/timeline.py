@@ -8,7 +8,7 @@ import msgspec
 class Slice(msgspec.Struct, kw_only=True):
     """One attempt on one worker. Times are engine time in seconds; outcome `running` where it has no end.
 
-    queued_s: when it was dispatched. chunks: when each chunk came.
+    queued_s: when it was dispatched. remake: of a shot that had been degraded. chunks: when each came.
     """
 
     worker: str
@@ -27,6 +27,7 @@ class Slice(msgspec.Struct, kw_only=True):
     expected_s: float
     reason: str
     key: str
+    remake: bool = False
     chunks: list[float] = []
 
 
