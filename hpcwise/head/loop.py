@@ -247,6 +247,7 @@ class Head:
             self._stale(self._epoch.number + 1)
         if self._engine.state.store_full:
             await self._ask_store()
+        self._core.ledger.durable()  # nobody waits: a machine that fails loses about a second
         records = self._writer.count - self._snapshot_count
         late = now_s - self._snapshot_s > self._config.snapshot_s
         if records >= self._config.snapshot_records or (records and late):
