@@ -24,7 +24,7 @@ def lattice(width: int, depth: int) -> JobSpec:
             sources = [] if row == 0 else [f"t{row - 1}-{column}", f"t{row - 1}-{(column + 1) % width}"]
             kind = "stream" if (row + column) % 2 else "finish"
             tasks.append(
-                node(f"t{row}-{column}", *sources, kind=kind, chunks=2, nbytes=4000, seconds=0.12, steps=6)
+                node(f"t{row}-{column}", *sources, kind=kind, chunks=2, nbytes=4000, seconds=0.2, steps=10)
             )
     return graph(*tasks)
 
@@ -49,7 +49,7 @@ def test_kills_of_head_and_workers_at_random_instants_change_nothing(
     site.submit(job, "r")
     kills = {"head": 0, "worker": 0}
     for victim in ("worker", "head", "worker", "head", "worker"):
-        time.sleep(chance.uniform(0.1, 0.9))  # the instant is the point; nothing is waited for
+        time.sleep(chance.uniform(0.1, 0.6))  # the instant is the point; nothing is waited for
         if site.view("r").row.state != "running":
             break
         kills[victim] += 1
