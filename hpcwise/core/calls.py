@@ -12,7 +12,8 @@ from hpcwise.core.workflow import EdgeKind
 
 class InputRef(msgspec.Struct, frozen=True, kw_only=True):
     """One input. n_chunks: chunks in the store now; done: there will be no more. inline_facts: the chunk
-    facts of an artifact that has no files and therefore is not in the store."""
+    facts of an artifact that has no files and therefore is not in the store. only: the one chunk that is
+    wanted, -1 for all."""
 
     name: str
     kind: EdgeKind
@@ -20,6 +21,7 @@ class InputRef(msgspec.Struct, frozen=True, kw_only=True):
     n_chunks: int
     done: bool
     inline_facts: tuple[dict[str, Any], ...] | None = None
+    only: int = -1
 
 
 class RunTask(msgspec.Struct, frozen=True, kw_only=True):

@@ -219,6 +219,7 @@ class Engine:
                     n_chunks=artifact.n_chunks,
                     done=artifact.done,
                     inline_facts=tuple(artifact.chunk_facts) if artifact.inline else None,
+                    only=edge.chunk,
                 )
             )
         return refs

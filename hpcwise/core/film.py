@@ -114,15 +114,30 @@ def film_plan(world: World, request_id: RequestId, live: bool) -> FilmPlan:
 
 def _segment(world: World, request: RequestRecord, shot: int, task: TaskRecord, chunk: int) -> FilmSegment:
     facts = world.state.artifacts[task.key].chunk_facts
-    speech = world.state.tasks[f"{request.request_id}/speech/{shot:04d}"]
+    speech = speech_of(world, task)
+    before = int(task.spec.params.get("first_frame", 0))
     return FilmSegment(
         shot=shot,
         key=task.key,
         chunk=chunk,
         frames=int(facts[chunk].get("frames", 0)),
-        first_frame=sum(int(f.get("frames", 0)) for f in facts[:chunk]),
-        speech_key=speech.key,
+        first_frame=before + sum(int(f.get("frames", 0)) for f in facts[:chunk]),
+        speech_key=speech.key if speech else "",
     )
+
+
+def speech_of(world: World, task: TaskRecord) -> TaskRecord | None:
+    """The speech that a film task shows, which it or one of those before it takes as input `speech`."""
+    seen, queue = {task.spec.task_id}, [task]
+    for at in queue:
+        for edge in at.spec.inputs:
+            source = world.state.tasks[edge.source]
+            if edge.name == "speech":
+                return source
+            if edge.source not in seen:
+                seen.add(edge.source)
+                queue.append(source)
+    return None
 
 
 def _publish(world: World, emit: Emit, request: RequestRecord) -> None:

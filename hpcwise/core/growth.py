@@ -18,12 +18,16 @@ from hpcwise.core.world import World
 PUBLISH_S = 0.15
 
 
-def first_output_s(world: World, spec: TaskSpec) -> float:
-    """Expected seconds from the start of `spec` to what its consumers, or viewers, can use."""
+def first_output_s(world: World, spec: TaskSpec, streamed: bool = False) -> float:
+    """Expected seconds from the start of `spec` to what its consumers (all by stream where
+    `streamed`), or viewers, can use."""
     whole_s = world.typical_s(spec.alternatives[0])
     film_s = spec.alternatives[0].features.get("film_s", 0.0)
     if spec.publishes and film_s > SEGMENT_S:
         return whole_s * SEGMENT_S / film_s
+    chunks = spec.params.get("chunks", 1)
+    if streamed and isinstance(chunks, int) and chunks > 1:
+        return whole_s / chunks
     return whole_s
 
 
@@ -31,6 +35,7 @@ def tails_of(world: World, request: RequestRecord, specs: Sequence[TaskSpec]) ->
     """Tail in seconds of each task of a batch in which sources come before their consumers."""
     tails: dict[TaskId, float] = {}
     before: dict[TaskId, float] = {}
+    readers: dict[TaskId, set[str]] = {}
     for spec in reversed(specs):
         tail = tails.get(spec.task_id, 0.0)
         if spec.publishes:
@@ -38,8 +43,10 @@ def tails_of(world: World, request: RequestRecord, specs: Sequence[TaskSpec]) ->
         if spec.expand:
             tail = max(tail, sketch_tail_s(request.job, world.typical_s))
         tails[spec.task_id] = tail
+        own_s = first_output_s(world, spec, readers.get(spec.task_id) == {"stream"})
         for edge in spec.inputs:
-            needs = tail + first_output_s(world, spec)
+            readers.setdefault(edge.source, set()).add(edge.kind)
+            needs = tail + own_s
             if needs > tails.get(edge.source, 0.0):
                 tails[edge.source] = needs
                 if edge.source in world.state.tasks:

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from hpcwise.core import streamcast
 from hpcwise.core.errors import CoreError
 from hpcwise.core.messages import AddTasks
 from hpcwise.core.screenplay import Line, Scene, Shot
@@ -37,6 +38,8 @@ def first_tasks(request: RequestRecord) -> AddTasks:
     """What is known of a request before anything has run."""
     if request.job.workflow == "graph":
         return _graph(request)
+    if request.job.workflow == "streamwise-podcast":
+        return streamcast.first_tasks(request)
     return _podcast(request)
 
 
@@ -49,6 +52,8 @@ def expand(
     """
     if task.spec.expand == "screenplay":
         return _scene(request, tasks, facts)
+    if task.spec.expand == "streamcast":
+        return streamcast.scene_tasks(request, facts)
     raise CoreError(f"task {task.spec.task_id}: no rule {task.spec.expand!r} to expand it")
 
 
@@ -73,6 +78,8 @@ def segment_frames(job: JobSpec) -> int:
 
 def sketch_tail_s(job: JobSpec, typical_s: Callable[[Alternative], float]) -> float:
     """Expected seconds from a scene of the screenplay to its first segment, by the sketch of a shot."""
+    if job.workflow == "streamwise-podcast":
+        return sum(typical_s(made) for made in streamcast.sketch_alternatives(job))
     speech = _speech_alternatives(job, SKETCH_SHOT_S)[0]
     animate = _animate_alternatives(job, SKETCH_SHOT_S)[0]
     return typical_s(speech) + typical_s(animate) * SEGMENT_S / SKETCH_SHOT_S
@@ -80,8 +87,10 @@ def sketch_tail_s(job: JobSpec, typical_s: Callable[[Alternative], float]) -> fl
 
 def sketch_shots(request: RequestRecord) -> int:
     """Shots that are still expected but have no nodes yet."""
-    if request.last or request.job.workflow != "podcast":
+    if request.last or request.job.workflow == "graph":
         return 0
+    if request.job.workflow == "streamwise-podcast":
+        return streamcast.sketch_segments(request)
     planned_s = sum(s.expected_s for s in request.shots)
     return max(0, math.ceil((request.job.duration_s - planned_s) / SKETCH_SHOT_S))
 

@@ -82,7 +82,7 @@ def deliver_chunks(world: World, emit: Emit) -> None:
         if task.state not in HELD:
             continue
         for edge in task.spec.inputs:
-            if edge.kind == "stream":
+            if edge.kind == "stream" and edge.chunk < 0:
                 source = world.state.tasks[edge.source]
                 emit(
                     m.DeliverChunk(

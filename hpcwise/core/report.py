@@ -10,7 +10,7 @@ from hpcwise.core.deadlines import PlayMetrics, play_metrics
 from hpcwise.core.engine import Engine
 from hpcwise.core.errors import UsageError
 from hpcwise.core.estimate import eta_s
-from hpcwise.core.film import film_task
+from hpcwise.core.film import film_task, speech_of
 from hpcwise.core.planner import sketch_shots
 from hpcwise.core.spec import Batch, By, JobSpec, Live
 from hpcwise.core.state import HELD, RequestRecord, TaskRecord
@@ -306,6 +306,9 @@ def _stages(engine: Engine, request: RequestRecord) -> tuple[StageRow, ...]:
     if request.job.workflow == "podcast":
         for stage in ("speech", "animate"):
             rows.setdefault(stage, [0, 0, 0])[1] += sketch_shots(request)
+    elif request.job.workflow == "streamwise-podcast":
+        for stage in ("decode", "sync", "upscale"):
+            rows.setdefault(stage, [0, 0, 0])[1] += sketch_shots(request)
     return tuple(StageRow(stage=s, done=r[0], planned=r[1], running=r[2]) for s, r in rows.items())
 
 
@@ -350,7 +353,7 @@ def _shot_row(
     alternative = world.alternative_of(task)
     params: dict[str, Any] = {**task.spec.params, **alternative.params}
     info = world.config.catalogue.models.get(alternative.model)
-    speech = world.state.tasks.get(f"{request.request_id}/speech/{index:04d}")
+    speech = speech_of(world, task)
     artifact = world.state.artifacts.get(task.key) if task.key else None
     return ShotRow(
         shot=index,

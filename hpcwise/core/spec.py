@@ -60,9 +60,10 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     """See the module docstring. Sizes in pixels, times in seconds, money in US dollars.
 
     elo_floor: the ladder never takes a model whose Elo is below it; static content has no Elo and stays.
+    upscale: `streamwise-podcast` draws its best rung at half size and enlarges it; otherwise at full size.
     """
 
-    workflow: Literal["podcast", "graph"] = "podcast"
+    workflow: Literal["podcast", "streamwise-podcast", "graph"] = "podcast"
     name: str = ""
     input_path: str = ""
     input_sha256: str = ""
@@ -82,6 +83,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     outputs: tuple[Output, ...] = ("mp4", "hls", "poster", "subtitles", "receipt")
     subtitles: tuple[Literal["srt", "vtt"], ...] = ("srt", "vtt")
     models: dict[str, str] = {}
+    upscale: bool = True
     graph: tuple[GraphTask, ...] = ()
 
 

@@ -15,12 +15,14 @@ class Edge(msgspec.Struct, frozen=True, array_like=True):
     """An input of a task.
 
     name: how the stage calls it ("speech", "latents"). kind: a `finish` edge waits for the whole
-    artifact of `source`; a `stream` edge lets the consumer start at the first chunk.
+    artifact of `source`; a `stream` edge lets the consumer start at the first chunk. chunk: a stream edge
+    with a chunk of 0 or more brings that chunk alone, as soon as it is there.
     """
 
     name: str
     source: TaskId
     kind: EdgeKind = "finish"
+    chunk: int = -1
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):

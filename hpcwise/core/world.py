@@ -129,7 +129,9 @@ class World:
         tasks = self.state.tasks
         alternative = task.spec.alternatives[task.alternative]
         info = self.config.catalogue.models.get(alternative.model)
-        inputs = [(e.name, tasks[e.source].key) for e in task.spec.inputs]
+        inputs = [
+            (e.name if e.chunk < 0 else f"{e.name}[{e.chunk}]", tasks[e.source].key) for e in task.spec.inputs
+        ]
         return recipe_key(task.spec, alternative, info.version if info else "", inputs)
 
     def artifact_done(self, key: Key) -> bool:
@@ -137,11 +139,11 @@ class World:
         return artifact is not None and artifact.done
 
     def edge_met(self, edge: Edge) -> bool:
-        """Whether the input is there: whole, or at least its first chunk for a stream."""
+        """Whether the input is there: whole, or of a stream its first chunk, or the one that is wanted."""
         source = self.state.tasks[edge.source]
         if source.state == "finished":
             return True
-        return edge.kind == "stream" and source.chunks > 0
+        return edge.kind == "stream" and source.chunks > max(0, edge.chunk)
 
     def segment_deadline_s(self, task: TaskRecord, chunk: int) -> float:
         """Engine time by which chunk `chunk` of a publishing task must be playable."""
@@ -284,8 +286,11 @@ class World:
 
     def _stream_on(self, task: TaskRecord) -> None:
         for task_id in self.consumers[task.spec.task_id]:
-            if self.state.tasks[task_id].state in HELD:
+            consumer = self.state.tasks[task_id]
+            if consumer.state in HELD:
                 self.streamed[task_id] = None
+            elif consumer.state == "waiting":
+                self.recheck_inputs(consumer)
 
     def turn_page(self, request: RequestRecord) -> None:
         """Move to the shot whose next chunk is to be published; past those that are through."""

@@ -145,6 +145,9 @@ class Attempt:
 
     def _input(self, ref: InputRef) -> Iterator[Input]:
         delivered = self._inputs[ref.name]
+        if ref.only >= 0:
+            yield self._read(ref, ref.only)
+            return
         chunk = 0
         while True:
             if chunk < delivered.n_chunks:

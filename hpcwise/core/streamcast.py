@@ -1,0 +1,205 @@
+"""The podcast of the StreamWise paper (section 5.1, Figure 2), generic over the model of every stage.
+
+document -> screenplay (LLM, scene by scene) -> image (once) -> per shot: speech, detect (crops), sketch
+(video in latent space, a stream of segments) -> per segment: decode (VAE), sync (lips to speech), upscale.
+The unit of streaming is the segment, and each is a shot of the film's plan of its own: so segments of one
+shot are made side by side by several replicas, which real time needs as soon as a replica takes longer
+for a segment than it plays.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+import msgspec
+
+from hpcwise.core.messages import AddTasks
+from hpcwise.core.screenplay import Scene, Shot
+from hpcwise.core.spec import JobSpec, Tier
+from hpcwise.core.state import RequestRecord
+from hpcwise.core.units import SEGMENT_S
+from hpcwise.core.workflow import Alternative, Edge, TaskSpec
+
+#: The paper's model of each stage; a job may name others.
+STAGE_MODELS: Final[dict[str, str]] = {
+    "document": "pdf-document",
+    "screenplay": "gemma-3-27b",
+    "speech": "kokoro-82m",
+    "image": "flux-1-dev",
+    "detect": "yolo-11",
+    "sketch": "hunyuan-framepack",
+    "decode": "hunyuan-framepack-vae",
+    "sync": "fantasy-talking",
+    "upscale": "real-esrgan",
+}
+#: Denoising steps of the sync model, and its picture's size as a share of the film's (section 5.2).
+RUNGS: Final[dict[Tier, tuple[int, float]]] = {
+    "high": (20, 0.5),
+    "medium": (10, 0.5),
+    "low": (5, 0.25),
+    "static": (1, 0.25),
+}
+
+
+def first_tasks(request: RequestRecord) -> AddTasks:
+    """What is known before anything has run."""
+    job, rid = request.job, request.request_id
+    document = TaskSpec(
+        task_id=f"{rid}/document",
+        request_id=rid,
+        stage="document",
+        params={"sha256": job.input_sha256},
+        local={"path": job.input_path},
+        alternatives=(_made(job, "document", {}),),
+    )
+    screenplay = TaskSpec(
+        task_id=f"{rid}/screenplay",
+        request_id=rid,
+        stage="screenplay",
+        params={"duration_s": job.duration_s, "cast": msgspec.to_builtins(job.cast)},
+        inputs=(Edge("document", document.task_id),),
+        alternatives=(_made(job, "screenplay", {"film_s": job.duration_s}),),
+        expand="streamcast",
+        seed=job.seed,
+    )
+    return AddTasks(request_id=rid, tasks=(document, screenplay), total_s=job.duration_s)
+
+
+def scene_tasks(request: RequestRecord, facts: dict[str, Any]) -> AddTasks:
+    """The shots of one scene, and with the first scene the image that all shots are cut from."""
+    scene = msgspec.convert(facts["scene"], Scene)
+    specs: list[TaskSpec] = []
+    lengths: list[float] = []
+    if not request.shots:
+        specs.append(_image(request))
+    for shot in scene.shots:
+        made, of_segments = _shot(request, len(request.shots) + len(lengths), shot)
+        specs += made
+        lengths += of_segments
+    return AddTasks(
+        request_id=request.request_id,
+        tasks=tuple(specs),
+        lengths_s=tuple(lengths),
+        total_s=max(request.job.duration_s, request.total_s) if not scene.last else 0.0,
+        last=scene.last,
+    )
+
+
+def sketch_segments(request: RequestRecord) -> int:
+    """Segments that are expected and have no tasks yet."""
+    planned_s = sum(s.expected_s for s in request.shots)
+    return max(0, math.ceil((request.job.duration_s - planned_s) / SEGMENT_S - 1e-9))
+
+
+def sketch_alternatives(job: JobSpec) -> tuple[Alternative, ...]:
+    """What lies between a scene of the screenplay and its first segment, one segment of each stage."""
+    segment = {"speech_s": SEGMENT_S}
+    names = ("sketch", "decode", "sync") + (("upscale",) if _upscales(job) else ())
+    return (_made(job, "speech", segment), *(_video(job, name, SEGMENT_S) for name in names))
+
+
+def _image(request: RequestRecord) -> TaskSpec:
+    job, rid = request.job, request.request_id
+    return TaskSpec(
+        task_id=f"{rid}/image",
+        request_id=rid,
+        stage="image",
+        params={"set": job.set_name, "width": job.width, "height": job.height},
+        inputs=(Edge("screenplay", f"{rid}/screenplay", "stream", 0),),
+        alternatives=(_made(job, "image", {"mpx": job.width * job.height / 1e6}),),
+        seed=job.seed,
+    )
+
+
+def _shot(request: RequestRecord, first: int, shot: Shot) -> tuple[list[TaskSpec], list[float]]:
+    """Tasks of the shot whose first segment is segment `first` of the film, and its segments' lengths."""
+    job, rid = request.job, request.request_id
+    n = max(1, math.ceil(shot.expected_s / SEGMENT_S - 1e-9))
+    length_s = shot.expected_s / n
+    common: dict[str, Any] = {"request_id": rid, "seed": job.seed, "prominence": shot.prominence}
+
+    def task(
+        stage: str, index: int, params: dict[str, Any], inputs: tuple[Edge, ...], **more: Any
+    ) -> TaskSpec:
+        return TaskSpec(
+            task_id=f"{rid}/{stage}/{index:04d}",
+            stage=stage,
+            params=params,
+            inputs=inputs,
+            order=float(index),
+            shot=index,
+            **common,
+            **more,
+        )
+
+    lines = [{"speaker": line.speaker, "text": line.text} for line in shot.lines]
+    cast = msgspec.to_builtins(job.cast)
+    speech = task(
+        "speech", first, {"lines": lines, "cast": cast, "pause_after_s": shot.pause_after_s}, (),
+        alternatives=(_made(job, "speech", {"speech_s": shot.expected_s}),),
+    )  # fmt: skip
+    detect = task(
+        "detect", first, {"kind": shot.kind, "shot": first}, (Edge("image", f"{rid}/image"),),
+        alternatives=(_made(job, "detect", {"mpx": job.width * job.height / 1e6}),),
+    )  # fmt: skip
+    sketch = task(
+        "sketch", first, {"chunks": n, "lines": lines, "fps": job.fps}, (Edge("image", detect.task_id),),
+        alternatives=(_video(job, "sketch", shot.expected_s),),
+    )  # fmt: skip
+    made = [speech, detect, sketch]
+    begins = [round(k * length_s * job.fps) for k in range(n + 1)]
+    for k in range(n):
+        index = first + k
+        frames = {"frames": begins[k + 1] - begins[k], "first_frame": begins[k], "segment": k}
+        decode = task(
+            "decode", index, {"segment": k}, (Edge("latents", sketch.task_id, "stream", k),),
+            alternatives=(_video(job, "decode", length_s),),
+        )  # fmt: skip
+        upscales = _upscales(job)
+        sync = task(
+            "sync", index, dict(frames), (Edge("video", decode.task_id), Edge("speech", speech.task_id)),
+            alternatives=(_video(job, "sync", length_s),), publishes=not upscales,
+        )  # fmt: skip
+        made += [decode, sync]
+        if upscales:
+            upscale = task(
+                "upscale", index, dict(frames), (Edge("video", sync.task_id),),
+                alternatives=(_video(job, "upscale", length_s),), publishes=True,
+            )  # fmt: skip
+            made.append(upscale)
+    return made, [length_s] * n
+
+
+def _upscales(job: JobSpec) -> bool:
+    return job.upscale and job.ladder[0] == "high"
+
+
+def _made(job: JobSpec, stage: str, features: dict[str, float]) -> Alternative:
+    """The stage's only way: the whole film is made at the best rung that the job names."""
+    model = job.models.get(stage, STAGE_MODELS[stage])
+    return Alternative(tier=job.ladder[0], model=model, features=features)
+
+
+def _video(job: JobSpec, stage: str, length_s: float) -> Alternative:
+    """A way of a stage that makes `length_s` seconds of pictures.
+
+    features: frames, mpx (of one frame), steps, and their products; film_s. The upscaler's are of its
+    output, the sync model's of its own picture.
+    """
+    steps, share = RUNGS[job.ladder[0]]
+    if stage == "upscale" or (stage == "sync" and job.ladder[0] == "high" and not job.upscale):
+        share = 1.0
+    width, height = (max(64, 2 * round(n * share / 2)) for n in (job.width, job.height))
+    frames, mpx = length_s * job.fps, width * height / 1e6
+    features = {
+        "film_s": length_s,
+        "frames": frames,
+        "mpx": mpx,
+        "frame_mpx": frames * mpx,
+        "steps": float(steps),
+        "step_frame_mpx": steps * frames * mpx,
+    }
+    made = _made(job, stage, features)
+    params = {"steps": steps, "render_width": width, "render_height": height}
+    return msgspec.structs.replace(made, params=params)
