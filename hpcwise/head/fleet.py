@@ -49,6 +49,7 @@ class Fleet:
         self._leaving: set[WorkerId] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweeping = False
+        self._ending = False
 
     @property
     def launching(self) -> tuple[str, ...]:
@@ -57,8 +58,13 @@ class Fleet:
         return tuple(t for t in self._launched_s if not self._joined(t) and t not in left)
 
     def launch(self, kind: str, token: str) -> None:
-        """Start a worker unless a job with that token exists already. Failure becomes LaunchFailed."""
-        self._go(self._launch(kind, token))
+        """Start a worker unless a job with that token exists already. Failure becomes LaunchFailed.
+
+        Not while all are sent home: to the engine that is a loss, which it would make up for at once. The
+        launch stays asked for in its state, and the next head sees to it.
+        """
+        if not self._ending:
+            self._go(self._launch(kind, token))
 
     def adopt(self, worker_id: WorkerId) -> None:
         """Find the job of a worker that an earlier head launched."""
@@ -79,6 +85,7 @@ class Fleet:
 
     async def end(self, patience_s: float) -> None:
         """Wait for all jobs to end, then kill what is left. No event comes of it."""
+        self._ending = True
         loop = asyncio.get_running_loop()
         until_s = loop.time() + patience_s
         if self._tasks:
@@ -106,7 +113,12 @@ class Fleet:
     def _go(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.result()  # a bug in it is the loop's to report
 
     async def _call(self, function: Callable[..., _T], *arguments: Any) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
