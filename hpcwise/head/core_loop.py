@@ -106,8 +106,12 @@ class Core:
 
     async def _when_durable(self, commands: list[m.Command]) -> None:
         await self.ledger.durable()
-        for command in commands:
-            self._perform_durable(command)
+        try:
+            for command in commands:
+                self._perform_durable(command)
+        except Exception as error:
+            self._failed(error)
+            raise
 
     def _set_wake(self) -> None:
         wanted_s = self.engine.next_wakeup_s()

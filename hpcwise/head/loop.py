@@ -98,6 +98,7 @@ class Head:
     async def run(self, ready: Callable[[], None]) -> int:
         """Serve until told to stop. ready: called once workers and clients may come."""
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._unexpected)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         for token, launch in list(self._engine.state.launches.items()):
@@ -123,8 +124,6 @@ class Head:
             chore.cancel()
         await asyncio.gather(*chores, return_exceptions=True)
         await self._shut_down()
-        if self._failure is not None:
-            raise self._failure
         return self._exit
 
     def stop(self) -> None:
@@ -159,8 +158,15 @@ class Head:
             self._take(m.WorkerLost(worker_id, "does not read its messages"))
         self._mail.look_again()
 
+    def _unexpected(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """An exception that nobody handles is a bug; going on would hide it, the next head starts clean."""
+        error = context.get("exception") or RuntimeError(str(context.get("message")))
+        self._failed(error)
+
     def _failed(self, error: BaseException) -> None:
-        log.critical("the engine failed; the head ends", exc_info=error)
+        if self._failure is not None:
+            return
+        log.critical("a bug; the head ends, its journal holds all that was decided", exc_info=error)
         self._failure = error
         self._exit = EXIT_BUG
         self._keep_workers = True

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from hpcwise.core import messages as m
-from hpcwise.core.errors import UsageError, WireError, WrongVersion
+from hpcwise.core.errors import CoreError, UsageError, WireError, WrongVersion
 from hpcwise.core.units import WorkerId
 from hpcwise.head.core_loop import Core
 from hpcwise.head.peers import Peers
@@ -169,6 +169,14 @@ class Mailroom:
             body = w.raw(self._answer(note))
         except UsageError as error:
             self._send(peer, w.Refused(str(error), note.ident))
+            return
+        except CoreError:
+            raise  # a cancel that broke the engine
+        except Exception as error:
+            # Reading for a client must not end the head.
+            log.exception("%s failed", type(note).__name__)
+            reason = f"{type(error).__name__}: {error}; see the head's log"
+            self._send(peer, w.Refused(reason, note.ident))
             return
         self._send(peer, w.Answer(note.ident, body, self._core.engine.state_version))
 

@@ -43,7 +43,8 @@ SILENCE_S = 5.0
 
 
 def run_head(config: HeadConfig, ready: Callable[[HeadAddress], None] = lambda _address: None) -> int:
-    """Serve the run directory until stopped; returns the exit status (3: another head took over).
+    """Serve the run directory until stopped; returns the exit status (3: another head took over, 70: a
+    bug, whose traceback is in the log).
 
     ready: called when workers and clients may come. Raises HeadExists, UsageError and StoreError.
     """

@@ -64,6 +64,7 @@ class Publishing:
         self._queue.append(wanted)
         if self._running is None or self._running.done():
             self._running = asyncio.get_running_loop().create_task(self._run())
+            self._running.add_done_callback(lambda task: None if task.cancelled() else task.result())
 
     async def drained(self) -> None:
         """Wait until everything queued has been done."""

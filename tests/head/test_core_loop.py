@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from hpcwise.core import messages as m
 from hpcwise.core.config import EngineConfig
 from hpcwise.core.engine import Engine
-from hpcwise.core.errors import DiskFull
+from hpcwise.core.errors import DiskFull, IllegalTransition
 from hpcwise.core.resources import WorkerInfo
 from hpcwise.core.spec import GraphTask, JobSpec
 from hpcwise.head.clock import EngineClock
@@ -135,3 +137,23 @@ def test_recovery_applies_what_the_journal_holds(tmp_path: Path) -> None:
     for record in read_records(tmp_path / "j"):
         engine.apply_recorded(record.event, record.commands, record.now_s)
     assert engine.snapshot() == expected
+
+
+def test_a_broken_rule_ends_the_head_and_is_not_in_the_journal(tmp_path: Path) -> None:
+    class Broken(Engine):
+        def handle(self, event: m.Event, now_s: float) -> list[m.Command]:
+            if isinstance(event, m.Tick):
+                raise IllegalTransition("task", "r/a", "waiting", "finish")
+            return super().handle(event, now_s)
+
+    async def scenario() -> None:
+        bench = Bench(tmp_path / "j")
+        bench.core.engine = Broken(EngineConfig())
+        bench.core.take(m.WorkerJoined(INFO))
+        with pytest.raises(IllegalTransition):
+            bench.core.take(m.Tick())
+        assert bench.effects == ["failed task r/a: no transition from 'waiting' on 'finish'"]
+        bench.close()
+        assert [type(record.event) for record in read_records(tmp_path / "j")] == [m.WorkerJoined]
+
+    asyncio.run(scenario())
