@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from pathlib import Path
 
 import msgspec
@@ -190,3 +191,25 @@ def test_a_stop_between_two_pages_leaves_no_document(tmp_path: Path) -> None:
     with pytest.raises(Stopped):
         list(DocumentAdapter().run(call, stop, lambda: False))
     assert list(work.iterdir()) == []
+
+
+def test_of_five_hundred_pages_the_first_sixty_are_read_and_the_rest_is_said_to_be_left(
+    tmp_path: Path,
+) -> None:
+    dice = random.Random(5)
+    who = ("The harbour master", "An old fisherman", "The young pilot", "Every sailor on the pier")
+    does = ("counted the boats", "looked at the grey water", "mended a torn net", "waited for the wind")
+    when = ("before the storm came", "until it was dark", "while the tide was low", "and said nothing more")
+
+    def page(n: int) -> str:
+        said = (f"{dice.choice(who)} {dice.choice(does)} {dice.choice(when)}." for _ in range(12))
+        return f"= Day {n}\n{' '.join(said)}\n"
+
+    pages = "#pagebreak()\n".join(page(n) for n in range(1, 501))
+    source, path = tmp_path / "book.typ", tmp_path / "book.pdf"
+    source.write_text(pages)
+    typst.compile(str(source), output=str(path))
+    [output] = outputs(path, tmp_path / "work")
+    assert (output.facts["n_pages"], output.facts["truncated"]) == (500, True)
+    document = msgspec.json.decode(output.files["document.json"].read_bytes(), type=Document)
+    assert max(sentence.page for section in document.sections for sentence in section.sentences) == 60
