@@ -195,6 +195,13 @@ FIELDS: Final[Mapping[str, Field]] = {
         read.yes_no,
         _described({"type": "boolean"}, "true: every shot in the best rung, whatever the deadline"),
     ),
+    "elo_floor": Field(
+        read.whole(0, 4000),
+        _described(
+            {"type": "integer", "minimum": 0, "maximum": 4000},
+            "no model whose Elo is below it is used to save time; static content stays",
+        ),
+    ),
     "slo": Field(read.slo, _described(_SLO_SCHEMA, "when it must be ready: exactly one of live, by, batch")),
     "budget": Field(
         lambda v: values.parse_usd(read.scalar_text(v)),

@@ -128,3 +128,19 @@ def test_quality_comes_back_when_workers_join() -> None:
     assert raised
     tiers = [c.alternative for c in driver.commands(m.Dispatch) if "/animate/001" in c.task_id]
     assert 0 in tiers
+
+
+def test_the_ladder_never_takes_a_model_below_the_elo_floor_and_goes_to_static_content_instead() -> None:
+    tiers = {}
+    for floor in (0.0, 950.0):
+        driver = slow_driver(frame_s=0.12)
+        driver.send(m.RequestArrived("film", podcast(Live(ttff_s=6.0), elo_floor=floor), wall_s=1.0))
+        driver.run()
+        tasks = driver.engine.state.tasks
+        tiers[floor] = {
+            tasks[c.task_id].spec.alternatives[c.alternative].tier for c in driver.commands(m.SetAlternative)
+        }
+    # The drawn model of these tests has no Elo: below a floor only cards are left of its lower rungs.
+    assert tiers[0.0] & {"medium", "low"}
+    assert tiers[950.0] <= {"high", "static"}
+    assert "static" in tiers[950.0]
