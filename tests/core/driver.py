@@ -28,10 +28,16 @@ CAST = (
 FILM_MODELS = ("pdf-document", "extractive-screenplay", "kokoro-82m", "fallback-voice", "drawn-scene")
 
 
-def catalogue(frame_s: float = 0.01, speech_s: float = 0.2, **extra: ModelInfo) -> Catalogue:
-    """Profiles of the embedded models on `cpu`: `frame_s` a drawn frame, `speech_s` a spoken second."""
+def catalogue(
+    frame_s: float = 0.01, speech_s: float = 0.2, mpx_s: float = 0.0, **extra: ModelInfo
+) -> Catalogue:
+    """Profiles of the embedded models on `cpu`: `frame_s` a frame, `mpx_s` its megapixel, `speech_s` a spoken second."""
     static = {"static_frames": frame_s / 20}
-    per = {"cpu": LinearProfile(base_s=0.05, per={"frames": frame_s, "speech_s": speech_s, **static})}
+    per = {
+        "cpu": LinearProfile(
+            base_s=0.05, per={"frames": frame_s, "mpx": mpx_s, "speech_s": speech_s, **static}
+        )
+    }
     quick = {"cpu": LinearProfile(base_s=0.3)}
     models = {
         "pdf-document": ModelInfo(name="pdf-document", family="document", profiles=quick),

@@ -133,7 +133,8 @@ def test_quality_comes_back_when_workers_join() -> None:
 def test_the_ladder_never_takes_a_model_below_the_elo_floor_and_goes_to_static_content_instead() -> None:
     tiers = {}
     for floor in (0.0, 950.0):
-        driver = slow_driver(frame_s=0.12)
+        fleet = (FleetItem(kind="cpu", hardware="cpu", models=FILM_MODELS, max_workers=2),)
+        driver = Driver(EngineConfig(catalogue=catalogue(frame_s=0.01, mpx_s=0.45), fleet=fleet))
         driver.send(m.RequestArrived("film", podcast(Live(ttff_s=6.0), elo_floor=floor), wall_s=1.0))
         driver.run()
         tasks = driver.engine.state.tasks
