@@ -31,7 +31,7 @@ FILM_MODELS = ("pdf-document", "extractive-screenplay", "kokoro-82m", "fallback-
 def catalogue(
     frame_s: float = 0.01, speech_s: float = 0.2, mpx_s: float = 0.0, **extra: ModelInfo
 ) -> Catalogue:
-    """Profiles of the embedded models on `cpu`: `frame_s` a frame, `mpx_s` its megapixel, `speech_s` a spoken second."""
+    """Profiles of the embedded models on `cpu`: seconds of a frame, its megapixel and a spoken second."""
     static = {"static_frames": frame_s / 20}
     per = {
         "cpu": LinearProfile(
