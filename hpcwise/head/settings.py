@@ -8,12 +8,14 @@ what the host costs while all of them work.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from hpcwise.core.catalogue import Catalogue, HardwareInfo, Link, ModelInfo
+from hpcwise.core.billing import DeviceShare, billed, parse_weights
+from hpcwise.core.catalogue import Catalogue, Frequency, HardwareInfo, Link, ModelInfo
 from hpcwise.core.config import EngineConfig
 from hpcwise.core.errors import UsageError
 from hpcwise.core.resources import FleetItem
@@ -24,19 +26,34 @@ _FIX = "name the folder of configurations in HPCWISE_CONFIGS"
 
 
 class HardwareEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An entry of configs/hardware.yaml. host: figures are of a whole host, not of one device."""
+    """An entry of configs/hardware.yaml. Prices are of a node; host: all figures are of a whole host."""
 
     usd_per_h: float = 0.0
+    spot_usd_per_h: float = 0.0
     busy_w: float = 0.0
     idle_w: float = 0.0
+    tdp_w: float = 0.0
     memory_gb: float = 0.0
+    devices_per_node: int = 1
+    year: int = 0
+    frequencies: tuple[Frequency, ...] = ()
     host: bool = False
+
+
+class BillingEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A site's own prices. weights: Slurm's TRESBillingWeights; devices: what comes with one device."""
+
+    usd_per_unit_h: float
+    weights: str
+    devices: dict[str, DeviceShare]
 
 
 class HardwareFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """configs/hardware.yaml."""
 
     hardware: dict[str, HardwareEntry]
+    price_source: str = ""
+    billing: BillingEntry | None = None
     links: tuple[Link, ...] = ()
 
 
@@ -84,7 +101,7 @@ def read_settings(configs_dir: Path, models_dir: Path, workers: int | None = Non
     Raises UsageError that names the file and the field.
     """
     head = _read(configs_dir / "head.yaml", HeadFile)
-    prices = _read(configs_dir / "hardware.yaml", HardwareFile)
+    prices = read_hardware(configs_dir / "hardware.yaml")
     models = read_models(configs_dir / "models")
     cores = workers if workers is not None else len(os.sched_getaffinity(0))
     fleet: list[FleetItem] = []
@@ -116,7 +133,7 @@ def read_settings(configs_dir: Path, models_dir: Path, workers: int | None = Non
                 devices_per_node=entry.launch.gpus_per_node,
             )
         )
-    hardware = {name: _share(name, entry, per_host.get(name, 1)) for name, entry in prices.hardware.items()}
+    hardware = priced(prices, configs_dir / "hardware.yaml", per_host)
     catalogue = Catalogue(models=models, hardware=hardware, links=prices.links)
     return Settings(
         engine=EngineConfig(catalogue=catalogue, fleet=tuple(fleet), policy=head.policy),
@@ -167,14 +184,56 @@ def find_models_dir() -> Path:
     return Path(base).absolute() / "hpcwise" / "models"
 
 
-def _share(name: str, entry: HardwareEntry, workers: int) -> HardwareInfo:
+def read_hardware(path: Path) -> HardwareFile:
+    """configs/hardware.yaml as it stands. Raises UsageError that names the file, the entry and the field."""
+    file = _read(path, HardwareFile)
+    for name, entry in file.hardware.items():
+        for field in ("usd_per_h", "spot_usd_per_h", "busy_w", "idle_w", "tdp_w", "memory_gb"):
+            value: float = getattr(entry, field)
+            if not 0 <= value < float("inf"):
+                raise UsageError(f"{path}: hardware.{name}.{field}: {value} is not usable; give 0 or more")
+        if entry.devices_per_node < 1:
+            where = f"{path}: hardware.{name}.devices_per_node"
+            raise UsageError(f"{where}: {entry.devices_per_node} is not usable; give 1 or more")
+        clocks = [point.mhz for point in entry.frequencies]
+        if clocks != sorted(set(clocks)):
+            raise UsageError(f"{path}: hardware.{name}.frequencies: give each clock once, from low to high")
+    return file
+
+
+def priced(file: HardwareFile, path: Path, workers: Mapping[str, int]) -> dict[str, HardwareInfo]:
+    """Price and power of one unit of each hardware: the file's, or a site's by its billing weights.
+
+    workers: how many share one host, for entries of whole hosts. Raises UsageError for wrong weights.
+    """
+    hardware = {
+        name: _share(name, entry, workers.get(name, 1), file.price_source)
+        for name, entry in file.hardware.items()
+    }
+    if file.billing is None:
+        return hardware
+    try:
+        weights = parse_weights(file.billing.weights)
+        return billed(hardware, file.billing.devices, weights, file.billing.usd_per_unit_h)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
+def _share(name: str, entry: HardwareEntry, workers: int, price_source: str) -> HardwareInfo:
     part = 1 / workers if entry.host else 1.0
+    of_node = part / entry.devices_per_node
     return HardwareInfo(
         name=name,
-        usd_per_h=entry.usd_per_h * part,
+        usd_per_h=entry.usd_per_h * of_node,
+        spot_usd_per_h=entry.spot_usd_per_h * of_node,
         busy_w=entry.busy_w * part,
         idle_w=entry.idle_w * part,
+        tdp_w=entry.tdp_w * part,
         memory_gb=entry.memory_gb * part,
+        devices_per_node=entry.devices_per_node,
+        year=entry.year,
+        price_source=price_source,
+        frequencies=entry.frequencies,
     )
 
 
