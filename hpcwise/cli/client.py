@@ -101,7 +101,7 @@ def head_address(run: Run) -> HeadAddress | None:
         raise StoreError(
             f"{run.paths.head_json}: {error.strerror}; use a run directory of your own"
         ) from error
-    if address.host == socket.gethostname() and not _is_head(address.pid):
+    if address.host == socket.gethostname() and not is_head(address.pid):
         return None
     return address
 
@@ -137,7 +137,7 @@ def ask(run: Run, query: Callable[[int], w.Query], kind: type[T]) -> tuple[T, bo
     return found, False
 
 
-def _is_head(pid: int) -> bool:
+def is_head(pid: int) -> bool:
     """Whether that process of this host is a head (numbers of dead processes are given to others)."""
     try:
         os.kill(pid, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from hpcwise.cli.client import connect, head_address
+from hpcwise.cli.client import connect, head_address, is_head
 from hpcwise.cli.run import Run
 from hpcwise.core.errors import HeadError, HpcwiseError, UsageError, WireError
 from hpcwise.head.answers import HeadStatus
@@ -148,13 +149,15 @@ def stop_head(run: Run, *, keep_workers: bool, on_wait: Callable[[], None] = lam
     if client is None:
         return None
     with client:
-        pid = client.address.pid
+        pid, host = client.address.pid, client.address.host
         client.ask(lambda ident: w.StopHead(ident, keep_workers=keep_workers), HeadStatus)
     on_wait()
     until_s = time.monotonic() + STOP_S
     while time.monotonic() < until_s:
         address = head_address(run)
-        if address is None or address.pid != pid:
+        gone = address is None or address.pid != pid
+        # It takes its address away before it ends; of a process on another host no more can be seen.
+        if gone and (host != socket.gethostname() or not is_head(pid)):
             return pid
         time.sleep(0.05)
     raise WireError(f"the head (process {pid}) still runs after {STOP_S:g} s; see {run.paths.head_log}")

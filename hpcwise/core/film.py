@@ -96,7 +96,8 @@ def film_plan(world: World, request_id: RequestId, live: bool) -> FilmPlan:
             n_chunks = world.state.artifacts[task.key].n_chunks
             segments.extend(_segment(world, request, shot_record.index, task, k) for k in range(n_chunks))
     document = world.state.tasks.get(f"{request_id}/document")
-    facts = world.state.artifacts[document.key].facts if document and document.key else {}
+    read = world.state.artifacts.get(document.key) if document else None
+    facts = read.facts if read is not None else {}
     poster = next((i for i, s in enumerate(segments) if s.shot == 1), 0)
     job = request.job
     return FilmPlan(
