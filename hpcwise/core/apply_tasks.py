@@ -154,6 +154,9 @@ def _task_paused(world: World, e: m.TaskPaused) -> None:
     task = current(world, e.task_id, e.attempt)
     if task is None:
         return
+    if task.state != "pausing":  # the pause crossed a cancel, or a drain, on its way: it has stopped anyway
+        stopped(world, task)
+        return
     step_task(task, "paused")
     task.checkpoint, task.step, task.started_s = e.checkpoint, e.done, -1.0
     world.release(task)
@@ -162,7 +165,14 @@ def _task_paused(world: World, e: m.TaskPaused) -> None:
 
 def _task_cancelled(world: World, e: m.TaskCancelled) -> None:
     task = current(world, e.task_id, e.attempt)
-    if task is None or task.state not in ("cancelling", "recalling"):
+    if task is not None:
+        stopped(world, task)
+
+
+def stopped(world: World, task: TaskRecord) -> None:
+    """The worker no longer runs the attempt, and that is no failure of the task."""
+    if task.state not in ("cancelling", "recalling"):
+        fail(world, task, "its worker stopped it", transient=True)
         return
     step_task(task, "stopped")
     task.started_s = -1.0

@@ -239,7 +239,7 @@ def take_back(world: World, emit: Emit) -> None:
     if not idle:
         return
     for worker in world.state.workers.values():
-        if len(worker.held) < 2 or worker.backlog_s < STEAL_WIN_S:
+        if len(worker.held) < 2 or worker.free_at_s - world.state.now_s < STEAL_WIN_S:
             continue
         tasks = [world.state.tasks[t] for t in worker.held]
         waiting = [t for t in tasks if t.state == "assigned"]

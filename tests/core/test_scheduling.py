@@ -129,6 +129,31 @@ def test_a_revoke_that_comes_too_late_leaves_the_task_where_it_runs() -> None:
     assert e.state.requests["r"].state == "done"
 
 
+def test_work_queued_behind_a_task_that_takes_far_longer_than_its_profile_is_taken_back() -> None:
+    e = engine("streamwise", model("dit", {"cpu": 0.01}))
+    join(e, "first", "cpu")
+    submit(e, "r", task("endless", 10.0), task("short", 20.0))
+    e.handle(m.TaskStarted("r/endless", e.state.tasks["r/endless"].attempt), 0.0)
+    join(e, "second", "cpu", now_s=1.0)
+    attempt = e.state.tasks["r/short"].attempt
+    revoked = [c for now_s in (1.0, 1.25) for c in e.handle(m.Tick(), now_s)]
+    assert revoked == [m.Revoke("first", "r/short", attempt)]
+
+
+def test_a_pause_that_crosses_a_cancel_on_the_wire_ends_the_attempt() -> None:
+    e = engine("streamwise", model("dit", checkpoints=True))
+    join(e, "w", "h200")
+    submit(e, "batch", task("long"))
+    attempt = e.state.tasks["batch/long"].attempt
+    e.handle(m.TaskStarted("batch/long", attempt), 0.0)
+    submit(e, "live", task("now"), slo=Live(ttff_s=6.0), now_s=1.0)
+    e.handle(m.Tick(), 1.0)
+    e.handle(m.RequestCancelled("batch"), 1.1)
+    commands = e.handle(m.TaskPaused("batch/long", attempt, checkpoint="f" * 40), 1.2)
+    e.check()
+    assert (e.state.tasks["batch/long"].state, placed(commands)) == ("dropped", [("live/now", "w")])
+
+
 def test_cheap_work_is_kept_off_fast_gpus_while_it_meets_its_deadline() -> None:
     light = model("dit", {"cpu": 2.0, "h200": 0.1}, light=True)
     e = engine("streamwise", light)
