@@ -21,7 +21,9 @@ class StreamWise:
         return deadline_s
 
     def rank(self, worker: WorkerRecord) -> float:
-        return worker.free_at_s
+        # Of idle workers the one that worked last: what it read and loaded is still at hand, one message
+        # tells it both, and the others grow idle enough to be given back.
+        return worker.free_at_s if worker.held else -worker.free_at_s
 
     def choose(
         self, options: Sequence[Placement], deadline_s: float, light: bool, now_s: float
