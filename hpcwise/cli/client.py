@@ -20,6 +20,7 @@ T = TypeVar("T")
 #: How long a head may take to answer before it counts as gone, seconds.
 ANSWER_S: Final = 5.0
 FIND_S: Final = 2.0
+_LOOK_S: Final = 0.5
 
 
 class HeadClient:
@@ -61,10 +62,15 @@ class HeadClient:
         self._context.term()
 
     def ask(
-        self, query: Callable[[int], w.Query], kind: type[T], timeout_s: float = ANSWER_S
+        self,
+        query: Callable[[int], w.Query],
+        kind: type[T],
+        timeout_s: float = ANSWER_S,
+        changed: Callable[[], object] = lambda: None,
     ) -> tuple[T, int]:
         """The answer to `query(ident)` and the state version it was given at.
 
+        changed: called now and then while waiting; true where there is no use in waiting for this head.
         Raises UsageError with the head's words where it refuses, WireError where it does not answer.
         """
         self._ident += 1
@@ -75,9 +81,11 @@ class HeadClient:
 
         until_s = time.monotonic() + timeout_s
         while (left_s := until_s - time.monotonic()) > 0:
-            frame = self._socket.receive(left_s)
+            frame = self._socket.receive(min(left_s, _LOOK_S))
             if frame is None:
-                break
+                if changed():
+                    raise WireError("the head has gone")
+                continue
             for note in w.decode_down(frame).messages:
                 if isinstance(note, w.Refused) and note.ident in (-1, self._ident):
                     raise UsageError(note.reason)

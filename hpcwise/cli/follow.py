@@ -41,7 +41,7 @@ def views(
 ) -> Iterator[RequestView]:
     """The request each time it may have changed; the last one has ended.
 
-    look_after: called whenever the head does not answer (it may start a new one). Raises UsageError where
+    look_after: called now and then; true where it has started another head. Raises UsageError where
     the request is not known, HeadError where no head comes back.
     """
     lost_s = time.monotonic()
@@ -58,7 +58,9 @@ def views(
             try:
                 while True:
                     asked = version
-                    view, version = head.ask(partial(_watch, request_id, asked), RequestView, _WATCH_S)
+                    view, version = head.ask(
+                        partial(_watch, request_id, asked), RequestView, _WATCH_S, look_after
+                    )
                     lost_s = time.monotonic()
                     yield view
                     if ended(view):

@@ -50,8 +50,11 @@ def generate_command(
     run.create()
     states = submission.known_states(run)
     request_id = submission.request_id_of(loaded, states, run, again=again)
-    if states.get(request_id) == "done" and _film_is_there(run, request_id):
-        return _finish(run, request_id, as_json, made=False)
+    if states.get(request_id) == "done":
+        if loaded.job.workflow == "graph" or _film_is_there(run, request_id):
+            return _finish(run, request_id, as_json, made=False)
+        # Somebody deleted the film. What it was made of may still be in the store.
+        request_id = submission.request_id_of(loaded, states, run, again=True)
     head = LocalHead(run, workers, with_us=True)
     previous = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
@@ -86,9 +89,11 @@ def _watch(run: Run, request_id: str, head: Any, *, quiet: bool) -> RequestView:
     else:
         with Screen(run, request_id) as screen:
 
-            def look_after() -> None:
-                if head.look_after():
-                    screen.note(f"the head ended unexpectedly and was started again ({head.restarts})")
+            def look_after() -> bool:
+                if not head.look_after():
+                    return False
+                screen.note(f"the head ended unexpectedly and was started again ({head.restarts})")
+                return True
 
             for last in views(run, request_id, look_after):
                 screen.show(last)
@@ -110,7 +115,9 @@ def _wait_until_taken(run: Run, request_id: str, head: Any) -> None:
 
 
 def _stopped(run: Run, request_id: str, head: Any) -> None:
-    if not head.ours:
+    from hpcwise.cli.localhead import connect_ok
+
+    if not head.ours and connect_ok(run):
         click.echo(
             f"\nleft; the head that was running goes on. `hpcwise cancel {request_id}` stops the work",
             err=True,

@@ -13,11 +13,13 @@ from hpcwise.cli.client import ask, connect, need_head
 from hpcwise.cli.completion import request_ids
 from hpcwise.cli.output import console, print_json, table
 from hpcwise.cli.run import Run, json_option, run_dir_option
-from hpcwise.cli.values import format_s
+from hpcwise.cli.values import format_s, printable
 from hpcwise.core.errors import HeadError, UsageError
+from hpcwise.store.inbox import Inbox
 from hpcwise.wire import messages as w
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 _STATE_STYLE: Final = {
     "done": "green",
     "running": "cyan",
@@ -28,6 +30,21 @@ _STATE_STYLE: Final = {
 }
 #: Attempts that do not stop between two steps are killed by the engine well before this.
 _CANCEL_S: Final = 60.0
+
+
+def ask_of(
+    run: Run, request_id: str, query: Callable[[int], w.Query], kind: type[T]
+) -> tuple[T, bool]:
+    """As `ask`; says so where the request still lies in the inbox."""
+    try:
+        return ask(run, query, kind)
+    except UsageError as error:
+        waiting = [s.token for s in Inbox(run.paths).pending()] if run.paths.inbox.is_dir() else []
+        if any(token.startswith(request_id) for token in waiting if request_id):
+            raise UsageError(
+                f"{printable(request_id)}: was handed in and waits for a head; `hpcwise head start` starts one"
+            ) from error
+        raise
 
 
 def request_argument(function: F) -> F:
@@ -42,7 +59,6 @@ def request_argument(function: F) -> F:
 def ls_command(only_live: bool, run: Run, as_json: bool) -> None:
     """List requests, oldest first."""
     from hpcwise.core.report import RequestRow
-    from hpcwise.store.inbox import Inbox
 
     waiting = [s.token for s in Inbox(run.paths).pending()] if run.paths.inbox.is_dir() else []
     found, by_head = ask(run, w.AskList, tuple[RequestRow, ...])
@@ -92,7 +108,7 @@ def show_command(request_id: str, run: Run, as_json: bool) -> None:
     from hpcwise.cli.specfile import relative
     from hpcwise.core.report import Receipt, RequestView
 
-    view, by_head = ask(run, lambda ident: w.AskShow(ident, request_id), RequestView)
+    view, by_head = ask_of(run, request_id, lambda ident: w.AskShow(ident, request_id), RequestView)
     if as_json:
         print_json(view)
         return
@@ -117,7 +133,7 @@ def watch_command(request_id: str, run: Run) -> int:
     from hpcwise.cli.follow import Screen, ended, views
     from hpcwise.core.report import RequestView
 
-    view, _ = ask(run, lambda ident: w.AskShow(ident, request_id), RequestView)
+    view, _ = ask_of(run, request_id, lambda ident: w.AskShow(ident, request_id), RequestView)
     name = view.row.request_id
     with Screen(run, name) as screen:
         screen.show(view)
@@ -183,7 +199,7 @@ def _cancel_without_head(request_id: str, run: Run, as_json: bool) -> None:
         return
     from hpcwise.core.report import RequestView
 
-    view, _ = ask(run, lambda ident: w.AskShow(ident, request_id), RequestView)
+    view, _ = ask_of(run, request_id, lambda ident: w.AskShow(ident, request_id), RequestView)
     if view.row.state in ("growing", "running"):
         raise UsageError(
             f"{view.row.request_id}: no head runs, so nothing works on it now; "
@@ -204,7 +220,7 @@ def explain_command(request_id: str, shot: int | None, run: Run, as_json: bool) 
     """Why REQUEST, or one SHOT of it, waits, where it runs, why its quality was lowered."""
     from hpcwise.core.explain import Explanation
 
-    found, by_head = ask(run, lambda ident: w.AskExplain(ident, request_id, shot), Explanation)
+    found, by_head = ask_of(run, request_id, lambda ident: w.AskExplain(ident, request_id, shot), Explanation)
     if as_json:
         print_json(found)
         return

@@ -94,6 +94,11 @@ def test_a_submission_waits_in_the_inbox_and_can_be_withdrawn(
     job = json.loads((run.paths.inbox / f"{name}.job").read_bytes())
     assert Path(job["input_path"]).read_text("utf-8").startswith("# Tide mills")
     assert call_json(capsys, "ls", "--run-dir", films)["pending"] == [name, f"{name}-2"]
+    code, _, err = call(capsys, "show", name, "--run-dir", films)
+    assert (code, err) == (
+        2,
+        f"hpcwise: {name}: was handed in and waits for a head; `hpcwise head start` starts one\n",
+    )
     assert call_json(capsys, "cancel", name, "--run-dir", films)["state"] == "withdrawn"
     assert call_json(capsys, "ls", "--run-dir", films)["pending"] == [f"{name}-2"]
 
