@@ -32,9 +32,7 @@ _STATE_STYLE: Final = {
 _CANCEL_S: Final = 60.0
 
 
-def ask_of(
-    run: Run, request_id: str, query: Callable[[int], w.Query], kind: type[T]
-) -> tuple[T, bool]:
+def ask_of(run: Run, request_id: str, query: Callable[[int], w.Query], kind: type[T]) -> tuple[T, bool]:
     """As `ask`; says so where the request still lies in the inbox."""
     try:
         return ask(run, query, kind)
@@ -42,7 +40,8 @@ def ask_of(
         waiting = [s.token for s in Inbox(run.paths).pending()] if run.paths.inbox.is_dir() else []
         if any(token.startswith(request_id) for token in waiting if request_id):
             raise UsageError(
-                f"{printable(request_id)}: was handed in and waits for a head; `hpcwise head start` starts one"
+                f"{printable(request_id)}: was handed in and waits for a head; "
+                "`hpcwise head start` starts one"
             ) from error
         raise
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import stat
 import sys
 from pathlib import Path
@@ -409,3 +410,26 @@ def test_a_graph_spec_is_accepted_too(tmp_path: Path, capsys: pytest.CaptureFixt
     found = call_json(capsys, "submit", spec, "--run-dir", tmp_path / "films")
     assert found["request_id"].startswith("pair-")
     assert graph_job().workflow == "graph"
+
+
+def test_logs_can_be_followed(run: Run) -> None:
+    import subprocess
+
+    worker = run.paths.worker("w1")
+    worker.mkdir()
+    log = worker / "worker.log"
+    log.write_text("2026-11-20 07:00:00,000 INFO begins\n")
+    command = [sys.executable, "-m", "hpcwise", "logs", "w1", "-f", "--run-dir", str(run.results)]
+    following = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert following.stdout is not None
+    try:
+        assert following.stdout.readline() == "2026-11-20 07:00:00,000 INFO begins\n"
+        with log.open("a") as file:
+            file.write("2026-11-20 07:00:01,000 INFO goes on\nhalf a line")
+        assert following.stdout.readline() == "2026-11-20 07:00:01,000 INFO goes on\n"
+        following.send_signal(signal.SIGINT)
+        assert following.wait(20) == 130
+        assert following.stdout.read() == ""
+    finally:
+        following.kill()
+        following.stdout.close()
