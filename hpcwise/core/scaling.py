@@ -6,7 +6,7 @@ from hpcwise.core import messages as m
 from hpcwise.core.planner import sketch_shots
 from hpcwise.core.resources import FleetItem
 from hpcwise.core.scheduler import Emit
-from hpcwise.core.state import LIVE_REQUEST
+from hpcwise.core.state import LIVE_REQUEST, WorkerRecord
 from hpcwise.core.world import World
 
 
@@ -14,14 +14,20 @@ def scale(world: World, emit: Emit) -> None:
     """Launch what work needs and the fleet allows; drain what has been idle for too long."""
     state, now_s = world.state, world.state.now_s
     busy = any(r.state in LIVE_REQUEST for r in state.requests.values())
+    of_kind: dict[str, list[WorkerRecord]] = {}
+    for worker in state.workers.values():
+        if worker.state != "draining":
+            of_kind.setdefault(worker.info.kind, []).append(worker)
     for item in world.config.fleet:
-        alive = [w for w in state.workers.values() if w.info.kind == item.kind and w.state != "draining"]
+        alive = of_kind.get(item.kind, [])
         coming = sum(1 for launch in state.launches.values() if launch.kind == item.kind)
         wanted = _wanted(world, item, busy)
         if now_s >= state.launch_after_s and state.launch_failures < world.config.max_launch_failures:
             for _ in range(wanted - len(alive) - coming):
                 emit(m.Launch(item.kind, f"e{state.epoch}-{item.kind}-{state.launched + 1}"))
         spare = len(alive) - max(wanted, item.min_workers)
+        if spare <= 0:
+            continue
         for worker in sorted(alive, key=lambda w: (w.idle_since_s, w.ordinal)):
             if spare <= 0:
                 break

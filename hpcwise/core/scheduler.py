@@ -85,13 +85,14 @@ def assign(world: World, emit: Emit) -> None:
 
 def preload(world: World, emit: Emit) -> None:
     """Idle workers load what growing films will need, so that the first shot does not wait for weights."""
-    growing = [r for r in world.state.requests.values() if r.state == "growing"]
-    if not growing:
+    coming = (coming_models(r) for r in world.state.requests.values() if r.state == "growing")
+    wanted = dict.fromkeys(model for models in coming for model in models)
+    if not wanted:
         return
     for worker in world.state.workers.values():
         if worker.state != "joined" or worker.held or worker.loading:
             continue
-        for model in dict.fromkeys(x for r in growing for x in coming_models(r)):
+        for model in wanted:
             if model in worker.loaded or model not in worker.info.models:
                 continue
             if _room_for(world, worker, model) == ():
@@ -235,7 +236,10 @@ def _dispatch(world: World, emit: Emit, task: TaskRecord, chosen: Placement, dea
 
 def take_back(world: World, emit: Emit) -> None:
     """Revoke work that has not started where an idle worker would end it sooner."""
-    idle = [w for w in world.state.workers.values() if w.state == "joined" and not w.held]
+    idle: dict[WorkerClass, list[WorkerRecord]] = {}
+    for worker in world.state.workers.values():
+        if worker.state == "joined" and not worker.held:
+            idle.setdefault(world.fleet.class_of(worker.info.worker_id), []).append(worker)
     if not idle:
         return
     for worker in world.state.workers.values():
@@ -246,21 +250,38 @@ def take_back(world: World, emit: Emit) -> None:
         if len(waiting) == len(worker.held):
             waiting = waiting[1:]
         for task in reversed(waiting):
-            alternative = world.alternative_of(task)
-            for other in idle:
-                cls = world.fleet.class_of(other.info.worker_id)
-                if alternative.model not in cls.models:
-                    continue
-                exec_s = world.profiles.expected_s(
-                    alternative.model, cls.hardware, alternative.features, cls.n_devices, task.scale
-                )
-                option = _option(world, task, other, alternative.model, exec_s, cls, True)
-                if option is not None and option.finish_s + STEAL_WIN_S < worker.free_at_s:
-                    emit(m.Revoke(worker.info.worker_id, task.spec.task_id, task.attempt))
-                    idle.remove(other)
-                    break
-            if not idle:
-                return
+            found = _idle_for(world, task, worker.free_at_s - STEAL_WIN_S, idle)
+            if found is not None:
+                emit(m.Revoke(worker.info.worker_id, task.spec.task_id, task.attempt))
+                cls, other = found
+                idle[cls].remove(other)
+
+
+def _idle_for(
+    world: World, task: TaskRecord, before_s: float, idle: dict[WorkerClass, list[WorkerRecord]]
+) -> tuple[WorkerClass, WorkerRecord] | None:
+    """An idle worker that would end `task` before `before_s`, those first that have its model loaded."""
+    alternative = world.alternative_of(task)
+    model = alternative.model
+    for cls in world.fleet.hosting(model):
+        workers = idle.get(cls)
+        if not workers:
+            continue
+        exec_s = world.profiles.expected_s(
+            model, cls.hardware, alternative.features, cls.n_devices, task.scale
+        )
+        if world.state.now_s + exec_s >= before_s:
+            continue
+        # Idle workers of a class differ in what they have loaded, and in how long they live.
+        loaded = [w for w in workers if model in w.loaded][:LIFETIME_LOOKS]
+        for other in loaded or workers[:LIFETIME_LOOKS]:
+            option = _option(world, task, other, model, exec_s, cls, True)
+            if option is None:
+                continue
+            if option.finish_s < before_s:
+                return cls, other
+            break
+    return None
 
 
 def preempt(world: World, emit: Emit) -> None:
