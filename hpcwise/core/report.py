@@ -187,7 +187,7 @@ def show_request(engine: Engine, request_id: str) -> RequestView:
         row=_row(engine, request),
         stages=_stages(engine, request),
         shots=_shots(engine.world, request),
-        play=_play(engine.world, request),
+        play=play_of(engine.world, request),
         title=_title(engine.world, request),
         film_version=request.film_version,
         complete=request.last,
@@ -200,7 +200,7 @@ def receipt(engine: Engine, request_id: str) -> Receipt:
     tasks = engine.state.tasks
     shots = _shots(engine.world, request)
     end_s = request.ended_s if request.ended_s >= 0 else engine.now_s
-    play = _play(engine.world, request)
+    play = play_of(engine.world, request)
 
     def key(stage: str) -> str:
         task = tasks.get(f"{request.request_id}/{stage}")
@@ -212,7 +212,7 @@ def receipt(engine: Engine, request_id: str) -> Receipt:
         state=request.state,
         reason=request.reason,
         slo=slo_text(request.job),
-        slo_met=_slo_met(engine, request, play),
+        slo_met=slo_met(engine, request, play),
         seed=request.job.seed,
         total_s=end_s - request.arrived_s,
         film_s=request.film_at_s - request.arrived_s if request.film_at_s >= 0 else None,
@@ -229,7 +229,8 @@ def receipt(engine: Engine, request_id: str) -> Receipt:
     )
 
 
-def _slo_met(engine: Engine, request: RequestRecord, play: PlayMetrics | None) -> bool | None:
+def slo_met(engine: Engine, request: RequestRecord, play: PlayMetrics | None) -> bool | None:
+    """Whether the SLO was kept; None while that is open or nothing was promised."""
     slo = request.job.slo
     if isinstance(slo, By):
         if request.film_at_s < 0:
@@ -273,7 +274,7 @@ def head_view(engine: Engine) -> HeadView:
 
 def _row(engine: Engine, request: RequestRecord) -> RequestRow:
     tasks = engine.state.tasks
-    play = _play(engine.world, request)
+    play = play_of(engine.world, request)
     end_s = request.ended_s if request.ended_s >= 0 else engine.now_s
     return RequestRow(
         request_id=request.request_id,
@@ -318,7 +319,8 @@ def _title(world: World, request: RequestRecord) -> str:
     return str(artifact.facts.get("title", "")) if artifact else request.job.name
 
 
-def _play(world: World, request: RequestRecord) -> PlayMetrics | None:
+def play_of(world: World, request: RequestRecord) -> PlayMetrics | None:
+    """How playback of what is published goes; None before the first segment."""
     deadlines = [
         world.segment_deadline_s(world.state.tasks[task_id], chunk) for _, task_id, chunk in request.segments
     ]
