@@ -100,7 +100,7 @@ def read_settings(configs_dir: Path, models_dir: Path, workers: int | None = Non
 
     Raises UsageError that names the file and the field.
     """
-    head = _read(configs_dir / "head.yaml", HeadFile)
+    head = read_file(configs_dir / "head.yaml", HeadFile)
     prices = read_hardware(configs_dir / "hardware.yaml")
     models = read_models(configs_dir / "models")
     cores = workers if workers is not None else len(os.sched_getaffinity(0))
@@ -154,7 +154,7 @@ def read_models(folder: Path) -> dict[str, ModelInfo]:
     """
     models: dict[str, ModelInfo] = {}
     for path in sorted(folder.glob("*.yaml")):
-        info = _read(path, ModelInfo)
+        info = read_file(path, ModelInfo)
         if info.name in models:
             raise UsageError(f"{path}: name: {info.name!r} is another card's too; give each its own")
         models[info.name] = info
@@ -186,7 +186,7 @@ def find_models_dir() -> Path:
 
 def read_hardware(path: Path) -> HardwareFile:
     """configs/hardware.yaml as it stands. Raises UsageError that names the file, the entry and the field."""
-    file = _read(path, HardwareFile)
+    file = read_file(path, HardwareFile)
     for name, entry in file.hardware.items():
         for field in ("usd_per_h", "spot_usd_per_h", "busy_w", "idle_w", "tdp_w", "memory_gb"):
             value: float = getattr(entry, field)
@@ -241,7 +241,8 @@ def _host_memory_gb() -> float:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
 
 
-def _read(path: Path, kind: type[T]) -> T:
+def read_file(path: Path, kind: type[T]) -> T:
+    """A YAML file as `kind`. Raises UsageError that names the file and the field."""
     import yaml
 
     try:
