@@ -131,12 +131,18 @@ def _task_failed(world: World, e: m.TaskFailed) -> None:
         fail(world, task, e.reason, e.transient)
 
 
+def charge_spent(world: World, task: TaskRecord, worker: WorkerRecord) -> None:
+    """What an attempt that makes no artifact has cost so far."""
+    spent_s = world.state.now_s - task.started_s if task.started_s >= 0 else 0.0
+    if spent_s > 0:
+        _account(world, task, worker, spent_s, 0.0)
+
+
 def fail(world: World, task: TaskRecord, reason: str, transient: bool) -> None:
     """The attempt is over without an artifact; the engine decides in this call what follows."""
-    spent_s = world.state.now_s - task.started_s if task.started_s >= 0 else 0.0
     worker = world.state.workers.get(task.worker)
-    if worker is not None and spent_s > 0:
-        _account(world, task, worker, spent_s, 0.0)
+    if worker is not None:
+        charge_spent(world, task, worker)
     was = task.state
     step_task(task, "fail")
     task.why = reason

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from hpcwise.core import messages as m
-from hpcwise.core.apply_tasks import fail
+from hpcwise.core.apply_tasks import charge_spent, fail
 from hpcwise.core.resources import AttemptRef
 from hpcwise.core.state import WorkerRecord, step_worker
 from hpcwise.core.world import World
@@ -66,6 +66,7 @@ def lose_worker(world: World, worker_id: str, reason: str) -> None:
     world.state.killed.pop(worker_id, None)
     world.fleet.remove(worker)
     for task_id in list(worker.held):
+        charge_spent(world, world.state.tasks[task_id], worker)
         fail(world, world.state.tasks[task_id], f"worker {worker_id} lost: {reason}", transient=True)
     world.work_changed = True
 
