@@ -1,83 +1,18 @@
-"""Simulated workers: the local queue is the real one, the models take the time that the profiles say."""
+"""What simulated workers do: the local queue is the real one, models take the time that profiles say."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
 
 from hpcwise.core import messages as m
 from hpcwise.core.profiles import UNKNOWN, Profiles
-from hpcwise.core.queue import LocalQueue, QueueEntry
+from hpcwise.core.queue import QueueEntry
 from hpcwise.core.resources import AttemptRef, WorkerInfo
 from hpcwise.core.state import TaskRecord
 from hpcwise.core.units import HOUR_S, ModelName, WorkerId
-from hpcwise.sim.config import Loss, SimConfig, Site
+from hpcwise.sim.config import Loss, SimConfig
 from hpcwise.sim.draws import Draws
-
-#: What a scheduled moment brings: an event for the engine, or nothing.
-Action = Callable[..., m.Event | None]
-
-
-class Host(Protocol):
-    """The simulation, as its replicas see it."""
-
-    now_s: float
-
-    def after(self, delay_s: float, action: Action, *arguments: Any) -> None:
-        """Call `action(*arguments)` so many seconds from now; the event that it returns is taken in."""
-
-    def task(self, task_id: str) -> TaskRecord:
-        """The engine's record."""
-
-    def chunk_facts(self, task: TaskRecord) -> list[dict[str, Any]]:
-        """Facts of each chunk that the task makes."""
-
-    def input_chunks(self, task: TaskRecord) -> dict[str, tuple[int, bool]]:
-        """Chunks of each stream input that is not whole yet, by its name."""
-
-    def transfer_s(self, task: TaskRecord, replica: Replica) -> float:
-        """Seconds until the task's inputs are where the replica is."""
-
-    def nbytes(self, task: TaskRecord) -> int:
-        """Size of the task's artifact."""
-
-
-@dataclass(slots=True)
-class Attempt:
-    """What runs. due: seconds of work until each chunk; begun_s: when the first began (fed by `fed`)."""
-
-    ref: AttemptRef
-    facts: list[dict[str, Any]]
-    chunk_s: list[float]
-    done: int
-    fed: dict[str, tuple[int, bool]]
-    nbytes: int
-    fails_at: int
-    begun_s: float = 0.0
-    chunk_begun_s: float = 0.0
-    blocked: bool = False
-    inputs: bool = True
-
-
-@dataclass(slots=True)
-class Replica:
-    """A worker. held: attempts that run together (a batch); loading: a model that occupies it."""
-
-    info: WorkerInfo
-    site: Site
-    joined_s: float
-    nth: int
-    queue: LocalQueue = field(default_factory=LocalQueue)
-    loaded: dict[ModelName, None] = field(default_factory=dict)
-    chores: list[m.LoadModel | m.UnloadModel] = field(default_factory=list)
-    running: dict[str, Attempt] = field(default_factory=dict)
-    delivered: dict[str, dict[str, tuple[int, bool]]] = field(default_factory=dict)
-    batch: list[QueueEntry] = field(default_factory=list)
-    busy: bool = False
-    leaving: str = ""
-    ended_s: float = -1.0
+from hpcwise.sim.worker import Attempt, Host, Replica
 
 
 class Replicas:
@@ -436,6 +371,3 @@ class Replicas:
 
 def _told(event: m.Event) -> m.Event:
     return event
-
-
-__all__: Final = ["Attempt", "Host", "Replica", "Replicas"]

@@ -12,7 +12,7 @@ from hpcwise.core.profiles import Profiles
 from hpcwise.core.report import play_of, slo_met, slo_text
 from hpcwise.core.state import LIVE_REQUEST
 from hpcwise.core.units import HOUR_S
-from hpcwise.sim.replica import Replica
+from hpcwise.sim.worker import Replica
 
 
 class RequestResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,8 +23,9 @@ from hpcwise.core.units import ModelName
 from hpcwise.sim.arrivals import Arrival
 from hpcwise.sim.config import SimConfig, check_config
 from hpcwise.sim.draws import Draws
-from hpcwise.sim.replica import Action, Replica, Replicas
+from hpcwise.sim.replica import Replicas
 from hpcwise.sim.results import RequestResult, SimResult, kind_results, request_result
+from hpcwise.sim.worker import Action, Replica
 from hpcwise.sim.workload import Workload, frames_of
 
 #: Called with the engine and the time; workers wanted by kind, or None to leave them as they are.
@@ -80,9 +81,10 @@ class Simulation:
 
     def run(self, until_s: float = float("inf")) -> SimResult:
         """Play until every request has ended or nothing moves any more, at most until `until_s`."""
-        self._take(m.HeadStarted(1, grace_s=0.0))
         if self.config.warm:
             self._start_warm()
+        else:
+            self._take(m.HeadStarted(1, grace_s=0.0))
         if self._provision is not None:
             self._ask_plan()
         heap, patience_s = self._heap, self.config.patience_s
@@ -193,13 +195,17 @@ class Simulation:
         return m.RequestArrived(arrival.request_id, arrival.job, self.config.wall0_s + self.now_s)
 
     def _ask_plan(self) -> None:
+        provision = self._provision
+        assert provision is not None
+
         def answer() -> m.Event | None:
             self.after(self._provision_every_s, answer)
-            assert self._provision is not None
-            wanted = self._provision(self.engine, self.now_s)
+            wanted = provision(self.engine, self.now_s)
             return None if wanted is None else m.PlanReady(self.engine.state_version, wanted)
 
-        self.after(0.0, answer)
+        first = answer()
+        if first is not None:
+            self._take(first)
 
     # --- commands ---------------------------------------------------------------------------------------
 
