@@ -180,7 +180,7 @@ class Load:
 
     def keep(self, n: int) -> None:
         """Submit while fewer than `n` tasks are live, unless growing films will soon bring enough."""
-        while self.live_tasks() < n and self.due_tasks() < 1.3 * n:
+        while self.live_tasks() < n and self.due_tasks() < 1.6 * n:
             self.submit()
 
     def fill(self, n: int) -> None:

@@ -29,6 +29,7 @@ def main() -> None:
         logging_level="error",
         object_store_memory=200_000_000,
         _node_ip_address="127.0.0.1",
+        _temp_dir=str(Path.cwd()),  # the bench's own, which it removes
     )
     remote = ray.remote(noop)
 
