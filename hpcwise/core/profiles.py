@@ -20,6 +20,8 @@ from hpcwise.core.units import HOUR_S, ModelName
 RATIO_WEIGHT = 0.2
 #: Where a model was never profiled on a hardware: one second, corrected after the first run.
 UNKNOWN = LinearProfile(base_s=1.0)
+#: Answers of a profile that are kept.
+KNOWN_MOST = 20_000
 #: Features that stay what they are when a shot turns out longer.
 FIXED_FEATURES = frozenset({"steps", "frame_mpx"})
 
@@ -102,6 +104,9 @@ class Profiles:
     def __init__(self, catalogue: Catalogue, ratios: dict[str, float]) -> None:
         self.catalogue = catalogue
         self._ratios = ratios
+        # The catalogue never changes, and the same work is asked about many times (each worker class, each
+        # tick, each equal segment): answers are kept.
+        self._known_s: dict[tuple[object, ...], float] = {}
 
     def profile(self, model: ModelName, hardware: str) -> LinearProfile | None:
         """The profile of this pair, None where it was never measured."""
@@ -121,8 +126,15 @@ class Profiles:
         scale: float = 1.0,
     ) -> float:
         """Seconds that one task takes; `scale` multiplies the features (a shot that turned out longer)."""
-        profile = self.profile(model, hardware) or UNKNOWN
-        return profile_s(profile, features, n_devices, scale) * self.ratio(model, hardware)
+        asked = (model, hardware, n_devices, scale, *features.items())
+        seconds = self._known_s.get(asked)
+        if seconds is None:
+            profile = self.profile(model, hardware) or UNKNOWN
+            seconds = profile_s(profile, features, n_devices, scale)
+            if len(self._known_s) >= KNOWN_MOST:
+                self._known_s.clear()
+            self._known_s[asked] = seconds
+        return seconds * self.ratio(model, hardware)
 
     def learn(self, model: ModelName, hardware: str, expected_s: float, measured_s: float) -> None:
         """Move the ratio of this pair towards what a run took (expected_s already holds the old ratio)."""
