@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import Final
 
 from hpcwise.core import messages as m
-from hpcwise.core.profiles import UNKNOWN, Profiles
+from hpcwise.core.profiles import UNKNOWN, Profiles, profile_s
 from hpcwise.core.queue import QueueEntry
 from hpcwise.core.resources import AttemptRef, WorkerInfo
 from hpcwise.core.state import TaskRecord
@@ -13,6 +14,9 @@ from hpcwise.core.units import HOUR_S, ModelName, WorkerId
 from hpcwise.sim.config import Loss, SimConfig
 from hpcwise.sim.draws import Draws
 from hpcwise.sim.worker import Attempt, Host, Replica
+
+#: A feature whose cost comes before the first chunk.
+FIRST: Final = "first_scene"
 
 
 class Replicas:
@@ -263,10 +267,9 @@ class Replicas:
         alternative = task.spec.alternatives[task.alternative]
         info = self._truth.catalogue.models.get(alternative.model)
         profile = info.profiles.get(replica.info.hardware, UNKNOWN) if info else UNKNOWN
-        plain = profile.base_s + sum(
-            profile.per.get(k, 0.0) * v * task.scale for k, v in alternative.features.items()
-        )
-        base_s = seconds * profile.base_s / plain if plain > 0 else 0.0
+        whole_s = profile_s(profile, alternative.features, 1, task.scale)
+        first_s = profile.base_s + profile.per.get(FIRST, 0.0) * alternative.features.get(FIRST, 0.0)
+        base_s = seconds * first_s / whole_s if whole_s > 0 else 0.0
         each = (seconds - base_s) / n
         return [base_s + each] + [each] * (n - 1)
 

@@ -13,7 +13,7 @@ from hpcwise.sim.config import Site
 from hpcwise.sim.simulation import simulate
 from tests.sim.worlds import FOUR, catalogue, config, graph, item, node, podcast, watched
 
-CHAIN = graph(node("a", "flux-1-dev"), node("b", "kokoro-82m", "a"), node("c", "real-esrgan", "b"))
+CHAIN = graph(node("a", "flux"), node("b", "kokoro-82m", "a"), node("c", "real-esrgan", "b"))
 
 
 def test_a_chain_takes_the_sum_of_its_tasks_and_costs_what_ran() -> None:
@@ -38,19 +38,19 @@ def test_held_cost_and_idle_energy_count_every_worker_until_the_end() -> None:
 
 
 def test_independent_tasks_share_two_workers() -> None:
-    job = graph(*(node(f"t{i}", "fantasy-talking") for i in range(5)))
+    job = graph(*(node(f"t{i}", "fantasytalking") for i in range(5)))
     assert simulate(config(item(2)), at_once(job)).requests[0].ready_s == pytest.approx(18.0)
 
 
 def test_a_reader_of_a_stream_runs_beside_its_writer() -> None:
     job = graph(
-        node("w", "hunyuan-framepack", chunks=4), node("r", "fantasy-talking", "w", kind="stream", chunks=4)
+        node("w", "framepack-dit", chunks=4), node("r", "fantasytalking", "w", kind="stream", chunks=4)
     )
     models = catalogue()
-    even = ModelInfo(name="hunyuan-framepack", family="x", profiles={"gpu": LinearProfile(per={"work": 1.0})})
-    reader = ModelInfo(name="fantasy-talking", family="x", profiles={"gpu": LinearProfile(per={"work": 1.0})})
+    even = ModelInfo(name="framepack-dit", family="x", profiles={"gpu": LinearProfile(per={"work": 1.0})})
+    reader = ModelInfo(name="fantasytalking", family="x", profiles={"gpu": LinearProfile(per={"work": 1.0})})
     models = Catalogue(
-        models={**models.models, "hunyuan-framepack": even, "fantasy-talking": reader},
+        models={**models.models, "framepack-dit": even, "fantasytalking": reader},
         hardware=models.hardware,
     )
     tasks = tuple(node_with_work(task, seconds) for task, seconds in zip(job.graph, (4.0, 6.0), strict=True))
@@ -81,9 +81,9 @@ def test_the_first_frame_waits_for_one_segment_of_every_stage() -> None:
 def test_every_segment_starts_when_its_own_chunk_is_there() -> None:
     models = catalogue()
     sketch = ModelInfo(
-        name="hunyuan-framepack", family="x", profiles={"gpu": LinearProfile(per={"film_s": 4 / 14})}
+        name="framepack-dit", family="x", profiles={"gpu": LinearProfile(per={"film_s": 4 / 14})}
     )
-    models = Catalogue(models={**models.models, "hunyuan-framepack": sketch}, hardware=models.hardware)
+    models = Catalogue(models={**models.models, "framepack-dit": sketch}, hardware=models.hardware)
     _, watch = watched(config(item(60), models=models), at_once(podcast(56.0)), FOUR)
     started = {e.task_id: t for t, e in watch.events(m.TaskStarted)}
     sketched = [started["podcast/sketch/0000"] + k for k in (1.0, 2.0, 3.0, 4.0)]
@@ -94,17 +94,17 @@ def test_every_segment_starts_when_its_own_chunk_is_there() -> None:
 def test_loading_and_queue_waits_come_before_the_work() -> None:
     models = catalogue()
     slow = ModelInfo(
-        name="flux-1-dev", family="x", load_s=7.0, memory_gb=1, profiles={"gpu": LinearProfile(base_s=3.0)}
+        name="flux", family="x", load_s=7.0, memory_gb=1, profiles={"gpu": LinearProfile(base_s=3.0)}
     )
-    models = Catalogue(models={**models.models, "flux-1-dev": slow}, hardware=models.hardware)
+    models = Catalogue(models={**models.models, "flux": slow}, hardware=models.hardware)
     cold = config(item(1, launch_s=2.0), models=models, warm=False, sites={"gpu": Site(queue_s=20.0)})
-    result = simulate(cold, at_once(graph(node("a", "flux-1-dev"))))
+    result = simulate(cold, at_once(graph(node("a", "flux"))))
     assert result.requests[0].ready_s == pytest.approx(20.0 + 2.0 + 7.0 + 3.0)
 
 
 def test_two_regions_pay_for_the_link_between_them() -> None:
-    fleet = (item(1, "flux-1-dev", kind="east"), item(1, "kokoro-82m", kind="west"))
-    job = graph(node("a", "flux-1-dev"), node("b", "kokoro-82m", "a"))
+    fleet = (item(1, "flux", kind="east"), item(1, "kokoro-82m", kind="west"))
+    job = graph(node("a", "flux"), node("b", "kokoro-82m", "a"))
     sites = {"east": Site(region="a"), "west": Site(region="b")}
     result = simulate(config(*fleet, sites=sites), at_once(job))
     # 500 kB over 1 GB/s, and half a second to get there.
@@ -112,7 +112,7 @@ def test_two_regions_pay_for_the_link_between_them() -> None:
 
 
 def test_the_shared_file_system_is_slower_than_infiniband() -> None:
-    job = graph(node("a", "flux-1-dev"), node("b", "kokoro-82m", "a"))
+    job = graph(node("a", "flux"), node("b", "kokoro-82m", "a"))
     slow = config(item(1), fs_gb_per_s=0.001, ib_gb_per_s=0.01)
     fast = config(item(1), fs_gb_per_s=0.001, ib_gb_per_s=0.01, sites={"gpu": Site(infiniband=True)})
     assert simulate(slow, at_once(job)).requests[0].ready_s == pytest.approx(3.5 + 0.5)
@@ -133,8 +133,8 @@ def test_a_batch_takes_its_slowest_task_and_a_share_of_the_rest() -> None:
 
 
 def test_requests_arrive_when_they_are_said_to() -> None:
-    job = graph(node("a", "flux-1-dev"))
-    other = graph(node("b", "flux-1-dev"))
+    job = graph(node("a", "flux"))
+    other = graph(node("b", "flux"))
     arrivals = (
         Arrival(at_s=0.0, request_id="one", job=job),
         Arrival(at_s=10.0, request_id="two", job=other),

@@ -14,7 +14,7 @@ from hpcwise.sim.config import Loss, SimConfig, Site
 from hpcwise.sim.simulation import Simulation
 from tests.sim.worlds import config, graph, item, node, podcast
 
-JOB = graph(node("t", "flux-1-dev"))
+JOB = graph(node("t", "flux"))
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_a_configuration_that_cannot_be_is_named(made: SimConfig, line: str) -> 
 def test_an_unknown_model_is_named_with_those_that_are_known() -> None:
     job = podcast(models={"sync": "wav2lip"})
     with pytest.raises(
-        UsageError, match=r"^model: 'wav2lip' is not in the catalogue; known are fantasy-talking, "
+        UsageError, match=r"^model: 'wav2lip' is not in the catalogue; known are fantasytalking, "
     ):
         Simulation(config(), at_once(job))
     with pytest.raises(UsageError, match=r"^model: 'wav2lip' is not in the catalogue"):

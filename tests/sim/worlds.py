@@ -18,11 +18,11 @@ MODELS = {
     "pdf-document": 1.0,
     "gemma-3-27b": 2.0,
     "kokoro-82m": 0.5,
-    "flux-1-dev": 3.0,
-    "yolo-11": 0.25,
-    "hunyuan-framepack": 4.0,
-    "hunyuan-framepack-vae": 1.0,
-    "fantasy-talking": 6.0,
+    "flux": 3.0,
+    "yolo": 0.25,
+    "framepack-dit": 4.0,
+    "framepack-vae": 1.0,
+    "fantasytalking": 6.0,
     "real-esrgan": 2.0,
 }
 
