@@ -30,6 +30,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "explain": ("requests", "Why a request waits, where it runs, why its quality was lowered."),
     "replay": ("replay", "A request's timeline as Perfetto trace and Gantt picture; check its decisions."),
     "models": ("models", "The models, where they come from and whether they are whole."),
+    "profile": ("profile", "Measure how long a model takes here, and fit its profile."),
     "gc": ("gc", "Free space; keeps what live requests need."),
     "doctor": ("doctor", "Say what this machine lacks, and the fix."),
     "spec": ("spec", "Check a job spec, print its JSON Schema."),

@@ -48,9 +48,10 @@ def _least_squares(points: Sequence[Measurement], terms: Sequence[str]) -> Shape
     import numpy as np
 
     values = np.array([[term_value(term, m.features) for term in terms] for m in points])
+    values = values.reshape(len(points), len(terms))
     seconds = np.array([m.seconds for m in points])
     # Columns of like size, or the solver stops early on the small ones.
-    size = values.max(axis=0)
+    size = values.max(axis=0, initial=0.0)
     used = [i for i in range(len(terms)) if size[i] > 0 and np.ptp(values[:, i]) > 0]
     weight = 1 / np.maximum(seconds, SHORTEST_S)
     if not used:
@@ -134,6 +135,18 @@ def fit_model(
             points=sum(len(points) for points in sizes.values()),
         )  # fmt: skip
     return profiles
+
+
+def fit_all(
+    points: Sequence[Measurement], terms: Sequence[str], *, source: str, version: str, measured_on: str
+) -> LinearProfile:
+    """One profile from all points, of one device; nothing is held out, so its fit holds no judgement."""
+    base_s, per = _least_squares(points, terms)
+    fit = Fit(
+        source=source, model_version=version, measured_on=measured_on, points=len(points),
+        ranges={name: (_rounded(low), _rounded(high)) for name, (low, high) in ranges(points).items()},
+    )  # fmt: skip
+    return LinearProfile(base_s=base_s, per=per, fit=fit)
 
 
 def split(

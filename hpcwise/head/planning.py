@@ -10,18 +10,19 @@ from pathlib import Path
 
 import msgspec
 
-from hpcwise.core.catalogue import Catalogue, LinearProfile, ModelInfo
+from hpcwise.core.catalogue import Catalogue, ModelInfo
 from hpcwise.core.errors import UsageError
-from hpcwise.head.settings import priced, read_file, read_hardware, read_models
+from hpcwise.head.settings import (
+    ProfileFile,
+    priced,
+    read_file,
+    read_hardware,
+    read_models,
+    with_site_profiles,
+)
 
 #: Folder of configs/models/ with the cards that only planning reads.
 CATALOGUE = "catalogue"
-
-
-class ProfileFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A file of configs/profiles/: profiles by model and hardware, in place of those on the cards."""
-
-    profiles: dict[str, dict[str, LinearProfile]]
 
 
 def read_planning(configs_dir: Path, profiles: str = "fitted") -> Catalogue:
@@ -52,4 +53,4 @@ def planning_models(configs_dir: Path, profiles: str = "fitted") -> dict[str, Mo
                 raise UsageError(f"{path}: profiles.{name}: has no card; add one to configs/models/catalogue")
             merged = {**models[name].profiles, **by_hardware}
             models[name] = msgspec.structs.replace(models[name], profiles=merged)
-    return models
+    return with_site_profiles(models, configs_dir)

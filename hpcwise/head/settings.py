@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from hpcwise.core.billing import DeviceShare, billed, parse_weights
-from hpcwise.core.catalogue import Catalogue, Frequency, HardwareInfo, Link, ModelInfo
+from hpcwise.core.catalogue import Catalogue, Frequency, HardwareInfo, LinearProfile, Link, ModelInfo
 from hpcwise.core.config import EngineConfig
 from hpcwise.core.errors import UsageError
 from hpcwise.core.resources import FleetItem
@@ -55,6 +55,12 @@ class HardwareFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     price_source: str = ""
     billing: BillingEntry | None = None
     links: tuple[Link, ...] = ()
+
+
+class ProfileFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A file of configs/profiles/: profiles by model and hardware, in place of those on the cards."""
+
+    profiles: dict[str, dict[str, LinearProfile]]
 
 
 class FleetEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -102,7 +108,7 @@ def read_settings(configs_dir: Path, models_dir: Path, workers: int | None = Non
     """
     head = read_file(configs_dir / "head.yaml", HeadFile)
     prices = read_hardware(configs_dir / "hardware.yaml")
-    models = read_models(configs_dir / "models")
+    models = with_site_profiles(read_models(configs_dir / "models"), configs_dir)
     cores = workers if workers is not None else len(os.sched_getaffinity(0))
     fleet: list[FleetItem] = []
     per_host: dict[str, int] = {}
@@ -161,6 +167,22 @@ def read_models(folder: Path) -> dict[str, ModelInfo]:
     if not models:
         raise UsageError(f"{folder}: no model cards (*.yaml) there; {_FIX}")
     return models
+
+
+def with_site_profiles(models: dict[str, ModelInfo], configs_dir: Path) -> dict[str, ModelInfo]:
+    """The same cards with the profiles that this site measured (`hpcwise profile MODEL --write`), if any.
+
+    An entry of a model that has no card any more is passed over: it may be another version's.
+    """
+    path = configs_dir / "profiles" / "site.yaml"
+    if not path.is_file():
+        return models
+    changed = dict(models)
+    for name, by_hardware in read_file(path, ProfileFile).profiles.items():
+        if name in models:
+            merged = {**models[name].profiles, **by_hardware}
+            changed[name] = msgspec.structs.replace(models[name], profiles=merged)
+    return changed
 
 
 def find_configs() -> Path:
