@@ -1,4 +1,4 @@
-"""`hpcwise models`: what can be run, where its files come from, whether they are whole."""
+"""`hpcwise models`: what can be run, where its files come from, whether they are whole, what it costs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from pathlib import Path
 import click
 import msgspec
 
+from hpcwise.cli.modeladd import add
+from hpcwise.cli.modelshow import lines, profile_views
 from hpcwise.cli.output import console, print_json, table
-from hpcwise.cli.run import json_option
+from hpcwise.cli.run import Run, json_option, run_dir_option
 from hpcwise.cli.specfile import relative
 from hpcwise.cli.values import format_bytes
 from hpcwise.core.catalogue import ModelInfo
@@ -27,7 +29,8 @@ class FileState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelState(msgspec.Struct, frozen=True, kw_only=True):
-    """A model as this machine has it. state: ready, missing files, damaged files or needs a package."""
+    """A model as this machine has it. state: ready, missing files, damaged files, needs a package, or
+    planned: in the catalogue for planning, without an adapter in this version."""
 
     name: str
     version: str
@@ -83,9 +86,30 @@ def state_of(cards: Registry, card: ModelCard, *, hashes: bool) -> ModelState:
     )  # fmt: skip
 
 
+def planned() -> list[ModelState]:
+    """The models that only planning knows."""
+    from hpcwise.head.planning import CATALOGUE
+    from hpcwise.head.settings import find_configs, read_models
+
+    return [planned_state(info) for info in read_models(find_configs() / "models" / CATALOGUE).values()]
+
+
+def planned_state(info: ModelInfo) -> ModelState:
+    """A model of the catalogue that nothing here can run."""
+    return ModelState(
+        name=info.name, version=info.version, family=info.family, stages=info.stages, licence=info.licence,
+        memory_gb=info.memory_gb, load_s=info.load_s, elo=info.elo, state="planned",
+        problem="no adapter in this version", folder="", files=(),
+        sources=(info.source,) if info.source else (),
+    )  # fmt: skip
+
+
 @click.group("models")
 def models_command() -> None:
     """Models by name; cards are in configs/models/, files in HPCWISE_MODELS_DIR (or your cache)."""
+
+
+models_command.add_command(add)
 
 
 @models_command.command("ls")
@@ -93,7 +117,7 @@ def models_command() -> None:
 def ls(as_json: bool) -> None:
     """All models and whether they could run here. Looks at names of files; `check` compares hashes."""
     cards = registry()
-    states = [state_of(cards, card, hashes=False) for card in cards.cards.values()]
+    states = [state_of(cards, card, hashes=False) for card in cards.cards.values()] + planned()
     if as_json:
         print_json(states)
         return
@@ -102,36 +126,61 @@ def ls(as_json: bool) -> None:
 
 @models_command.command("show")
 @click.argument("name")
+@click.option("--profiles", "chosen", default="fitted", show_default=True, help="Set of configs/profiles/.")
+@run_dir_option
 @json_option
-def show(name: str, as_json: bool) -> None:
-    """One model: its card, its files, what it costs by the profiles."""
-    from hpcwise.head.settings import find_configs, read_models
+def show(name: str, chosen: str, run: Run, as_json: bool) -> None:
+    """One model: its card, its files, its profiles, how sure they are and how real runs drift from them."""
+    from hpcwise.cli.offline import engine_of
+    from hpcwise.head.planning import read_planning
+    from hpcwise.head.settings import find_configs
 
     cards = registry()
-    state = state_of(cards, cards.card(name), hashes=True)
-    info: ModelInfo = read_models(find_configs() / "models")[name]
+    catalogue = read_planning(find_configs(), chosen)
+    info = catalogue.models.get(name)
+    if info is None:
+        raise ModelMissing(f"model {name!r}: no card; known are {', '.join(sorted(catalogue.models))}")
+    state = state_of(cards, cards.card(name), hashes=True) if name in cards.cards else planned_state(info)
+    ratios = engine_of(run).state.ratios if run.exists else {}
+    views = profile_views(info, catalogue, ratios)
     if as_json:
-        print_json({"model": state, "profiles": info.profiles})
+        print_json({"model": state, "card": info, "profiles": views})
         return
     out = console()
-    facts = (
-        ("model", f"{state.name} {state.version}, family {state.family}"),
-        ("stages", ", ".join(state.stages)),
-        ("licence", state.licence),
-        ("memory", f"{state.memory_gb:g} GB, loads in {state.load_s:g} s"),
-        ("Elo", f"{state.elo:g}" if state.elo else "-"),
-        ("fallback", state.fallback or "-"),
-        ("state", f"{state.state} {state.problem}".strip()),
-        ("folder", state.folder or "no files needed"),
-    )
-    for label, text in facts:
+    for label, text in _facts(state, info):
         out.print(f"{label:9} {text}", markup=False)
-    for hardware, profile in info.profiles.items():
-        terms = [f"{profile.base_s:g} s"] + [f"{value:g} s x {name}" for name, value in profile.per.items()]
-        out.print(f"{'profile':9} {hardware}: {' + '.join(terms)}", markup=False)
+    for view in views:
+        for line in lines(view):
+            out.print(f"{'profile':9} {line}", markup=False)
     if state.files:
         rows = [(f.name, f.state, format_bytes(f.size_bytes), f.sha256[:16]) for f in state.files]
         out.print(table(("FILE", "STATE", "SIZE", "SHA256"), rows, right=("SIZE",)))
+
+
+def _facts(state: ModelState, info: ModelInfo) -> list[tuple[str, str]]:
+    warmup = f", first request {info.warmup_s:g} s more" if info.warmup_s else ""
+    limits = [f"{info.fps:g} frames/s"] if info.fps else []
+    limits += [f"at most {info.max_frames} frames"] if info.max_frames else []
+    limits += [f"{info.attention_heads} attention heads"] if info.attention_heads else []
+    if info.vae is not None:
+        limits.append(f"VAE {info.vae.spatial}x in space, {info.vae.temporal}x in time")
+    kind = [part for part in (info.model_class, info.architecture) if part]
+    kind += [f"{info.size_b:g} billion parameters"] if info.size_b else []
+    parts = f"of {info.part_of}" if info.part_of else f"splits into {', '.join(info.split)}"
+    facts = [
+        ("model", f"{state.name} {state.version}, family {state.family}"),
+        ("stages", ", ".join(state.stages)),
+        ("kind", ", ".join(kind)),
+        ("licence", state.licence),
+        ("memory", f"{state.memory_gb:g} GB, loads in {state.load_s:g} s{warmup}"),
+        ("limits", ", ".join(limits)),
+        ("parts", parts if info.split or info.part_of else ""),
+        ("Elo", f"{state.elo:g} {info.elo_source}".strip() if state.elo else "none known"),
+        ("fallback", state.fallback or "-"),
+        ("state", f"{state.state}: {state.problem}" if state.problem else state.state),
+        ("folder", state.folder or ("-" if state.state == "planned" else "no files needed")),
+    ]
+    return [(label, text) for label, text in facts if text]
 
 
 @models_command.command("fetch")
