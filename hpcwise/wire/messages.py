@@ -74,7 +74,8 @@ class Heartbeat(Note, frozen=True):
     """Sent by a thread of its own, so that it lives while a model computes.
 
     step_age_s: seconds since the running attempt last made a step, -1 when none runs. received: number
-    of the last parcel obeyed, so that the head sees what got lost.
+    of the last parcel obeyed, so that the head sees what got lost. loading: a model is being loaded, which
+    may take minutes in which no parcel is read.
     """
 
     worker_id: WorkerId
@@ -82,6 +83,7 @@ class Heartbeat(Note, frozen=True):
     running: AttemptRef | None = None
     received: int = 0
     session: int = 0
+    loading: bool = False
 
 
 class Goodbye(Note, frozen=True):

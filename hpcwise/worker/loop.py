@@ -169,12 +169,15 @@ class Worker:
 
     def _load(self, model: str) -> Adapter:
         started_s = time.monotonic()
+        self._pulse.loading = True
         try:
             adapter = self._shelf.load(model)
         except Exception as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             self._link.emit(m.ModelLoadFailed(self._config.worker_id, model, reason[:500]))
             raise
+        finally:
+            self._pulse.loading = False
         seconds = time.monotonic() - started_s
         self._link.emit(m.ModelLoaded(self._config.worker_id, model, seconds))
         log.info("model %s loaded in %.2f s", model, seconds)

@@ -38,8 +38,8 @@ class Found:
 
 
 class Pulse(threading.Thread):
-    """Fields written by the main thread: running, last_step_s, received, session, chore. By this: found
-    (the head to talk to), heard_s (monotonic time of its last answer), refused (why it will never talk)."""
+    """Fields written by the main thread: running, loading, last_step_s, received, session, chore. By this:
+    found (the head to talk to), heard_s (monotonic time of its last answer), refused (why it never will)."""
 
     def __init__(
         self, context: zmq.Context[zmq.Socket[bytes]], paths: RunPaths, client: tuple[bytes, bytes],
@@ -59,6 +59,7 @@ class Pulse(threading.Thread):
         self._read = (0, 0)
         self.chore: Callable[[], None] = lambda: None
         self.running: AttemptRef | None = None
+        self.loading = False
         self.last_step_s = 0.0
         self.received = 0
         self.session = 0
@@ -125,7 +126,7 @@ class Pulse(threading.Thread):
         now = time.monotonic()
         running = self.running
         age = -1.0 if running is None else now - self.last_step_s
-        beat = Heartbeat(self._worker_id, age, running, self.received, self.session)
+        beat = Heartbeat(self._worker_id, age, running, self.received, self.session, self.loading)
         socket.send(encode(Up(self._epoch, (beat,))))
         end = now + self._every_s
         while not self._quit.is_set() and (left := end - time.monotonic()) > 0:
