@@ -220,3 +220,15 @@ def test_a_run_directory_of_another_user_or_without_space_is_one_line(site: Site
     assert head.stderr is not None
     told = head.stderr.read().decode()
     assert told.startswith(f"error: {site.paths.root}: belongs to user 12345") and told.count("\n") == 1
+
+
+def test_a_worker_that_loads_a_model_for_long_keeps_what_it_was_given(site: Site) -> None:
+    card = site.configs / "models" / "emulated.yaml"
+    card.write_text(card.read_text() + "options: {load_s: 8.0}\n")
+    site.workers = 1
+    site.start()
+    site.submit(graph(node("a", nbytes=10)), "first")
+    until(lambda: site.status().view.workers and site.status().view.workers[0].running)
+    site.submit(graph(node("b", nbytes=20)), "second")  # sent while nobody reads
+    assert (site.ended("first").row.state, site.ended("second").row.state) == ("done", "done")
+    assert "misses parcels" not in site.log()
