@@ -101,7 +101,7 @@ def complete(world: World, task: TaskRecord) -> None:
 def _account(world: World, task: TaskRecord, worker: WorkerRecord, seconds: float, energy_j: float) -> None:
     info = worker.info
     worker.busy_s += seconds
-    usd = world.profiles.cost_usd(info.hardware, info.n_devices, seconds)
+    usd = world.profiles.cost_usd(info.hardware, info.n_devices, seconds, spot=info.spot)
     joules = energy_j or world.profiles.energy_j(info.hardware, info.n_devices, seconds)
     task.cost_usd += usd
     task.energy_j += joules

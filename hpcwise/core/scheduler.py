@@ -182,7 +182,7 @@ def _option(
         transfer_s=transfer_s,
         exec_s=exec_s,
         finish_s=finish_s,
-        usd=world.profiles.cost_usd(cls.hardware, cls.n_devices, load_s + transfer_s + exec_s),
+        usd=world.profiles.cost_usd(cls.hardware, cls.n_devices, load_s + transfer_s + exec_s, spot=cls.spot),
         open=is_open,
         loads=loads,
         evicts=evicts,
