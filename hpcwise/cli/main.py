@@ -28,6 +28,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "logs": ("logs", "Output of a request's or of one worker's processes."),
     "cancel": ("requests", "Stop a request; returns when its work has stopped."),
     "explain": ("requests", "Why a request waits, where it runs, why its quality was lowered."),
+    "simulate": ("simulate", "When a job would be ready and what it would cost, without making it."),
     "replay": ("replay", "A request's timeline as Perfetto trace and Gantt picture; check its decisions."),
     "models": ("models", "The models, where they come from and whether they are whole."),
     "profile": ("profile", "Measure how long a model takes here, and fit its profile."),

@@ -144,9 +144,11 @@ def _described(schema: Schema, description: str) -> Schema:
 #: In the order in which they are documented.
 FIELDS: Final[Mapping[str, Field]] = {
     "workflow": Field(
-        read.one_of(("podcast", "graph")),
+        read.one_of(("podcast", "streamwise-podcast", "graph")),
         _described(
-            {"enum": ["podcast", "graph"]}, "podcast: a document becomes a film; graph: any DAG of tasks"
+            {"enum": ["podcast", "streamwise-podcast", "graph"]},
+            "podcast: a document becomes a film; graph: any DAG of tasks; streamwise-podcast: the StreamWise "
+            "paper's, only for hpcwise simulate",
         ),
     ),
     "name": Field(

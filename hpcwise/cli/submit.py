@@ -12,6 +12,7 @@ import click
 from hpcwise.cli.output import print_json
 from hpcwise.cli.run import Run, json_option, run_dir_option
 from hpcwise.cli.specfile import Loaded, Overrides, load_document, load_job, looks_like_spec
+from hpcwise.core.errors import UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -36,12 +37,21 @@ def job_options(function: F) -> F:
     return function
 
 
-def load(path: Path, options: dict[str, Any]) -> Loaded:
-    """The job of a spec or of a document, with what the command line says instead."""
+def load(path: Path, options: dict[str, Any], *, to_plan: bool = False) -> Loaded:
+    """The job of a spec or of a document, with what the command line says instead.
+
+    to_plan: nothing is to be made of it, so a workflow whose models have no adapters will do.
+    """
     overrides = Overrides(**options)
-    if looks_like_spec(path):
-        return load_job(path, time.time(), overrides)
-    return load_document(path, time.time(), overrides)
+    if not looks_like_spec(path):
+        return load_document(path, time.time(), overrides)
+    loaded = load_job(path, time.time(), overrides)
+    if loaded.job.workflow == "streamwise-podcast" and not to_plan:
+        raise UsageError(
+            f"{path}: workflow: 'streamwise-podcast' can only be planned: its models have no adapters here; "
+            "use hpcwise simulate, or workflow: podcast"
+        )
+    return loaded
 
 
 @click.command("submit")

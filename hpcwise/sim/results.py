@@ -11,7 +11,6 @@ from hpcwise.core.explain import explain
 from hpcwise.core.profiles import Profiles
 from hpcwise.core.report import play_of, slo_met, slo_text
 from hpcwise.core.state import LIVE_REQUEST
-from hpcwise.core.units import HOUR_S
 from hpcwise.sim.worker import Replica
 
 
@@ -135,7 +134,7 @@ def kind_results(
                 held_s=held_s,
                 busy_s=busy,
                 utilisation=busy / held_s if held_s > 0 else 0.0,
-                held_usd=(hardware.usd_per_h if hardware else 0.0) * info.n_devices * held_s / HOUR_S,
+                held_usd=prices.cost_usd(info.hardware, info.n_devices, held_s, spot=info.spot),
                 held_energy_j=info.n_devices * (busy * busy_w + max(0.0, held_s - busy) * idle_w),
             )
         )
