@@ -71,7 +71,7 @@ def test_every_library_that_the_package_imports_is_declared_in_the_project() -> 
                 imported |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 imported.add(node.module.split(".")[0])
-    declared = {canonicalize_name(requirement.name) for requirement in wanted("film")} | ALONE
+    declared = {canonicalize_name(requirement.name) for requirement in wanted("film", "plan")} | ALONE
     owners = importlib.metadata.packages_distributions()
     undeclared = [
         name

@@ -6,10 +6,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-import click
 import msgspec
 
-from hpcwise.cli.run import json_option
 from hpcwise.core.catalogue import HardwareInfo, LinearProfile, ModelInfo
 from hpcwise.core.errors import UsageError
 from hpcwise.core.parallel import usp_degrees
@@ -106,17 +104,11 @@ def _check_fits(info: ModelInfo, hardware: dict[str, HardwareInfo]) -> None:
         raise UsageError(f"attention_heads, vae: no replica of any size can work {text}; correct them")
 
 
-@click.command("add")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--check", is_flag=True, help="Only check; copy nothing.")
-@json_option
-def add(file: Path, check: bool, as_json: bool) -> None:
-    """Check the card FILE and put it with the others.
+def add_card(file: Path, *, check: bool) -> tuple[ModelInfo, bool, Path | None]:
+    """Check a card and put it with the others: the model, whether this version runs it, where it is now.
 
-    A model of a family that this version can run goes to configs/models/, any other to
-    configs/models/catalogue/, where planning and simulation see it.
+    check: copy nothing. Raises UsageError with one line; nothing is written then.
     """
-    from hpcwise.cli.output import print_json
     from hpcwise.head.planning import CATALOGUE, read_planning
     from hpcwise.head.settings import find_configs
     from hpcwise.models.registry import FAMILIES
@@ -132,14 +124,11 @@ def add(file: Path, check: bool, as_json: bool) -> None:
     target = folder / f"{info.name}.yaml"
     if target.parent.resolve() != folder.resolve() or info.name.startswith("."):
         raise UsageError(f"{file}: name: {info.name!r} is no name for a file; use letters and digits")
-    if not check:
-        if target.exists():
-            raise UsageError(f"{target}: is there already; remove it first")
-        beside = target.with_name(target.name + ".new")
-        beside.write_bytes(file.read_bytes())
-        beside.replace(target)
-    if as_json:
-        print_json({"model": info.name, "runs": runs, "path": None if check else str(target)})
-        return
-    what = "this version can run it" if runs else "for planning only: no adapter in this version"
-    click.echo(f"{info.name}: {'would be added' if check else f'added as {target}'}; {what}")
+    if check:
+        return info, runs, None
+    if target.exists():
+        raise UsageError(f"{target}: is there already; remove it first")
+    beside = target.with_name(target.name + ".new")
+    beside.write_bytes(file.read_bytes())
+    beside.replace(target)
+    return info, runs, target

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from hpcwise.cli.modeladd import add
+from hpcwise.cli.modeladd import add_card
 from hpcwise.cli.modelshow import lines, profile_views
 from hpcwise.cli.output import console, print_json, table
 from hpcwise.cli.run import Run, json_option, run_dir_option
@@ -109,7 +109,22 @@ def models_command() -> None:
     """Models by name; cards are in configs/models/, files in HPCWISE_MODELS_DIR (or your cache)."""
 
 
-models_command.add_command(add)
+@models_command.command("add")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--check", is_flag=True, help="Only check; copy nothing.")
+@json_option
+def add(file: Path, check: bool, as_json: bool) -> None:
+    """Check the card FILE and put it with the others.
+
+    A model of a family that this version can run goes to configs/models/, any other to
+    configs/models/catalogue/, where planning and simulation see it.
+    """
+    info, runs, target = add_card(file, check=check)
+    if as_json:
+        print_json({"model": info.name, "runs": runs, "path": str(target) if target else None})
+        return
+    what = "this version can run it" if runs else "for planning only: no adapter in this version"
+    click.echo(f"{info.name}: {f'added as {target}' if target else 'would be added'}; {what}")
 
 
 @models_command.command("ls")

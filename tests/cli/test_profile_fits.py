@@ -112,7 +112,7 @@ def test_the_published_profiles_are_what_the_measurements_give() -> None:
     fresh = {"fitted": fitted_set(read_all(MEASURED), references), "streamwise": streamwise_set(references)}
     for name, profiles in fresh.items():
         assert read_file(ROOT / f"configs/profiles/{name}.yaml", ProfileFile).profiles == profiles
-    command = [sys.executable, ROOT / "scripts/fit-profiles", "--check"]
+    command = [sys.executable, str(ROOT / "scripts/fit-profiles"), "--check"]
     done = subprocess.run(command, capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
