@@ -277,6 +277,7 @@ def _marked(
     environment = {**os.environ, _MARK: mark, "PYTHONPATH": "" if path else str(ROOT)}
     if path is not None:
         environment["PATH"] = f"{path}{os.pathsep}{environment.get('PATH', '')}"
+        environment["TMPDIR"] = str(folder)
     with log.open("ab") as errors:
         process = subprocess.Popen(
             command,
