@@ -15,10 +15,10 @@ from typing import Final
 
 import msgspec
 
-from hpcwise.cli.profilefit import fit_model, parts
+from hpcwise.cli.profilefit import fit_model
 from hpcwise.core.catalogue import Fit, LinearProfile, SizeProfile
 from hpcwise.core.errors import UsageError
-from hpcwise.core.measure import Measurement, scale_profile
+from hpcwise.core.measure import STEPS, Measurement, part_of_shape, scaled_shape
 from hpcwise.core.profiles import profile_s
 
 ProfileSet = dict[str, dict[str, LinearProfile]]
@@ -46,8 +46,8 @@ def fitted_set(measurements: Sequence[Measurement], references: References) -> P
         complete = {**measured, **_estimated(measured, whole.get(YARDSTICK, {}))}
         result[name] = complete
         if name in SPLIT:
-            result[f"{name}-dit"] = {hardware: _part(p, 0) for hardware, p in complete.items()}
-            result[f"{name}-vae"] = {hardware: _part(p, 1) for hardware, p in complete.items()}
+            result[f"{name}-dit"] = {hardware: _part(p, steps=True) for hardware, p in complete.items()}
+            result[f"{name}-vae"] = {hardware: _part(p, steps=False) for hardware, p in complete.items()}
     # What nobody measured over sizes and frames: the artifact's own point for it.
     points = streamwise_set(references)
     for name in points.keys() - result.keys():
@@ -76,30 +76,29 @@ def _guessed(profile: LinearProfile) -> bool:
 
 
 def _scaled(profile: LinearProfile, donor: str, factor: float) -> LinearProfile:
-    base_s, per = _round(*scale_profile(profile.base_s, profile.per, factor))
-    sizes = {}
-    for n, size in profile.sizes.items():
-        size_s, size_per = _round(*scale_profile(size.base_s, size.per, factor))
-        sizes[n] = SizeProfile(base_s=size_s, per=size_per)
+    one = scaled_shape(profile, factor)
     ranges = profile.fit.ranges if profile.fit else {}
     text = f"scaled from {donor} by {factor:.3f}, as {YARDSTICK} compares on both"
     return LinearProfile(
-        base_s=base_s, per=per, sizes=sizes, fit=Fit(source=text, estimated=True, ranges=ranges)
+        base_s=one.base_s,
+        per=one.per,
+        floor=one.floor,
+        sizes={n: scaled_shape(size, factor) for n, size in profile.sizes.items()},
+        fit=Fit(source=text, estimated=True, ranges=ranges),
     )
 
 
-def _round(base_s: float, per: Mapping[str, float]) -> tuple[float, dict[str, float]]:
-    return float(f"{base_s:.6g}"), {term: float(f"{each_s:.6g}") for term, each_s in per.items()}
-
-
-def _part(profile: LinearProfile, which: int) -> LinearProfile:
-    """The steps (0) or what does not repeat with them (1); the latter runs on one device."""
-    base_s, per = parts((profile.base_s, profile.per))[which]
-    sizes = {}
-    for n, size in profile.sizes.items() if which == 0 else ():
-        size_s, size_per = parts((size.base_s, size.per))[0]
-        sizes[n] = SizeProfile(base_s=size_s, per=size_per)
-    return LinearProfile(base_s=base_s, per=per, sizes=sizes, fit=profile.fit)
+def _part(profile: LinearProfile, *, steps: bool) -> LinearProfile:
+    """The steps, or what does not repeat with them; the latter runs on one device."""
+    one = part_of_shape(profile, STEPS, with_it=steps)
+    sizes = profile.sizes if steps else {}
+    return LinearProfile(
+        base_s=one.base_s,
+        per=one.per,
+        floor=one.floor,
+        sizes={n: part_of_shape(size, STEPS, with_it=True) for n, size in sizes.items()},
+        fit=profile.fit,
+    )
 
 
 def read_references(path: Path) -> References:

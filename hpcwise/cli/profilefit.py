@@ -11,36 +11,76 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 
+import msgspec
+
 from hpcwise.core.catalogue import Fit, LinearProfile, SizeProfile
 from hpcwise.core.errors import ModelMissing
-from hpcwise.core.measure import VIDEO_TERMS, Judgement, Measurement, judge, ranges, scale_profile
-from hpcwise.core.profiles import profile_s, term_value
+from hpcwise.core.measure import (
+    STEPS,
+    VIDEO_TERMS,
+    Judgement,
+    Measurement,
+    judge,
+    part_of_shape,
+    ranges,
+    rounded,
+    scaled_shape,
+)
+from hpcwise.core.profiles import shape_s, term_value
 
 #: Fewer configurations than this say too little about the shape: it is taken from another size or hardware.
 ENOUGH = 12
 #: A training point this far off (relative) is fitted without: some hosts were measured twice as slow.
 OUTLIER = 0.35
+#: Floors that are tried, as shares of the quickest step measured, up to FLOOR_MOST of it; how often points
+#: are told apart anew for each; and the share of the loss that a floor must leave to be worth a parameter.
+FLOORS, FLOOR_MOST, FLOOR_ROUNDS, FLOOR_GAIN = 12, 1.1, 4, 0.8
 #: Times below this weigh as if they were it: the files hold two decimals.
 SHORTEST_S = 0.2
 
-Shape = tuple[float, dict[str, float]]
+def fit_shape(points: Sequence[Measurement], terms: Sequence[str]) -> SizeProfile:
+    """Constant, coefficients and, where it explains much more, the least time of a step, for one size.
+
+    Points that are far off are left out of a second fit. Raises ModelMissing without scikit-learn.
+    """
+    shape = _with_floor(points, terms)
+    kept = [m for m in points if abs(shape_s(shape, m.features) - m.seconds) <= OUTLIER * m.seconds]
+    return _with_floor(kept, terms) if ENOUGH <= len(kept) < len(points) else shape
 
 
-def fit_shape(points: Sequence[Measurement], terms: Sequence[str]) -> tuple[Shape, int]:
-    """Constant and coefficients for one size, and how many points were left out as outliers.
+def _with_floor(points: Sequence[Measurement], terms: Sequence[str]) -> SizeProfile:
+    """Tries FLOORS shares of the quickest step as the least time of one: no sum of terms is a maximum."""
+    best = least_squares(points, terms)
+    best_loss = _loss(best, points) * FLOOR_GAIN
+    if STEPS not in terms or len(points) < ENOUGH or not all(m.features.get(STEPS) for m in points):
+        return best
+    quickest_s = min(m.seconds / m.features[STEPS] for m in points)
+    for k in range(1, FLOORS + 1):
+        floor_s = rounded(quickest_s * k * FLOOR_MOST / FLOORS)
+        shape = best
+        for _ in range(FLOOR_ROUNDS):
+            shape = least_squares(points, terms, _floored(shape, points, floor_s), floor_s)
+        if (loss := _loss(shape, points)) < best_loss:
+            best, best_loss = shape, loss
+    return best
+
+
+def _floored(shape: SizeProfile, points: Sequence[Measurement], floor_s: float) -> list[bool]:
+    steps = msgspec.structs.replace(part_of_shape(shape, STEPS, with_it=True), floor={})
+    return [shape_s(steps, m.features) < floor_s * m.features[STEPS] for m in points]
+
+
+def _loss(shape: SizeProfile, points: Sequence[Measurement]) -> float:
+    return sum((shape_s(shape, m.features) - m.seconds) ** 2 / max(m.seconds, SHORTEST_S) for m in points)
+
+
+def least_squares(
+    points: Sequence[Measurement], terms: Sequence[str], floored: Sequence[bool] = (), floor_s: float = 0.0
+) -> SizeProfile:
+    """Non-negative constant and coefficients. floored: points whose steps take `floor_s` each instead.
 
     Raises ModelMissing where scikit-learn is not installed.
     """
-    shape = _least_squares(points, terms)
-    kept = [m for m in points if abs(_predict(shape, m) - m.seconds) <= OUTLIER * m.seconds]
-    if ENOUGH <= len(kept) < len(points):
-        shape = _least_squares(kept, terms)
-    else:
-        kept = list(points)
-    return shape, len(points) - len(kept)
-
-
-def _least_squares(points: Sequence[Measurement], terms: Sequence[str]) -> Shape:
     try:
         from sklearn.linear_model import LinearRegression
     except ImportError as error:
@@ -50,50 +90,41 @@ def _least_squares(points: Sequence[Measurement], terms: Sequence[str]) -> Shape
     values = np.array([[term_value(term, m.features) for term in terms] for m in points])
     values = values.reshape(len(points), len(terms))
     seconds = np.array([m.seconds for m in points])
+    weight = 1 / np.maximum(seconds, SHORTEST_S)
+    repeated = [i for i, term in enumerate(terms) if STEPS in term.split("*")]
+    for row, is_floored in enumerate(floored):
+        if is_floored:
+            values[row, repeated] = 0.0
+            seconds[row] -= floor_s * points[row].features[STEPS]
     # Columns of like size, or the solver stops early on the small ones.
     size = values.max(axis=0, initial=0.0)
     used = [i for i in range(len(terms)) if size[i] > 0 and np.ptp(values[:, i]) > 0]
-    weight = 1 / np.maximum(seconds, SHORTEST_S)
+    floor = {STEPS: floor_s} if floor_s else {}
     if not used:
-        return float(np.average(seconds, weights=weight)), {}
-    model = LinearRegression(positive=True)
-    model.fit(values[:, used] / size[used], seconds, sample_weight=weight)
-    per = {terms[i]: _rounded(c / size[i]) for i, c in zip(used, model.coef_, strict=True) if c > 0}
-    if model.intercept_ >= 0:
-        return _rounded(model.intercept_), per
-    # The constant must not be negative either: through the origin.
-    model = LinearRegression(positive=True, fit_intercept=False)
-    model.fit(values[:, used] / size[used], seconds, sample_weight=weight)
-    return 0.0, {terms[i]: _rounded(c / size[i]) for i, c in zip(used, model.coef_, strict=True) if c > 0}
+        base_s = max(0.0, float(np.average(seconds, weights=weight)))
+        return SizeProfile(base_s=rounded(base_s), floor=floor)
+    columns = values[:, used] / size[used]
+    model = LinearRegression(positive=True).fit(columns, seconds, sample_weight=weight)
+    base_s = float(model.intercept_)
+    if base_s < 0:
+        # The constant must not be negative either: through the origin.
+        model = LinearRegression(positive=True, fit_intercept=False)
+        model.fit(columns, seconds, sample_weight=weight)
+        base_s = 0.0
+    per = {terms[i]: rounded(c / size[i]) for i, c in zip(used, model.coef_, strict=True) if c > 0}
+    return SizeProfile(base_s=rounded(base_s), per=per, floor=floor)
 
 
-def _rounded(value: float) -> float:
-    """Six digits: files stay readable, and a last bit of the solver's does not change them."""
-    return float(f"{value:.6g}")
-
-
-def _predict(shape: Shape, m: Measurement) -> float:
-    return profile_s(LinearProfile(base_s=shape[0], per=shape[1]), m.features)
-
-
-def parts(shape: Shape) -> tuple[Shape, Shape]:
-    """A shape's steps (DiT, which sequence parallelism splits) and all that does not repeat with them."""
-    base_s, per = shape
-    steps = {term: each_s for term, each_s in per.items() if "steps" in term.split("*")}
-    rest = {term: each_s for term, each_s in per.items() if term not in steps}
-    return (0.0, steps), (base_s, rest)
-
-
-def level(points: Sequence[Measurement], donor: Shape, *, same_hardware: bool) -> Shape:
+def level(points: Sequence[Measurement], donor: SizeProfile, *, same_hardware: bool) -> SizeProfile:
     """`donor` at the level of `points`, by the geometric mean of measured over predicted.
 
     On the donor's own hardware only the steps change with the size of a replica; what is left is as it was.
     """
-    steps, rest = parts(donor)
-    if same_hardware and all(m.seconds > _predict(rest, m) and _predict(steps, m) > 0 for m in points):
-        factor = _geometric([(m.seconds - _predict(rest, m)) / _predict(steps, m) for m in points])
-        return rest[0], {**scale_profile(*steps, factor)[1], **rest[1]}
-    return scale_profile(*donor, _geometric([m.seconds / _predict(donor, m) for m in points]))
+    steps, rest = (part_of_shape(donor, STEPS, with_it=w) for w in (True, False))
+    over = [(m.seconds - shape_s(rest, m.features), shape_s(steps, m.features)) for m in points]
+    if same_hardware and all(measured > 0 and predicted > 0 for measured, predicted in over):
+        return scaled_shape(donor, _geometric([measured / predicted for measured, predicted in over]), STEPS)
+    return scaled_shape(donor, _geometric([m.seconds / shape_s(donor, m.features) for m in points]))
 
 
 def _geometric(ratios: Sequence[float]) -> float:
@@ -110,11 +141,11 @@ def fit_model(
     the same hardware if there is one, and its level from its own points.
     """
     training, heldout = split(measurements)
-    shapes = {key: fit_shape(points, terms)[0] for key, points in training.items() if len(points) >= ENOUGH}
+    shapes = {key: fit_shape(points, terms) for key, points in training.items() if len(points) >= ENOUGH}
     if not shapes:
         every = [m for points in training.values() for m in points]
         alone = min(training, key=lambda key: (key[1], -len(training[key])))
-        shapes[alone] = fit_shape(training[alone] if len(training[alone]) > 1 else every, terms)[0]
+        shapes[alone] = fit_shape(training[alone] if len(training[alone]) > 1 else every, terms)
     profiles = {}
     for hardware in sorted({hardware for hardware, _ in training}):
         sizes = {n: points for (name, n), points in training.items() if name == hardware}
@@ -124,9 +155,10 @@ def fit_model(
             own[1] = _one_device(own)
         judged = [m for m in heldout if m.hardware == hardware]
         profile = LinearProfile(
-            base_s=own[1][0],
-            per=own[1][1],
-            sizes={n: SizeProfile(base_s=own[n][0], per=own[n][1]) for n in sorted(own) if n > 1},
+            base_s=own[1].base_s,
+            per=own[1].per,
+            floor=own[1].floor,
+            sizes={n: own[n] for n in sorted(own) if n > 1},
         )
         verdict = judge(profile, judged)
         profiles[hardware] = _with_fit(
@@ -141,12 +173,12 @@ def fit_all(
     points: Sequence[Measurement], terms: Sequence[str], *, source: str, version: str, measured_on: str
 ) -> LinearProfile:
     """One profile from all points, of one device; nothing is held out, so its fit holds no judgement."""
-    base_s, per = _least_squares(points, terms)
+    shape = least_squares(points, terms)
     fit = Fit(
         source=source, model_version=version, measured_on=measured_on, points=len(points),
-        ranges={name: (_rounded(low), _rounded(high)) for name, (low, high) in ranges(points).items()},
+        ranges={name: (rounded(low), rounded(high)) for name, (low, high) in ranges(points).items()},
     )  # fmt: skip
-    return LinearProfile(base_s=base_s, per=per, fit=fit)
+    return LinearProfile(base_s=shape.base_s, per=shape.per, fit=fit)
 
 
 def split(
@@ -168,33 +200,29 @@ def split(
 
 
 def _shape(
-    hardware: str, n: int, points: Sequence[Measurement], shapes: dict[tuple[str, int], Shape]
-) -> Shape:
+    hardware: str, n: int, points: Sequence[Measurement], shapes: dict[tuple[str, int], SizeProfile]
+) -> SizeProfile:
     if (hardware, n) in shapes:
         return shapes[hardware, n]
     donor = min(shapes, key=lambda k: (k[0] != hardware, abs(math.log2(k[1] / n)), k))
-    base_s, per = level(points, shapes[donor], same_hardware=donor[0] == hardware)
-    return _rounded(base_s), {term: _rounded(each_s) for term, each_s in per.items()}
+    return level(points, shapes[donor], same_hardware=donor[0] == hardware)
 
 
-def _one_device(own: dict[int, Shape]) -> Shape:
+def _one_device(own: dict[int, SizeProfile]) -> SizeProfile:
     """Shape of one device that was never measured: the smallest measured size's, its steps as if they
     split perfectly, hence never too short."""
     smallest = min(own)
-    steps, rest = parts(own[smallest])
-    return rest[0], {**{t: _rounded(s * smallest) for t, s in steps[1].items()}, **rest[1]}
+    return scaled_shape(own[smallest], smallest, STEPS)
 
 
 def _with_fit(
     profile: LinearProfile, verdict: Judgement, *, source: str, version: str, measured_on: str, points: int,
     estimated: bool, ranges_: dict[str, tuple[float, float]],
 ) -> LinearProfile:  # fmt: skip
-    import msgspec
-
     text = "scaled from its smallest measured replica" if estimated else source
     fit = Fit(
         source=text, model_version=version, measured_on=measured_on, points=points, heldout=verdict.points,
         r2=round(verdict.r2, 6), mape=round(verdict.mape, 4), estimated=estimated,
-        ranges={name: (_rounded(low), _rounded(high)) for name, (low, high) in ranges_.items()},
+        ranges={name: (rounded(low), rounded(high)) for name, (low, high) in ranges_.items()},
     )  # fmt: skip
     return msgspec.structs.replace(profile, fit=fit)

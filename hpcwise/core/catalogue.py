@@ -32,16 +32,21 @@ class Fit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SizeProfile(msgspec.Struct, frozen=True, kw_only=True):
-    """Time of a replica of one size, as measured with that many devices."""
+    """Time of a replica of one size, as measured with that many devices. floor: see LinearProfile."""
 
     base_s: float = 0.0
     per: dict[str, float] = {}
+    floor: dict[str, float] = {}
 
 
 class LinearProfile(msgspec.Struct, frozen=True, kw_only=True):
     """Expected seconds of one task: `base_s + sum(per[term] * value(term))` (StreamWise section 4.3: runtime
     is linear in steps, pixels and frames). A term is a feature or a product of features, joined by `*`:
     `steps*frame_mpx*frames`; attention is quadratic in what it attends to, hence products.
+
+    floor: least that the terms with a feature take together, by that feature: `{steps: 0.08}` says that a
+    step takes 80 ms however little there is to compute (launching kernels), and all terms with `steps` are
+    together no less than that.
 
     A replica of several devices is faster in one of two measured ways. sizes: its own terms by number of
     devices, where they were measured (one device: this profile itself). speedup: USP speed-up by number of
@@ -52,6 +57,7 @@ class LinearProfile(msgspec.Struct, frozen=True, kw_only=True):
 
     base_s: float = 0.0
     per: dict[str, float] = {}
+    floor: dict[str, float] = {}
     speedup: dict[int, float] = {}
     sizes: dict[int, SizeProfile] = {}
     serial_s: float = 0.0

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from hpcwise.core.catalogue import LinearProfile
+from hpcwise.core.catalogue import LinearProfile, SizeProfile
 from hpcwise.core.errors import UsageError
 from hpcwise.core.profiles import profile_s
 
@@ -31,6 +31,8 @@ VIDEO_TERMS = (
     "frame_mpx",
     "frame_mpx*frames",
 )
+#: The feature that a diffusion model repeats its work by; sequence parallelism splits the terms that have it.
+STEPS = "steps"
 #: One configuration in this many is held out of every fit and judges it.
 HELDOUT_OF = 4
 
@@ -100,6 +102,29 @@ def judge(profile: LinearProfile, measurements: Sequence[Measurement]) -> Judgem
     )
 
 
-def scale_profile(base_s: float, per: Mapping[str, float], factor: float) -> tuple[float, dict[str, float]]:
-    """The same shape at another level."""
-    return base_s * factor, {term: each_s * factor for term, each_s in per.items()}
+def scaled_shape(shape: LinearProfile | SizeProfile, factor: float, only: str = "") -> SizeProfile:
+    """The same shape at another level; `only`: nothing but the terms with that feature changes."""
+
+    def by(term: str) -> float:
+        return factor if not only or only in term.split("*") else 1.0
+
+    return SizeProfile(
+        base_s=rounded(shape.base_s * (1.0 if only else factor)),
+        per={term: rounded(each_s * by(term)) for term, each_s in shape.per.items()},
+        floor={feature: rounded(each_s * by(feature)) for feature, each_s in shape.floor.items()},
+    )
+
+
+def part_of_shape(shape: LinearProfile | SizeProfile, feature: str, *, with_it: bool) -> SizeProfile:
+    """The terms that have a feature, or the rest with the constant."""
+    per = {term: each_s for term, each_s in shape.per.items() if (feature in term.split("*")) == with_it}
+    return SizeProfile(
+        base_s=0.0 if with_it else shape.base_s,
+        per=per,
+        floor={name: each_s for name, each_s in shape.floor.items() if (name == feature) == with_it},
+    )
+
+
+def rounded(value: float) -> float:
+    """Six digits: files stay readable, and a last bit of a solver's does not change them."""
+    return float(f"{value:.6g}")

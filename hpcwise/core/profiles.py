@@ -12,7 +12,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Mapping
 
-from hpcwise.core.catalogue import Catalogue, LinearProfile
+from hpcwise.core.catalogue import Catalogue, LinearProfile, SizeProfile
 from hpcwise.core.parallel import usp_degrees
 from hpcwise.core.units import HOUR_S, ModelName
 
@@ -42,6 +42,16 @@ def _sum(base_s: float, per: Mapping[str, float], features: Mapping[str, float],
     return base_s
 
 
+def shape_s(shape: LinearProfile | SizeProfile, features: Mapping[str, float], scale: float = 1.0) -> float:
+    """Seconds by constant, terms and floors alone."""
+    seconds = _sum(shape.base_s, shape.per, features, scale)
+    for feature, each_s in shape.floor.items():
+        above = {term: each for term, each in shape.per.items() if feature in term.split("*")}
+        least_s = each_s * term_value(feature, features, scale)
+        seconds += max(0.0, least_s - _sum(0.0, above, features, scale))
+    return seconds
+
+
 def speedup(profile: LinearProfile, n_devices: int) -> float:
     """Speed-up of a replica of `n_devices`; linear between measured sizes, flat beyond the largest."""
     if n_devices <= 1 or not profile.speedup:
@@ -66,7 +76,7 @@ def profile_s(
     profile: LinearProfile, features: Mapping[str, float], n_devices: int = 1, scale: float = 1.0
 ) -> float:
     """Seconds by a profile alone, without what real runs taught."""
-    one_s = _sum(profile.base_s, profile.per, features, scale)
+    one_s = shape_s(profile, features, scale)
     if n_devices > 1 and profile.sizes:
         one_s = _by_size_s(profile, one_s, features, n_devices, scale)
     elif n_devices > 1:
@@ -82,8 +92,7 @@ def _by_size_s(
     def at(size: int) -> float:
         if size == 1:
             return one_s
-        measured = profile.sizes[size]
-        return _sum(measured.base_s, measured.per, features, scale)
+        return shape_s(profile.sizes[size], features, scale)
 
     sizes = sorted({1, *profile.sizes})
     i = bisect_left(sizes, n_devices)

@@ -12,9 +12,9 @@ import pytest
 
 from hpcwise.cli.measurements import read_all, read_measurements
 from hpcwise.cli.profilebuild import fitted_set, read_references, streamwise_set
-from hpcwise.cli.profilefit import fit_model, parts, split
+from hpcwise.cli.profilefit import fit_model, split
 from hpcwise.core.errors import UsageError
-from hpcwise.core.measure import Measurement, judge
+from hpcwise.core.measure import STEPS, Measurement, judge, part_of_shape
 from hpcwise.core.profiles import Profiles, profile_s
 from hpcwise.head.planning import planning_models, read_planning
 from hpcwise.head.settings import ProfileFile, find_configs, read_file
@@ -53,8 +53,19 @@ def test_a_size_with_few_points_takes_its_shape_from_another_and_only_its_steps_
     few = points("a", 4, 0.3, count=3)
     profile = fit_model(points("a", 1, 1.0) + few, source="test")["a"]
     assert judge(profile, few).worst < 0.05
-    four = profile.sizes[4]
-    assert parts((four.base_s, four.per))[1] == parts((profile.base_s, profile.per))[1]
+    rest = part_of_shape(profile, STEPS, with_it=False)
+    assert part_of_shape(profile.sizes[4], STEPS, with_it=False) == rest
+
+
+def test_steps_that_take_the_same_time_however_small_are_fitted_with_a_floor() -> None:
+    measured = [
+        msgspec.structs.replace(m, seconds=0.2 + f["steps"] * max(0.6, 0.05 * f["frame_mpx"] * f["frames"]))
+        for m in points("a", 1, 1.0)
+        if (f := m.features)
+    ]
+    profile = fit_model(measured, source="t")["a"]
+    assert profile.floor["steps"] == pytest.approx(0.6, rel=0.05)
+    assert judge(profile, measured).mape < 0.02
 
 
 def test_what_is_held_out_is_not_fitted() -> None:
@@ -121,7 +132,7 @@ def test_one_device_profiles_predict_what_they_never_saw_within_the_papers_accur
     """StreamWise section 4.7: over 99.9 %. docs/profiles.md says which miss it, and why."""
     measured = [m for m in read_all(MEASURED) if m.n_devices == 1]
     found = {}
-    for model in ("fantasytalking", "framepack", "wan-2.1"):
+    for model in ("fantasytalking", "flux", "framepack", "wan-2.1"):
         mine = [m for m in measured if m.model == model]
         _, heldout = split(mine)
         for hardware, profile in fit_model(mine, source="t").items():
@@ -130,7 +141,8 @@ def test_one_device_profiles_predict_what_they_never_saw_within_the_papers_accur
                 found[model, hardware] = judge(profile, judged).r2
     assert set(found) == {
         ("fantasytalking", "a100-pcie"), ("fantasytalking", "h100"), ("framepack", "a100-pcie"),
-        ("framepack", "h100"), ("wan-2.1", "a100"),
+        ("framepack", "h100"), ("wan-2.1", "a100"), ("flux", "a100"), ("flux", "h100-nvl"), ("flux", "h200"),
+        ("flux", "h100"),
     }  # fmt: skip
     assert min(found.values()) >= 0.999, found
 

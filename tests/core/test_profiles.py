@@ -23,13 +23,15 @@ from hpcwise.core.profiles import Profiles, profile_s, speedup
 
 each_s = st.floats(0, 10)
 terms = st.dictionaries(st.sampled_from(VIDEO_TERMS), each_s, max_size=len(VIDEO_TERMS))
-sizes = st.dictionaries(
-    st.integers(2, 64), st.builds(SizeProfile, base_s=st.floats(0.01, 100), per=terms), max_size=5
-)
+floors = st.dictionaries(st.just("steps"), st.floats(0, 5), max_size=1)
+size_profiles = st.builds(SizeProfile, base_s=st.floats(0.01, 100), per=terms, floor=floors)
+sizes = st.dictionaries(st.integers(2, 64), size_profiles, max_size=5)
 features = st.fixed_dictionaries(
     {"steps": st.floats(1, 50), "frames": st.floats(1, 400), "frame_mpx": st.floats(0.05, 8)}
 )
-profiles = st.builds(LinearProfile, base_s=st.floats(0.01, 100), per=terms, sizes=sizes, serial=terms)
+profiles = st.builds(
+    LinearProfile, base_s=st.floats(0.01, 100), per=terms, floor=floors, sizes=sizes, serial=terms
+)
 
 
 @given(
@@ -77,6 +79,13 @@ def test_what_sequence_parallelism_cannot_split_takes_as_long_on_eight_devices()
     profile = LinearProfile(per={"steps": 8.0}, speedup={8: 4.0}, serial_s=3.0, serial={"frames": 0.5})
     assert profile_s(profile, {"steps": 10, "frames": 4}, 1) == 85.0
     assert profile_s(profile, {"steps": 10, "frames": 4}, 8) == 25.0
+
+
+def test_a_step_takes_no_less_than_its_floor_and_no_more_than_its_terms_above_it() -> None:
+    profile = LinearProfile(base_s=1.0, per={"steps*frame_mpx": 0.2, "frames": 0.5}, floor={"steps": 0.1})
+    small, large = {"steps": 10.0, "frame_mpx": 0.1, "frames": 2.0}, {"steps": 10.0, "frame_mpx": 2.0}
+    assert profile_s(profile, small) == pytest.approx(1.0 + 10 * 0.1 + 1.0)
+    assert profile_s(profile, large) == pytest.approx(1.0 + 10 * 0.4)
 
 
 def catalogue() -> Catalogue:
