@@ -154,12 +154,13 @@ def show(name: str, chosen: str, run: Run, as_json: bool) -> None:
     catalogue = read_planning(find_configs(), chosen)
     info = catalogue.models.get(name)
     if info is None:
-        raise ModelMissing(f"model {name!r}: no card; known are {', '.join(sorted(catalogue.models))}")
+        known = ", ".join(sorted(catalogue.models))
+        raise ModelMissing(f"model {name!r}: no card in configs/models; known are {known}")
     state = state_of(cards, cards.card(name), hashes=True) if name in cards.cards else planned_state(info)
     ratios = engine_of(run).state.ratios if run.exists else {}
     views = profile_views(info, catalogue, ratios)
     if as_json:
-        print_json({"model": state, "card": info, "profiles": views})
+        print_json({"model": state, "card": info, "profiles": info.profiles, "views": views})
         return
     out = console()
     for label, text in _facts(state, info):

@@ -173,7 +173,7 @@ def test_show_says_what_a_planned_model_costs_and_what_is_doubtful(
     assert "planned: no adapter in this version" in out
     assert "doubt: fantasytalking on gb200: not measured, scaled from h100" in out
     view = call_json(capsys, "models", "show", "fantasytalking")
-    by_hardware = {p["hardware"]: p for p in view["profiles"]}
+    by_hardware = {p["hardware"]: p for p in view["views"]}
     assert by_hardware["h100"]["flags"] == []
     assert by_hardware["h100"]["profile"]["fit"]["r2"] >= 0.999
 
@@ -190,7 +190,7 @@ def test_a_model_is_measured_through_a_head_and_its_profile_is_used_and_its_drif
     assert profile.fit is not None
     assert (profile.fit.source, profile.fit.points) == ("hpcwise profile", 5)
     assert profile.fit.ranges == {"seconds": (0.05, 0.8)}
-    (view,) = call_json(capsys, "models", "show", "emulated", "--run-dir", folder)["profiles"]
+    (view,) = call_json(capsys, "models", "show", "emulated", "--run-dir", folder)["views"]
     assert 0.5 < view["ratio"] < 2.0
     assert view["profile"]["fit"]["source"] == "hpcwise profile"
 

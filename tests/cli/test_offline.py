@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import stat
 import sys
@@ -169,9 +170,7 @@ def test_replay_says_from_which_event_on_it_would_decide_otherwise(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     changed = tmp_path / "configs"
-    (changed / "models").mkdir(parents=True)
-    for path in (ROOT / "configs").rglob("*.yaml"):
-        (changed / path.relative_to(ROOT / "configs")).write_text(path.read_text("utf-8"))
+    shutil.copytree(ROOT / "configs", changed)
     card = changed / "models" / "emulated.yaml"
     card.write_text(card.read_text("utf-8").replace("seconds: 1.0", "seconds: 9.0"))
     monkeypatch.setenv("HPCWISE_CONFIGS", str(changed))
