@@ -73,6 +73,7 @@ def _head_started(world: World, e: m.HeadStarted) -> None:
 def _tick(world: World, e: m.Tick) -> None:
     """A worker that is past its expected end may need half as long again as its task took so far."""
     now_s = world.state.now_s
+    world.state.ticks += 1
     for worker in world.state.workers.values():
         if worker.held and worker.free_at_s < now_s:
             since_s = min(world.state.tasks[t].dispatched_s for t in worker.held)

@@ -35,6 +35,7 @@ def _request_arrived(world: World, e: m.RequestArrived) -> None:
         arrived_s=state.now_s,
         due_wall_s=slo.wall_s if isinstance(slo, By) else 0.0,
     )
+    world.begin_request(state.requests[e.request_id])
     world.positions[e.request_id] = Positions()
     world.arrived.append(e.request_id)
     world.work_changed = True
@@ -50,6 +51,7 @@ def _request_cancelled(world: World, e: m.RequestCancelled) -> None:
 def end_request(world: World, request: RequestRecord, state: str, reason: str) -> None:
     """The request is over; what has not started is dropped, what runs is noted to be cancelled."""
     step_request(request, state)
+    world.finish_request(request)
     request.ended_s = world.state.now_s
     request.reason = reason
     for task_id in request.tasks:

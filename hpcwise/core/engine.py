@@ -21,7 +21,7 @@ from hpcwise.core.errors import CoreError
 from hpcwise.core.film import FilmPlan, advance_film, film_plan
 from hpcwise.core.invariants import check
 from hpcwise.core.planner import expand, first_tasks
-from hpcwise.core.quality import adapt
+from hpcwise.core.quality import adapt, turn
 from hpcwise.core.recovery import (
     deliver_chunks,
     forget_old,
@@ -75,7 +75,7 @@ class Engine:
     def next_wakeup_s(self) -> float | None:
         """Engine time at which a Tick is wanted; None while nothing but events can change anything."""
         state = self.state
-        if any(r.state in LIVE_REQUEST for r in state.requests.values()) or state.killed:
+        if self.world.live or state.killed:
             return state.now_s + TICK_S
         if any(w.state == "suspect" or w.held for w in state.workers.values()):
             return state.now_s + TICK_S
@@ -160,13 +160,12 @@ class Engine:
         # are cached in turn): once round until nothing is left.
         if self.state.unloadable and world.work_changed:
             leave_unloadable(world, emit)
-        grew = False
+        grew: dict[RequestId, None] = {}
         while world.failed or world.grown or world.fresh or world.stalled or world.strays:
             if world.failed:
                 settle_failed(world, emit)
             if world.grown:
-                self._grow()
-                grew = True
+                grew.update(self._grow())
             if world.fresh:
                 settle_fresh(world, emit)
             if self.state.unloadable:
@@ -177,12 +176,13 @@ class Engine:
         self._advance_films()
         if world.work_changed or type(event) is m.Tick:
             if world.policy.adaptive and (grew or type(event) is m.Tick):
-                adapt(world, emit)
+                adapt(world, emit, grew or turn(world))
                 settle_fresh(world, emit)
             assign(world, emit)
             settle_fresh(world, emit)
-            preload(world, emit)
             self._advance_films()
+        if type(event) in _PRELOADS:
+            preload(world, emit)
         if world.streamed:
             deliver_chunks(world, emit)
         if type(event) is m.Tick:
@@ -191,7 +191,8 @@ class Engine:
         if type(event) in _SCALES:
             scale(world, emit)
 
-    def _grow(self) -> None:
+    def _grow(self) -> dict[RequestId, None]:
+        grew: dict[RequestId, None] = {}
         grown, self.world.grown = self.world.grown, []
         for task_id, chunk in grown:
             task = self.state.tasks[task_id]
@@ -199,6 +200,8 @@ class Engine:
             if request.state in LIVE_REQUEST:
                 facts = self.state.artifacts[task.key].chunk_facts[chunk]
                 self._emit(expand(request, task, self.state.tasks, facts))
+                grew[request.request_id] = None
+        return grew
 
     def _advance_films(self) -> None:
         while self.world.moved_requests:
@@ -225,6 +228,8 @@ class Engine:
         return refs
 
 
+#: Events after which an idle worker may have a model to load that will soon be wanted.
+_PRELOADS = frozenset({m.Tick, m.RequestArrived, m.WorkerJoined, m.ModelLoaded, m.TaskFinished})
 #: Events after which the number of workers may be wrong.
 _SCALES = frozenset(
     {m.Tick, m.RequestArrived, m.WorkerLost, m.LaunchFailed, m.WorkerDraining, m.PlanReady, m.HeadStarted}

@@ -48,6 +48,11 @@ class Fleet:
         self._class_of: dict[WorkerId, WorkerClass] = {}
         self._versions: dict[WorkerId, int] = {}
         self._hosting: dict[ModelName, tuple[WorkerClass, ...]] = {}
+        self._idle: dict[WorkerId, WorkerRecord] = {}
+
+    def idle(self) -> list[WorkerRecord]:
+        """Workers that hold nothing and would take work, longest in the fleet first."""
+        return sorted(self._idle.values(), key=lambda w: w.ordinal)
 
     def hosting(self, model: ModelName) -> tuple[WorkerClass, ...]:
         """Classes with at least one worker that can host `model`."""
@@ -81,6 +86,10 @@ class Fleet:
         cls = self._class_of[worker_id]
         version = self._versions.get(worker_id, 0) + 1
         self._versions[worker_id] = version
+        if worker.state == "joined" and not worker.held:
+            self._idle[worker_id] = worker
+        else:
+            self._idle.pop(worker_id, None)
         if worker.state != "joined":
             return
         if takes_more(worker):
@@ -97,6 +106,7 @@ class Fleet:
         """Forget `worker`."""
         worker_id = worker.info.worker_id
         self._versions[worker_id] = self._versions.get(worker_id, 0) + 1
+        self._idle.pop(worker_id, None)
         cls = self._class_of.pop(worker_id, None)
         if cls is not None:
             cls.members.pop(worker_id, None)

@@ -8,19 +8,21 @@ slack; a shot that was lowered is raised only if it then still has `RAISE_MARGIN
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from heapq import heapify, heapreplace
 
 import msgspec
 
 from hpcwise.core import messages as m
 from hpcwise.core.scheduler import Emit
-from hpcwise.core.spec import Batch
-from hpcwise.core.state import ENDED, HELD, LIVE_REQUEST, RequestRecord, TaskRecord
-from hpcwise.core.units import SEGMENT_S, TaskId
+from hpcwise.core.state import ENDED, HELD, RequestRecord, TaskRecord
+from hpcwise.core.units import SEGMENT_S, RequestId, TaskId
 from hpcwise.core.world import World
 
 #: Shots looked ahead.
 WINDOW = 16
+#: Films looked at in one tick (those that grow are looked at when they do).
+FILMS_A_TICK = 4
 #: A lowered shot is raised again only with this much slack; shots nearer to their deadline than
 #: SAFETY_S count as late.
 RAISE_MARGIN_S = 1.0
@@ -41,18 +43,26 @@ class Need(msgspec.Struct):
     late_s: float = 0.0
 
 
-def adapt(world: World, emit: Emit) -> None:
-    """Move shots of live and dated films along the ladder where they are at risk, or have slack again."""
-    for request in world.state.requests.values():
-        adaptive = world.policy.adaptive and not request.job.fixed_ladder
-        if request.state not in LIVE_REQUEST or not adaptive or isinstance(request.job.slo, Batch):
+def turn(world: World) -> list[RequestId]:
+    """The films whose turn it is in this tick: with many, each is looked at every few seconds."""
+    live = list(world.adaptive)
+    if len(live) <= FILMS_A_TICK:
+        return live
+    start = world.state.ticks * FILMS_A_TICK % len(live)
+    return (live[start:] + live[:start])[:FILMS_A_TICK]
+
+
+def adapt(world: World, emit: Emit, request_ids: Iterable[RequestId]) -> None:
+    """Move shots of these films along the ladder where they are at risk, or have slack again."""
+    for request_id in request_ids:
+        if request_id not in world.adaptive:
             continue
+        request = world.state.requests[request_id]
         needs = _needs(world, request)
         if not needs:
             continue
         model = world.state.tasks[needs[0].task_id].spec.alternatives[0].model
-        films = sum(1 for r in world.state.requests.values() if r.state in LIVE_REQUEST)
-        free = _free_times(world, model, films)
+        free = _free_times(world, model, len(world.live))
         if not free:
             continue
         ladder(needs, free, world.state.now_s)
@@ -75,33 +85,42 @@ def ladder(needs: list[Need], free_at_s: list[float], now_s: float) -> None:
     """Set `choice` of each need (in film order) so that no shot is late, at the least loss."""
     for need in needs:
         need.choice = 0
+    servers = _servers(needs, free_at_s, now_s)
     for i, need in enumerate(needs):
-        while True:
-            late_s = _late_s(needs[: i + 1], free_at_s, now_s)
-            if late_s <= 0:
-                break
+        before = servers.copy()
+        late_s = _late_s(need, servers)
+        while late_s > 0:
             need.late_s = max(need.late_s, late_s)
             give = _least_loss(needs[: i + 1])
             if give is None:
                 break
             give.choice += 1
             give.late_s = max(give.late_s, late_s)
+            if give is not need:
+                # What plays before this shot has changed: play it all again.
+                before = _servers(needs, free_at_s, now_s)
+                for earlier in needs[:i]:
+                    _late_s(earlier, before)
+            servers = before.copy()
+            late_s = _late_s(need, servers)
 
 
-def _late_s(needs: list[Need], free_at_s: list[float], now_s: float) -> float:
-    """By how much the last of `needs` misses a segment's deadline, playing all of them forward."""
-    servers = [max(t, now_s) for t in free_at_s]
+def _servers(needs: list[Need], free_at_s: list[float], now_s: float) -> list[float]:
+    """When workers are free, a heap; no more of them than there are shots to look at."""
+    servers = [max(t, now_s) for t in sorted(free_at_s)[: len(needs)]]
     heapify(servers)
-    late_s = 0.0
-    for need in needs:
-        start_s = servers[0] + need.before_s
-        seconds = need.options[need.choice][1]
-        heapreplace(servers, start_s + seconds)
-        # Segments come evenly over the run and are needed every SEGMENT_S: the first or the last is worst.
-        first_s = start_s + seconds * min(1.0, SEGMENT_S / max(need.film_s, 1e-9))
-        last_due_s = need.deadline_s + max(0.0, need.film_s - SEGMENT_S)
-        late_s = max(first_s - need.deadline_s, start_s + seconds - last_due_s) + SAFETY_S
-    return late_s
+    return servers
+
+
+def _late_s(need: Need, servers: list[float]) -> float:
+    """By how much `need` misses a segment's deadline if it is made next; `servers` then has it."""
+    start_s = servers[0] + need.before_s
+    seconds = need.options[need.choice][1]
+    heapreplace(servers, start_s + seconds)
+    # Segments come evenly over the run and are needed every SEGMENT_S: the first or the last is worst.
+    first_s = start_s + seconds * min(1.0, SEGMENT_S / max(need.film_s, 1e-9))
+    last_due_s = need.deadline_s + max(0.0, need.film_s - SEGMENT_S)
+    return max(first_s - need.deadline_s, start_s + seconds - last_due_s) + SAFETY_S
 
 
 def _least_loss(needs: list[Need]) -> Need | None:

@@ -6,14 +6,14 @@ from hpcwise.core import messages as m
 from hpcwise.core.planner import sketch_shots
 from hpcwise.core.resources import FleetItem
 from hpcwise.core.scheduler import Emit
-from hpcwise.core.state import LIVE_REQUEST, WorkerRecord
+from hpcwise.core.state import WorkerRecord
 from hpcwise.core.world import World
 
 
 def scale(world: World, emit: Emit) -> None:
     """Launch what work needs and the fleet allows; drain what has been idle for too long."""
     state, now_s = world.state, world.state.now_s
-    busy = any(r.state in LIVE_REQUEST for r in state.requests.values())
+    busy = bool(world.live)
     of_kind: dict[str, list[WorkerRecord]] = {}
     for worker in state.workers.values():
         if worker.state != "draining":
@@ -56,9 +56,8 @@ def _wanted(world: World, item: FleetItem, busy: bool) -> int:
         return item.min_workers
     # Growing films will need as many as there may be; otherwise one for each task that could run.
     demand = 0
-    for request in world.state.requests.values():
-        if request.state not in LIVE_REQUEST:
-            continue
+    for request_id in world.live:
+        request = world.state.requests[request_id]
         demand += sketch_shots(request)
         demand += request.open_tasks
         if demand >= item.max_workers:

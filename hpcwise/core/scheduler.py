@@ -85,14 +85,15 @@ def assign(world: World, emit: Emit) -> None:
 
 def preload(world: World, emit: Emit) -> None:
     """Idle workers load what growing films will need, so that the first shot does not wait for weights."""
-    coming = (coming_models(r) for r in world.state.requests.values() if r.state == "growing")
-    wanted = dict.fromkeys(model for models in coming for model in models)
-    if not wanted:
+    idle = [w for w in world.fleet.idle() if not w.loading]
+    if not idle:
         return
-    for worker in world.state.workers.values():
-        if worker.state != "joined" or worker.held or worker.loading:
-            continue
-        for model in wanted:
+    growing = [r for i in world.live if (r := world.state.requests[i]).state == "growing"]
+    if not growing:
+        return
+    coming = tuple(dict.fromkeys(x for r in growing for x in coming_models(r)))
+    for worker in idle:
+        for model in coming:
             if model in worker.loaded or model not in worker.info.models:
                 continue
             if _room_for(world, worker, model) == ():

@@ -239,6 +239,7 @@ class State(msgspec.Struct):
     epoch: int = 0
     wall_offset_s: float = 0.0
     ordinals: int = 0
+    ticks: int = 0
     attempts: int = 0
     requests: dict[RequestId, RequestRecord] = {}
     tasks: dict[TaskId, TaskRecord] = {}

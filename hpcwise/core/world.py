@@ -14,9 +14,11 @@ from hpcwise.core.fleet import Fleet
 from hpcwise.core.policies import policy_named
 from hpcwise.core.profiles import Profiles
 from hpcwise.core.ready import Pool
+from hpcwise.core.spec import Batch
 from hpcwise.core.state import (
     ENDED,
     HELD,
+    LIVE_REQUEST,
     OPEN,
     ArtifactRecord,
     RequestRecord,
@@ -44,6 +46,9 @@ class World:
         self.makers: dict[Key, TaskId] = {}
         self.twins: dict[TaskId, list[TaskId]] = {}
         self._typical: dict[ModelName, tuple[tuple[str, int], ...]] = {}
+        #: Requests that have not ended, and those among them whose quality follows their deadlines.
+        self.live: dict[RequestId, None] = {}
+        self.adaptive: dict[RequestId, None] = {}
         self.clear_notes()
         self._rebuild()
 
@@ -62,6 +67,8 @@ class World:
     def _rebuild(self) -> None:
         for request in self.state.requests.values():
             self.positions[request.request_id] = Positions([s.expected_s for s in request.shots])
+            if request.state in LIVE_REQUEST:
+                self.begin_request(request)
         for task in self.state.tasks.values():
             for edge in task.spec.inputs:
                 self.consumers.setdefault(edge.source, []).append(task.spec.task_id)
@@ -77,6 +84,18 @@ class World:
                 self.pool_of(task).push(task)
                 self.fresh.append(task)
         self.work_changed = True
+
+    def begin_request(self, request: RequestRecord) -> None:
+        """`request` is live from now on."""
+        self.live[request.request_id] = None
+        adaptive = self.policy.adaptive and not request.job.fixed_ladder
+        if adaptive and request.job.workflow != "graph" and not isinstance(request.job.slo, Batch):
+            self.adaptive[request.request_id] = None
+
+    def finish_request(self, request: RequestRecord) -> None:
+        """`request` has ended."""
+        self.live.pop(request.request_id, None)
+        self.adaptive.pop(request.request_id, None)
 
     # --- reading ------------------------------------------------------------------------------------
 
