@@ -122,7 +122,7 @@ def load_document(path: Path, now_s: float, overrides: Overrides = Overrides()) 
     root = Value({"input": Value(str(path.absolute()), 1, str(path))}, 1)
     if not overrides.by and not overrides.within and not overrides.batch:
         overrides = _with_live(overrides)
-    return _load(root, shown, path.parent, now_s, overrides)
+    return _load(root, shown, Path(), now_s, overrides)
 
 
 def looks_like_spec(path: Path) -> bool:

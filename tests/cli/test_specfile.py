@@ -413,3 +413,13 @@ def test_any_bytes_are_a_job_or_an_error_of_ours(tmp_path: Path, data: bytes | s
     except HpcwiseError as error:
         assert isinstance(error, SpecError)
         assert all(line.isprintable() for line in str(error).splitlines())
+
+
+def test_a_document_in_another_folder_is_found_from_where_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "papers").mkdir()
+    (tmp_path / "papers" / "mills.md").write_text("# Tide mills\n\nThey store the sea behind a gate.\n")
+    monkeypatch.chdir(tmp_path)
+    loaded = load_document(Path("papers/mills.md"), 0.0)
+    assert loaded.job.input_path == str(tmp_path / "papers" / "mills.md")
