@@ -49,6 +49,7 @@ class Workers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     zone: str = ""
     spot: bool = False
     infiniband: bool = False
+    cold: bool = False
     lifetime_s: float | None = None
     queue_s: float = 0.0
     queue_sigma: float = 0.0

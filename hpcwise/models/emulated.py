@@ -44,14 +44,17 @@ class EmulatedParams(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EmulatedAdapter:
-    """Adapter of family `emulated`. Options: load_s (seconds to load), memory_gb (held while loaded)."""
+    """Adapter of family `emulated`. Options: load_s (seconds to load), memory_gb (held while loaded), scales
+    (a gang of n is n times as fast), speeds (how fast each kind of device is, by name; 1 where not named).
+    """
 
     def load(self, spec: ModelSpec, devices: Devices) -> None:
         """Take `load_s` seconds and hold `memory_gb`; nothing to be missing."""
         time.sleep(float(spec.options.get("load_s", 0.0)))
         self._held = _touched(float(spec.options.get("memory_gb", 0.0)))
         #: Devices of the replica: a gang of n is n times as fast where `scales` is set.
-        self._speed = devices.world if spec.options.get("scales") else 1
+        gang = devices.world if spec.options.get("scales") else 1
+        self._speed = gang * float(dict(spec.options.get("speeds", {})).get(devices.kind, 1.0))
 
     def run(self, call: Call, on_step: OnStep, should_stop: Callable[[], bool]) -> Iterator[Output]:
         """Yield `chunks` outputs, each with `digest` among its facts and data.bin when nbytes > 0."""

@@ -17,13 +17,14 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     queue_s, queue_sigma: median wait in the batch system's queue, and the spread of its logarithm; the
     kind's `launch_s` comes on top. lifetime_s: length of an allocation. zone: spot workers of one zone are
     evicted together, with the share `SimConfig.together`. infiniband: transfers between two such kinds of
-    one region take that way.
+    one region take that way. cold: not there at the start, though `SimConfig.warm` says so of the rest.
     """
 
     region: str = ""
     zone: str = ""
     spot: bool = False
     infiniband: bool = False
+    cold: bool = False
     lifetime_s: float | None = None
     queue_s: float = 0.0
     queue_sigma: float = 0.0

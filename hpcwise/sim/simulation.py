@@ -259,6 +259,8 @@ class Simulation:
 
     def _start_warm(self) -> None:
         for item in self.config.engine.fleet:
+            if self.config.site(item.kind).cold:
+                continue
             loaded: list[ModelName] = []
             free_gb = item.memory_gb
             for model in item.models:
