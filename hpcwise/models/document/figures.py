@@ -168,13 +168,14 @@ def _region(
     top, bottom = block[0].y0, block[-1].y1
     prose = [x for x in near if _is_prose(x, body_pt, two, area)]
     walls = prose + [x for x in other_captions if x.x1 > x_range[0] and x.x0 < x_range[1]]
-    ceiling = max((x.y1 for x in walls if x.y1 <= top + 2), default=0.03 * page.height)
+    ceiling = max((x.y1 for x in walls if x.y1 <= top + 2), default=max(0.03 * page.height, page.head))
     for line in near:  # the short last line of the paragraph above is running text too
         follows = -2 < line.y0 - ceiling < 0.45 * body_pt and line.y1 < top
         if follows and prose and abs(line.size - body_pt) < 0.07 * body_pt and ceiling > 0.04 * page.height:
             ceiling = line.y1
-    floor = min((x.y0 for x in walls if x.y0 >= bottom - 2), default=0.95 * page.height)
-    labels = near + page.turned
+    floor = min((x.y0 for x in walls if x.y0 >= bottom - 2), default=min(0.95 * page.height, page.foot))
+    # Turned labels have no column of their own: those of the figure beside this one stay there.
+    labels = near + [x for x in page.turned if x_range[0] < (x.x0 + x.x1) / 2 < x_range[1]]
     above = _grow((x_range[0], ceiling, x_range[1], top), labels, drawn, kind)
     below = _grow((x_range[0], bottom, x_range[1], floor), labels, drawn, kind)
     if above is None or below is None:
@@ -204,6 +205,8 @@ def _grow(window: Box, near: list[Line], drawn: Sequence[Box], kind: str) -> tup
             return None
         boxes = [(x.x0, x.y0, x.x1, x.y1) for x in labels]
     box = _union(boxes)
+    if kind != "Table" and box[3] - box[1] < _MIN_HEIGHT_PT:
+        return None  # a footnote's rule is no picture
     taken: list[Line] = []
     for _ in range(4):
         reach = 14.0

@@ -65,7 +65,8 @@ class Line:
 class PageText:
     """Lines of a page in drawing order; index counts from 0, width and height are in points.
 
-    turned: letters that do not stand upright, one `Line` each without text: labels of axes.
+    turned: letters that do not stand upright, one `Line` each without text: labels of axes. head, foot: y
+    in points between which no running head or page number stands; known once those have been dropped.
     """
 
     index: int
@@ -74,6 +75,8 @@ class PageText:
     rotated: bool
     lines: list[Line] = field(default_factory=list)
     turned: list[Line] = field(default_factory=list)
+    head: float = 0.0
+    foot: float = float("inf")
 
 
 @dataclass(slots=True, frozen=True)

@@ -51,17 +51,22 @@ def drop_running_heads(pages: Sequence[PageText]) -> None:
             if _FIXED_NOISE.match(line.text):
                 continue
             kept.append(line)
+        for line in (x for x in page.lines if id(x) in margin and x not in kept):
+            if line.y1 < page.height / 2:
+                page.head = max(page.head, line.y1)
+            else:
+                page.foot = min(page.foot, line.y0)
         page.lines = kept
 
 
 def _margin(page: PageText) -> list[Line]:
-    """Lines on the first two or last two baselines of the page and in its outer tenth."""
+    """Lines on the first two or last two baselines of the page near its edge."""
     tops = sorted({round(line.base) for line in page.lines})
     edge = set(tops[:2] + tops[-2:])
     return [
         line
         for line in page.lines
-        if round(line.base) in edge and (line.y1 < 0.12 * page.height or line.y0 > 0.89 * page.height)
+        if round(line.base) in edge and (line.y1 < 0.14 * page.height or line.y0 > 0.88 * page.height)
     ]
 
 
