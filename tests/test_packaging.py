@@ -52,9 +52,10 @@ def wanted(*extras: str) -> list[Requirement]:
     ]
 
 
-@pytest.mark.parametrize("extras", [("film",), ("film", "test")])
+@pytest.mark.parametrize("extras", [("film", "serve"), ("film", "serve", "test")])
 def test_the_lock_satisfies_every_requirement_of_the_project(extras: tuple[str, ...]) -> None:
-    locked = {name: version for extra in extras for name, version in pins(extra).items()}
+    locks = [extra for extra in extras if extra != "serve"]  # whose packages are part of the film lock
+    locked = {name: version for lock in locks for name, version in pins(lock).items()}
     unmet = [
         str(requirement)
         for requirement in wanted(*extras)
@@ -71,7 +72,8 @@ def test_every_library_that_the_package_imports_is_declared_in_the_project() -> 
                 imported |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 imported.add(node.module.split(".")[0])
-    declared = {canonicalize_name(requirement.name) for requirement in wanted("film", "plan")} | ALONE
+    requirements = wanted("film", "plan", "serve")
+    declared = {canonicalize_name(requirement.name) for requirement in requirements} | ALONE
     owners = importlib.metadata.packages_distributions()
     undeclared = [
         name

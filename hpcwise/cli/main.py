@@ -20,6 +20,7 @@ from hpcwise.core.errors import HeadExists, HpcwiseError, ModelMissing, NotOwner
 #: Command -> module and its one-line help; the help is here so that `--help` imports none of them.
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "generate": ("generate", "Make a film in the foreground; Ctrl-C stops, the same command resumes."),
+    "serve": ("serve", "A page to hand films in, watch them while they are made, and keep them."),
     "head": ("head", "Start, stop or look at the process that plans."),
     "submit": ("submit", "Hand a job in, whether or not a head runs."),
     "ls": ("requests", "List requests."),

@@ -1,0 +1,147 @@
+"""The page in a browser: a document is handed in, its film watched while it is made, to its end.
+
+Screenshots are kept in pytest's folder for the run (`--basetemp` chooses it), as `looks/*.png`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.films import TEXT
+from tests.serve.browser import Browser
+from tests.serve.serving import Served
+
+_VIDEO = "document.querySelector('#video')"
+_SHOWN = f"[...{_VIDEO}.textTracks].filter((t) => t.mode === 'showing')"
+_CUES = f"{_SHOWN}.flatMap((t) => [...(t.activeCues || [])])"
+_STARTS = f"[...Array({_VIDEO}.buffered.length).keys()].map((i) => {_VIDEO}.buffered.start(i))"
+
+
+def _set(browser: Browser, selector: str, value: str) -> None:
+    browser.js(
+        f"(() => {{ const field = document.querySelector({selector!r}); field.value = {value!r};"
+        " for (const kind of ['input', 'change']) field.dispatchEvent(new Event(kind)); })()"
+    )
+
+
+def _hand_in(browser: Browser, document: Path) -> None:
+    browser.until("document.querySelector('#file').accept.includes('.md')")
+    browser.choose_file("#file", document)
+    _set(browser, "#duration", "")
+    _set(browser, "#duration-text", "20s")
+    _set(browser, "#size", "0")
+    _set(browser, "#fps", "12")
+    browser.js("document.querySelector('#go').click()")
+    browser.until("location.hash.startsWith('#film=')")
+
+
+def test_a_document_becomes_a_film_that_plays_while_it_is_made(tmp_path: Path) -> None:
+    document, looks = tmp_path / "kites & <ships>.md", tmp_path / "looks"
+    document.write_text(TEXT)
+    with Served(tmp_path / "results") as served, Browser(tmp_path) as browser:
+        browser.size(1440, 900)
+        browser.open(served.url)
+        browser.until("document.querySelector('#head-text').textContent === 'idle'")
+        browser.picture(looks / "start.png")
+
+        # No head runs: the page starts one, and the first shot plays before the last is made.
+        _hand_in(browser, document)
+        browser.until(f"!{_VIDEO}.paused && {_VIDEO}.currentTime > 0.2", 40)
+        request = browser.js("location.hash").removeprefix("#film=")
+        playlist = served.ask(f"/films/{request}/live/index.m3u8")[2]
+        assert b"#EXT-X-PLAYLIST-TYPE:EVENT" in playlist and b"#EXT-X-ENDLIST" not in playlist
+        assert not browser.js("document.querySelector('#live-badge').hidden")
+        assert browser.js("document.querySelector('#film-title').textContent") == "Kites that pull ships"
+        browser.picture(looks / "live.png")
+        browser.size(360, 780)
+        assert browser.js("document.documentElement.scrollWidth") == 360
+        browser.picture(looks / "live-phone.png")
+        browser.size(1440, 900)
+
+        browser.js("document.querySelector('#captions').click()")
+        assert "kites" in browser.until(f"({_CUES})[0]?.text", 15).lower()
+        assert browser.js("document.querySelector('#captions').getAttribute('aria-pressed')") == "true"
+
+        browser.until(f"{_VIDEO}.ended", 60)
+        played = json.loads(browser.js("JSON.stringify(hpcwisePlayer)"))
+        duration_s, at_s = browser.js(f"[{_VIDEO}.duration, {_VIDEO}.currentTime]")
+        ranges = browser.js(_STARTS)
+        browser.until("document.querySelector('#download').hidden === false")
+        browser.until("document.querySelector('#film-line').textContent.startsWith('ready')", 30)
+        receipt = served.json(f"/api/requests/{request}/receipt")[1]
+        # The player stands still only where the head itself says that a segment came too late.
+        assert played["errors"] == [] and played["stalls"] <= receipt["play"]["stalls"]
+        assert at_s == pytest.approx(duration_s, abs=0.1) and ranges == [0.0]
+        assert duration_s == pytest.approx(receipt["play"]["duration_s"], abs=0.1)
+        assert browser.js("document.querySelector('#live-badge').hidden")
+
+        browser.js(f"{_VIDEO}.currentTime = 2; {_VIDEO}.play()")
+        browser.until(f"!{_VIDEO}.seeking && {_VIDEO}.currentTime > 2.3 && !{_VIDEO}.paused")
+        assert browser.js(f"{_VIDEO}.currentTime") < 6
+
+        shots = len(receipt["shots"])
+        assert browser.js("document.querySelectorAll('#shots li').length") == shots
+        loaded = "[...document.querySelectorAll('#shots img')].filter((i) => i.naturalWidth).length"
+        assert browser.until(f"({loaded}) === {shots}")
+        assert browser.until("document.querySelectorAll('#timeline rect.f-animate').length") >= shots
+        browser.picture(looks / "ended.png", whole=True)
+        browser.size(360, 780)
+        browser.picture(looks / "ended-phone.png", whole=True)
+
+        # With the keyboard alone: the first shot's reasons, and back.
+        browser.js("document.querySelector('#shots button').focus()")
+        browser.key("Enter", text="\r")
+        assert browser.until("document.querySelector('#why-list').textContent.includes('animate')")
+        assert browser.js("document.activeElement.id") == "why-title"
+        browser.js("document.querySelector('#why-close').click()")
+
+        # Who comes later gets the finished film, with subtitles of its own.
+        browser.open("about:blank")
+        browser.size(1440, 900)
+        browser.open(f"{served.url}#film={request}")
+        browser.until(f"{_VIDEO}.currentSrc.includes('/film.mp4') && {_VIDEO}.readyState >= 3")
+        browser.js("document.querySelector('#captions').click()")
+        assert browser.until(f"{_VIDEO}.textTracks[0]?.cues?.length") > 1
+        assert browser.complaints == []
+    assert served.code == 0, served.errors()
+    names = {path.name for path in (tmp_path / "results" / request).iterdir()}
+    assert {"film.mp4", "film.vtt", "poster.png", "receipt.json", "live"} <= names
+    assert list((tmp_path / "results/.hpcwise/uploads").iterdir()) == []
+
+
+def test_mistakes_are_said_in_plain_words_and_a_film_can_be_cancelled(tmp_path: Path) -> None:
+    document, broken = tmp_path / "kites.md", tmp_path / "paper.pdf"
+    document.write_text(TEXT)
+    broken.write_bytes(b"not a PDF at all")
+    error = "document.querySelector('#new-error').textContent"
+    with Served(tmp_path / "results") as served, Browser(tmp_path, dark=True) as browser:
+        browser.size(900, 900)
+        browser.open(served.url)
+        browser.until("document.querySelector('#file').accept.includes('.md')")
+        browser.js("document.querySelector('#go').click()")
+        assert browser.until(error) == "Choose a document first, or name one on this machine."
+        browser.choose_file("#file", broken)
+        browser.until(f"{error} === ''")
+        browser.js("document.querySelector('#go').click()")
+        assert browser.until(error) == "paper.pdf: it is named .pdf but is no PDF; export it again as PDF"
+        browser.picture(tmp_path / "looks" / "mistake-dark.png")
+        _set(browser, "#path", str(document))
+        _set(browser, "#duration", "")
+        _set(browser, "#duration-text", "soon")
+        browser.js("document.querySelector('#go').click()")
+        assert browser.until(f"{error}.includes('soon') && {error}") == (
+            "duration: 'soon' is not usable; write 90s, 10m or 1h30m"
+        )
+        _set(browser, "#duration-text", "5m")
+        browser.js("document.querySelector('#go').click()")
+        browser.until("location.hash.startsWith('#film=')")
+        browser.until("document.querySelector('#cancel').hidden === false", 30)
+        browser.js("document.querySelector('#cancel').click()")
+        browser.until("document.querySelector('#sure').open")
+        browser.picture(tmp_path / "looks" / "cancel-dark.png")
+        browser.js("document.querySelector('#sure [value=yes]').click()")
+        browser.until("document.querySelector('#film-line').textContent.startsWith('cancelled')", 30)
+        assert [c for c in browser.complaints if "400" not in c] == []
