@@ -145,8 +145,11 @@ def _captions(store: Store, plan: FilmPlan, timeline: Timeline) -> tuple[Caption
     for span in timeline.spans():
         path = _file(store, speech_of[span.shot], 0, ".json")
         speech = msgspec.json.decode(path.read_bytes(), type=Speech)
-        shots.append(cues(speech.words, float(span.first_frame / timeline.rate)))
-    return joined(shots, timeline.duration_s)
+        start_s = float(span.first_frame / timeline.rate)
+        # Cut at the shot's own end, never at what is published so far: a cue that lies across a seam stands
+        # in both segments, and players show it twice unless it has the same times in both.
+        shots.append(joined([cues(speech.words, start_s)], start_s + speech.duration_s))
+    return joined(shots)
 
 
 def _file(store: Store, key: Key, chunk: int, suffix: str) -> Path:

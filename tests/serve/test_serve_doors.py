@@ -218,7 +218,7 @@ def test_a_token_file_is_used_and_not_printed(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_without_a_token_another_user_of_this_machine_is_refused(site: Served) -> None:
     program = (
-        f"import os, socket; os.setuid(65534); c = socket.create_connection(('127.0.0.1', {site.port})); "
+        f"import os, socket; os.setuid(65534); c = socket.socket(); c.connect(('127.0.0.1', {site.port})); "
         "c.sendall(b'GET /api/site HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n'); "
         "print(c.recv(99).split()[1].decode())"
     )

@@ -6,6 +6,7 @@ Screenshots are kept in pytest's folder for the run (`--basetemp` chooses it), a
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,10 @@ def _hand_in(browser: Browser, document: Path) -> None:
     _set(browser, "#fps", "12")
     browser.js("document.querySelector('#go').click()")
     browser.until("location.hash.startsWith('#film=')")
+
+
+def _cues(vtt: bytes) -> set[str]:
+    return {block for block in vtt.decode().split("\n\n") if "-->" in block}
 
 
 def test_a_document_becomes_a_film_that_plays_while_it_is_made(tmp_path: Path) -> None:
@@ -77,6 +82,14 @@ def test_a_document_becomes_a_film_that_plays_while_it_is_made(tmp_path: Path) -
         assert at_s == pytest.approx(duration_s, abs=0.1) and ranges == [0.0]
         assert duration_s == pytest.approx(receipt["play"]["duration_s"], abs=0.1)
         assert browser.js("document.querySelector('#live-badge').hidden")
+
+        # A cue across a seam stands in two segments, in both as it stands in the finished film.
+        live = set()
+        for name in re.findall(rb"subs-\d+\.vtt", served.ask(f"/films/{request}/live/subs.m3u8")[2]):
+            live |= _cues(served.ask(f"/films/{request}/live/{name.decode()}")[2])
+        assert live == _cues(served.ask(f"/films/{request}/film.vtt")[2]) != set()
+        kept = browser.js(f"{_SHOWN}.flatMap((t) => [...t.cues]).map((c) => c.startTime)")
+        assert len(kept) == len(set(kept)) == len(live)
 
         browser.js(f"{_VIDEO}.currentTime = 2; {_VIDEO}.play()")
         browser.until(f"!{_VIDEO}.seeking && {_VIDEO}.currentTime > 2.3 && !{_VIDEO}.paused")

@@ -20,9 +20,11 @@ function seconds(s) {
   if (s === null || s === undefined) return "–";
   if (s < 60) return `${s < 10 ? s.toFixed(1) : Math.round(s)} s`;
   const whole = Math.round(s), h = Math.floor(whole / 3600), m = Math.floor((whole % 3600) / 60);
-  return h ? `${h} h ${m} min` : `${m} min ${whole % 60} s`;
+  return h ? `${h} h ${m} min` : whole % 60 ? `${m} min ${whole % 60} s` : `${m} min`;
 }
 const money = (usd) => (usd === 0 ? "$0" : usd < 0.01 ? `$${usd.toFixed(4)}` : `$${usd.toFixed(2)}`);
+// A request's id without the digits that tell it from others.
+const plainName = (id) => id.replace(/-[0-9a-f]{8}(-[0-9]+)?$/, "");
 const signed = (s) => `${s < 0 ? "−" : "+"}${Math.abs(s).toFixed(1)} s`;
 function text(node, value) { if (node.textContent !== value) node.textContent = value; }
 function show(node, on) { if (node.hidden === on) node.hidden = !on; }
@@ -101,7 +103,7 @@ function drawOverview() {
       picture.onerror = () => picture.removeAttribute("src");
       poster.append(picture);
     }
-    text(name, row.name || row.request_id);
+    text(name, row.state !== "submitted" && row.name ? row.name : plainName(row.request_id));
     const share = row.shots ? Math.round((100 * row.shots_done) / row.shots) : 0;
     text(now, row.state === "running" ? `${share} %` : WORDS[row.state] || row.state);
     now.className = `now state-${row.state}`;
@@ -113,7 +115,7 @@ function drawOverview() {
   for (const item of old.values()) item.remove();
   const mine = rows.find((row) => row.request_id === shownFilm);
   if (shownFilm && !view) {
-    text($("film-title"), mine ? mine.name : shownFilm);
+    text($("film-title"), mine?.state !== "submitted" && mine?.name ? mine.name : plainName(shownFilm));
     const waiting = overview.pending.includes(shownFilm);
     text($("film-line"), waiting ? "It waits for the head." : mine ? "" : "There is no such film here.");
     text($("veil-text"), waiting ? "It waits for the head …" : mine ? "One moment …" : "There is no such film here.");
@@ -151,7 +153,7 @@ function play(kind) {
     video.src = `${base}/film.mp4?v=${view.film_version}`;
     if (keep) video.currentTime = keep;
   } else if (window.Hls?.isSupported()) {
-    const hls = new window.Hls({ enableWorker: false, startPosition: 0, liveSyncDurationCount: 1, liveMaxLatencyDurationCount: Infinity, backBufferLength: 120, manifestLoadPolicy: retries(), playlistLoadPolicy: retries(), fragLoadPolicy: retries() });
+    const hls = new window.Hls({ enableWorker: false, enableCEA708Captions: false, startPosition: 0, liveSyncDurationCount: 1, liveMaxLatencyDurationCount: Infinity, backBufferLength: 120, manifestLoadPolicy: retries(), playlistLoadPolicy: retries(), fragLoadPolicy: retries() });
     player.hls = hls;
     hls.on(window.Hls.Events.ERROR, (_, data) => {
       window.hpcwisePlayer.errors.push(`${data.details}${data.fatal ? " (fatal)" : ""}`);
@@ -195,7 +197,7 @@ $("better-go").addEventListener("click", () => play("file"));
 
 function drawFilm() {
   const row = view.row, live = LIVE.includes(row.state), made = view.play?.duration_s || 0;
-  const title = view.title || row.name || row.request_id;
+  const title = view.title || row.name || plainName(row.request_id);
   text($("film-title"), title);
   document.title = `${title} – hpcwise`;
   text($("film-line"), [WORDS[row.state] || row.state, row.slo, row.request_id].join(" · "));
