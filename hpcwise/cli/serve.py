@@ -55,30 +55,18 @@ def serve_command(
     address = _address(host, bool(secret))
     doors = _doors(host, address, names, secret)
     try:
-        import uvicorn
-
-        from hpcwise.cli.serving.app import make_app
+        from hpcwise.cli.serving.server import serve
     except ImportError as error:
         raise ModelMissing(f"serve: {error}; install hpcwise[serve]") from error
-    from hpcwise.cli.serving.feed import Feed
-    from hpcwise.cli.serving.guard import Guard, socket_owner
     from hpcwise.cli.serving.jobs import forget_uploads
 
     if run.paths.root.exists():
         run.paths.check_usable()
         forget_uploads(run)
-    listening = _listen(address, port)
-    with listening:
-        app = Guard(make_app(run, doors, Feed(run, workers)), doors, socket_owner)
-        config = uvicorn.Config(
-            app, log_level="warning", access_log=False, server_header=False, proxy_headers=False,
-            h11_max_incomplete_event_size=64 << 10, limit_concurrency=256, timeout_graceful_shutdown=2,
-            ws="none", lifespan="on",
-        )  # fmt: skip
+    with _listen(address, port) as listening:
         _say(listening.getsockname()[1], host, run, secret if token == _MADE else "")
-        # uvicorn raises the signal again once it has ended in order: Ctrl-C is how this command ends.
-        with contextlib.suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[listening])
+        with contextlib.suppress(KeyboardInterrupt):  # how this command ends
+            serve(run, doors, workers, listening)
 
 
 def _say(port: int, host: str, run: Run, made: str) -> None:

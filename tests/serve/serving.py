@@ -18,13 +18,13 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 class Served:
     """A server on a free port; a context manager that ends it as Ctrl-C does."""
 
-    def __init__(self, results: Path, *arguments: str) -> None:
+    def __init__(self, results: Path, *arguments: str, port: int = 0) -> None:
         self.results = results
         self._errors = results.parent / "serve.err"
         with self._errors.open("wb") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "hpcwise", "serve", "--port", "0", "--run-dir", str(results),
-                 *arguments],
+                [sys.executable, "-m", "hpcwise", "serve", "--port", str(port),
+                 "--run-dir", str(results), *arguments],
                 cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True,
             )  # fmt: skip
         assert self.process.stdout is not None

@@ -70,12 +70,14 @@ def test_a_document_becomes_a_film_that_plays_while_it_is_made(tmp_path: Path) -
         assert "kites" in browser.until(f"({_CUES})[0]?.text", 15).lower()
         assert browser.js("document.querySelector('#captions').getAttribute('aria-pressed')") == "true"
 
+        # At its own pace while it is made; what is made already may go faster.
+        browser.until("document.querySelector('#film-line').textContent.startsWith('ready')", 60)
+        browser.js(f"{_VIDEO}.playbackRate = 2")
         browser.until(f"{_VIDEO}.ended", 60)
         played = json.loads(browser.js("JSON.stringify(hpcwisePlayer)"))
         duration_s, at_s = browser.js(f"[{_VIDEO}.duration, {_VIDEO}.currentTime]")
         ranges = browser.js(_STARTS)
         browser.until("document.querySelector('#download').hidden === false")
-        browser.until("document.querySelector('#film-line').textContent.startsWith('ready')", 30)
         receipt = served.json(f"/api/requests/{request}/receipt")[1]
         # The player stands still only where the head itself says that a segment came too late.
         assert played["errors"] == [] and played["stalls"] <= receipt["play"]["stalls"]
@@ -110,6 +112,12 @@ def test_a_document_becomes_a_film_that_plays_while_it_is_made(tmp_path: Path) -
         assert browser.until("document.querySelector('#why-list').textContent.includes('animate')")
         assert browser.js("document.activeElement.id") == "why-title"
         browser.js("document.querySelector('#why-close').click()")
+
+        # The shots that were lowered to be in time have been made again: that film is offered.
+        if any(shot["remade"] for shot in receipt["shots"]):
+            browser.js("document.querySelector('#better-go').click()")
+            browser.until(f"{_VIDEO}.currentSrc.includes('/film.mp4') && !{_VIDEO}.paused")
+            assert browser.until("document.querySelector('#better').hidden")
 
         # Who comes later gets the finished film, with subtitles of its own.
         browser.open("about:blank")
@@ -158,3 +166,16 @@ def test_mistakes_are_said_in_plain_words_and_a_film_can_be_cancelled(tmp_path: 
         browser.js("document.querySelector('#sure [value=yes]').click()")
         browser.until("document.querySelector('#film-line').textContent.startsWith('cancelled')", 30)
         assert [c for c in browser.complaints if "400" not in c] == []
+
+
+def test_the_page_finds_its_server_again(tmp_path: Path) -> None:
+    said = "document.querySelector('#head-text').textContent"
+    with Browser(tmp_path) as browser:
+        with Served(tmp_path / "results") as first:
+            browser.open(first.url)
+            browser.until(f"{said} === 'idle'")
+        # Ctrl-C ended it in order although the page still listened.
+        assert (first.code, first.errors()) == (0, "Ctrl-C ends the server\n")
+        browser.until(f"{said} === 'reconnecting …'")
+        with Served(tmp_path / "results", port=first.port):
+            browser.until(f"{said} === 'idle'")

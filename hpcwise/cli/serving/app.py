@@ -102,7 +102,7 @@ def make_app(run: Run, doors: Doors, feed: Feed) -> Starlette:
         async def stream() -> AsyncIterator[bytes]:
             try:
                 yield b"retry: 1000\n\n"
-                while True:
+                while not viewer.over:
                     news = await viewer.news(_ALIVE_S)
                     yield b"".join(
                         b"event: %s\ndata: %s\n\n" % (kind.encode(), data) for kind, data in news.items()

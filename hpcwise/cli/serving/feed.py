@@ -34,10 +34,12 @@ LOOK_S: Final = 0.3
 _IDLE_S: Final = 2.0
 #: Viewers at once; a browser tab is one.
 MOST_VIEWERS: Final = 64
+#: Requests that the page lists; `hpcwise ls` has all of them.
+MOST_ROWS: Final = 200
 
 
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
-    """All requests, newest first, and the head. head: running, none or failed; note: what a person
+    """The newest requests, newest first, and the head. head: running, none or failed; note: what a person
     should know of it; pending: handed in and not yet taken; ours: the page started that head."""
 
     head: str
@@ -52,6 +54,7 @@ class Viewer:
 
     def __init__(self, film: str) -> None:
         self.film = film
+        self.over = False
         self._loop = asyncio.get_running_loop()
         self._news: dict[str, bytes] = {}
         self._sent: dict[str, bytes] = {}
@@ -68,6 +71,11 @@ class Viewer:
         if self._sent.get(kind) != data:
             self._sent[kind] = self._news[kind] = data
             self._wake.set()
+
+    def end(self) -> None:
+        """The server ends: what waits for news shall go. From any thread, or a signal's handler."""
+        self.over = True
+        self._loop.call_soon_threadsafe(self._wake.set)
 
     async def news(self, within_s: float) -> dict[str, bytes]:
         """What is new by kind; empty where nothing was within that time."""
@@ -114,6 +122,11 @@ class Feed:
 
     def leave(self, viewer: Viewer) -> None:
         self._viewers.discard(viewer)
+
+    def send_off(self) -> None:
+        """The server ends: let everybody go who listens."""
+        for viewer in list(self._viewers):
+            viewer.end()
 
     async def call(self, function: Callable[[], T]) -> T:
         """Run something in the feed's thread, where the connection and the head are."""
@@ -229,7 +242,7 @@ class Feed:
                 head=head,
                 note=self._trouble,
                 ours=self._head.ours,
-                rows=tuple(reversed(rows)),
+                rows=tuple(reversed(rows[-MOST_ROWS:])),
                 pending=tuple(token for token in reversed(pending) if token not in known),
             )
         )

@@ -140,7 +140,7 @@ function stopPlayer() {
   show($("better"), false);
 }
 
-function play(kind) {
+function play(kind, wanted = false) {
   const keep = video.currentTime, going = player.kind !== "" && !video.paused;
   const first = player.kind === "";
   if (!first) stopPlayer();
@@ -168,7 +168,8 @@ function play(kind) {
     video.src = `${base}/live/master.m3u8`;
   }
   setCaptions();
-  if (first || going) video.play().catch(() => { video.muted = true; return video.play(); }).catch(() => { video.muted = false; });
+  // A film that is made now plays by itself; one from the shelf waits to be asked.
+  if ((first && kind === "live") || going || wanted) video.play().catch(() => { video.muted = true; return video.play(); }).catch(() => { video.muted = false; });
 }
 function retries() {
   const retry = { maxNumRetry: 30, retryDelayMs: 500, maxRetryDelayMs: 2000 };
@@ -191,7 +192,7 @@ video.addEventListener("waiting", () => { if (player.started && !video.seeking &
 video.addEventListener("timeupdate", drawPlayed);
 video.addEventListener("loadedmetadata", () => { if (video.videoWidth) video.style.aspectRatio = `${video.videoWidth} / ${video.videoHeight}`; });
 video.addEventListener("ended", () => { if (view) drawFilm(); });
-$("better-go").addEventListener("click", () => play("file"));
+$("better-go").addEventListener("click", () => play("file", true));
 
 // --- the film ---------------------------------------------------------------------------------------------
 
@@ -279,8 +280,9 @@ function drawShots() {
     text(find(".state"), state);
     find(".frame").style.aspectRatio = `${shot.width} / ${shot.height}`;
     const slack = find(".slack");
-    text(slack, shot.slack_s !== null ? signed(shot.slack_s) : shot.deadline_s !== null ? `by ${seconds(shot.deadline_s)}` : "");
-    slack.className = `slack ${shot.slack_s === null ? "" : shot.slack_s < 0 ? "late" : "ahead"}`;
+    const left = shot.deadline_s === null || !LIVE.includes(view.row.state) ? null : shot.deadline_s - view.row.age_s;
+    text(slack, shot.slack_s !== null ? signed(shot.slack_s) : left === null ? "" : left < 0 ? `${seconds(-left)} late` : `due in ${seconds(left)}`);
+    slack.className = `slack ${(shot.slack_s ?? left ?? 0) < 0 ? "late" : shot.slack_s === null ? "" : "ahead"}`;
     text(find(".more"), [seconds(shot.film_s), shot.worker].filter(Boolean).join(" · "));
     find(".bar span").style.transform = `scaleX(${shot.state === "running" ? shot.progress : 0})`;
     const picture = find("img");
@@ -289,10 +291,6 @@ function drawShots() {
       picture.src = `/thumbs/${shot.key}/0.jpg`;
       picture.onload = () => { picture.hidden = false; };
     }
-    const due = shot.deadline_s === null ? "" : `, deadline ${seconds(shot.deadline_s)} after it was asked for`;
-    const slackWords = shot.slack_s === null ? "" : `, ${seconds(Math.abs(shot.slack_s))} ${shot.slack_s < 0 ? "late" : "early"}`;
-    const words = `Shot ${shot.shot + 1}, ${state}, quality ${shot.tier}${due}${slackWords}${shot.worker ? `, worker ${shot.worker}` : ""}. Explain.`;
-    if (item.firstElementChild.getAttribute("aria-label") !== words) item.firstElementChild.setAttribute("aria-label", words);
     item.firstElementChild.title = `${shot.model}${shot.why ? `: ${shot.why}` : ""}`;
   });
 }
