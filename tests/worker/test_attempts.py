@@ -142,6 +142,22 @@ def test_a_stream_input_is_waited_for_and_read_chunk_by_chunk(joined: ScriptedHe
     ]
 
 
+def test_a_reader_of_one_chunk_of_a_stream_waits_for_no_other(joined: ScriptedHead) -> None:
+    joined.run("w1", task("source", K[0], chunks=3, nbytes=30))
+    joined.event(m.TaskFinished, "source")
+    digests = []
+    for k in range(3):
+        # The stream goes on, but this reader was told of its chunk only.
+        ref = InputRef(name="in", kind="stream", key=K[0], n_chunks=k + 1, done=False, only=k)
+        joined.run("w1", task(f"sink{k}", K[k + 1], (ref,)))
+        digests.append(joined.event(m.TaskFinished, f"sink{k}").facts["digest"])
+    assert len(set(digests)) == 3
+    facts = tuple(dict(joined.store.manifest(K[0], k).facts) for k in range(3))
+    alone = InputRef(name="in", kind="finish", key=K[5], n_chunks=1, done=True, inline_facts=facts[1:2])
+    joined.run("w1", task("alone", K[6], (alone,)))
+    assert joined.event(m.TaskFinished, "alone").facts["digest"] == digests[1]
+
+
 def test_a_reader_of_a_stream_that_stopped_can_be_cancelled(joined: ScriptedHead) -> None:
     stream = InputRef(name="in", kind="stream", key=K[0], n_chunks=0, done=False)
     joined.run("w1", task("sink", K[1], (stream,)))

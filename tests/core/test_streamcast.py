@@ -1,0 +1,91 @@
+"""StreamWise's podcast: one shot of the plan a segment, each made from its own chunk of a streamed sketch."""
+
+from __future__ import annotations
+
+from hpcwise.core import messages as m
+from hpcwise.core.calls import InputRef
+from hpcwise.core.catalogue import Catalogue, LinearProfile, ModelInfo
+from hpcwise.core.config import EngineConfig
+from hpcwise.core.engine import Engine
+from hpcwise.core.resources import FleetItem
+from hpcwise.core.streamcast import STAGE_MODELS
+from hpcwise.sim.arrivals import at_once
+from hpcwise.sim.config import SimConfig
+from hpcwise.sim.simulation import Simulation
+from hpcwise.sim.workload import Workload, paper_job
+
+
+def made(**job: object) -> tuple[Engine, list[m.Dispatch], dict[str, tuple[InputRef, ...]]]:
+    """The engine after a film of 28 s in two shots, with what was dispatched and what each call was told."""
+    models = {
+        name: ModelInfo(name=name, family="test", profiles={"gpu": LinearProfile(base_s=1.0)})
+        for name in STAGE_MODELS.values()
+    }
+    fleet = (FleetItem(kind="gpu", hardware="gpu", models=tuple(models), min_workers=30, max_workers=30),)
+    config = SimConfig(engine=EngineConfig(catalogue=Catalogue(models=models), fleet=fleet), warm=True)
+    sent: list[m.Dispatch] = []
+    told: dict[str, tuple[InputRef, ...]] = {}
+
+    def watch(_now_s: float, _event: m.Event, commands: list[m.Command]) -> None:
+        for command in commands:
+            if isinstance(command, m.Dispatch):
+                sent.append(command)
+                told[command.task_id] = simulation.engine.run_message(command).inputs
+
+    arrivals = at_once(paper_job(duration_s=28.0, **job), "r")
+    simulation = Simulation(config, arrivals, Workload(n_shots=2, shots_a_scene=1), watch=watch)
+    assert simulation.run().requests[0].state == "done"
+    return simulation.engine, sent, told
+
+
+def test_a_film_has_a_shot_for_every_segment_and_the_tasks_of_table_4() -> None:
+    engine, sent, _ = made()
+    stages: dict[str, int] = {}
+    for command in sent:
+        stage = command.task_id.split("/")[1]
+        stages[stage] = stages.get(stage, 0) + 1
+    assert stages == {
+        "document": 1, "screenplay": 1, "image": 1, "speech": 2, "detect": 2, "sketch": 2, "decode": 8,
+        "sync": 8, "upscale": 8,
+    }  # fmt: skip
+    assert [s.task_id for s in engine.state.requests["r"].shots] == [f"r/upscale/{i:04d}" for i in range(8)]
+
+
+def test_a_worker_is_told_which_chunk_of_the_stream_it_needs() -> None:
+    _, _, told = made()
+    for index in range(8):
+        [latents] = told[f"r/decode/{index:04d}"]
+        assert (latents.name, latents.kind, latents.only) == ("latents", "stream", index % 4)
+        assert latents.n_chunks > index % 4
+
+
+def test_segments_of_one_shot_have_keys_of_their_own() -> None:
+    _, sent, _ = made()
+    assert len({command.key for command in sent}) == len(sent)
+
+
+def test_the_plan_of_the_film_finds_each_segments_part_of_its_shots_speech() -> None:
+    engine, _, _ = made()
+    plan = engine.film_plan("r", live=False)
+    tasks = engine.state.tasks
+    assert [s.speech_key for s in plan.segments] == [tasks["r/speech/0000"].key] * 4 + [
+        tasks["r/speech/0004"].key
+    ] * 4
+    assert [s.first_frame for s in plan.segments[:5]] == [0, 80, 161, 242, 0]
+    assert sum(s.frames for s in plan.segments) == 28 * 23
+
+
+def test_without_upscaling_the_sync_model_draws_the_film_at_full_size_in_more_steps() -> None:
+    engine, _, _ = made(upscale=False)
+    shots = engine.state.requests["r"].shots
+    assert [s.task_id for s in shots] == [f"r/sync/{i:04d}" for i in range(8)]
+    chosen = engine.state.tasks["r/sync/0000"].spec.alternatives[0]
+    assert chosen.params == {"steps": 20, "render_width": 1280, "render_height": 800}
+
+
+def test_a_lower_rung_is_drawn_smaller_in_fewer_steps_and_not_enlarged() -> None:
+    engine, _, _ = made(ladder=("low",))
+    chosen = engine.state.tasks["r/sync/0000"].spec.alternatives[0]
+    assert chosen.tier == "low"
+    assert chosen.params == {"steps": 5, "render_width": 320, "render_height": 200}
+    assert not any("/upscale/" in name for name in engine.state.tasks)
