@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from hpcwise.cli.main import run
 from tests.e2e.films import TEXT
 from tests.serve.browser import Browser
 from tests.serve.serving import Served
@@ -179,3 +180,27 @@ def test_the_page_finds_its_server_again(tmp_path: Path) -> None:
         browser.until(f"{said} === 'reconnecting …'")
         with Served(tmp_path / "results", port=first.port):
             browser.until(f"{said} === 'idle'")
+
+
+def test_what_waits_without_a_head_is_shown_and_the_page_starts_one(tmp_path: Path) -> None:
+    document, results = tmp_path / "kites.md", tmp_path / "results"
+    document.write_text(TEXT)
+    assert run(["submit", str(document), "--duration", "5m", "--run-dir", str(results)]) == 0
+    said = "document.querySelector('#head-text').textContent"
+    with Served(results) as served, Browser(tmp_path) as browser:
+        browser.size(1000, 700)
+        browser.open(served.url)
+        browser.until(f"{said} === 'no head runs'")
+        assert browser.js("document.querySelector('#list .now').textContent") == "waiting"
+        browser.js("document.querySelector('#head-start').click()")
+        browser.until(f"{said} === 'at work'")
+        browser.js("document.querySelector('#list a').click()")
+        request = browser.js("location.hash").removeprefix("#film=")
+        assert browser.until("document.querySelectorAll('#shots li').length", 40)
+        assert browser.js("document.querySelector('#head-start').hidden")
+        browser.picture(tmp_path / "looks" / "shots-being-made.png", whole=True)
+    # The head that the page started has ended with it, and its journal still answers.
+    assert served.code == 0 and not (results / ".hpcwise" / "head.json").exists()
+    with Served(results) as served:
+        status, view = served.json(f"/api/requests/{request}/explain")
+        assert status == 200 and view["state"] in ("growing", "running")

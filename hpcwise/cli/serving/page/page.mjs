@@ -22,7 +22,7 @@ function seconds(s) {
   const whole = Math.round(s), h = Math.floor(whole / 3600), m = Math.floor((whole % 3600) / 60);
   return h ? `${h} h ${m} min` : whole % 60 ? `${m} min ${whole % 60} s` : `${m} min`;
 }
-const money = (usd) => (usd === 0 ? "$0" : usd < 0.01 ? `$${usd.toFixed(4)}` : `$${usd.toFixed(2)}`);
+const money = (usd) => (usd === 0 ? "$0" : usd < 0.0001 ? "< $0.0001" : usd < 0.01 ? `$${usd.toFixed(4)}` : `$${usd.toFixed(2)}`);
 // A request's id without the digits that tell it from others.
 const plainName = (id) => id.replace(/-[0-9a-f]{8}(-[0-9]+)?$/, "");
 const signed = (s) => `${s < 0 ? "−" : "+"}${Math.abs(s).toFixed(1)} s`;
@@ -339,6 +339,7 @@ const timeline = {
   },
 };
 function draw(data) {
+  if (!data.slices.length) return;
   const root = $("timeline"), WIDTH = 960, LEFT = 78, RIGHT = 12, LANE = 26;
   const lanes = [...new Set(data.slices.map((slice) => slice.worker))].sort().slice(0, 40);
   const begin = data.start_s, span = Math.max(0.5, data.end_s - begin);
