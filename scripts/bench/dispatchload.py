@@ -160,12 +160,16 @@ class Ours:
 
     def _journal(self) -> Path:
         until_s = time.monotonic() + START_S
-        while not self._paths.epoch_numbers():
+        while True:
+            # The epoch is claimed a moment before its journal is opened.
+            epochs = self._paths.epoch_numbers()
+            path = self._paths.journal_file(epochs[-1]) if epochs else None
+            if path is not None and path.exists():
+                return path
             self._check_head()
             if time.monotonic() > until_s:
                 raise CannotRun("the head did not start in time")
             time.sleep(0.05)
-        return self._paths.journal_file(self._paths.epoch_numbers()[-1])
 
     def _check_head(self) -> None:
         if self._head.poll() is not None:
