@@ -1,0 +1,201 @@
+"""Laying plans out greedily for a row of paces (StreamWise section 4.4, its first phase).
+
+For a pace (seconds for the rest of the film) every station first gets the replica for its first unit whose
+speed is worth its price, then as many of the cheapest as the pace needs; where a pool runs short, the
+station that would lose most elsewhere goes first.
+"""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import Final
+
+from hpcwise.core.provisioner.model import Counts, Judged, Pipeline
+
+_HOPELESS: Final = Judged(float("inf"), float("inf"))
+#: Paces of a glance, a factor apart: from all devices at once to one device a station.
+_GLANCES: Final = 5
+#: Paces on each side of the best of those, up to the next one.
+_PACES: Final = 4
+#: Plans for one pace, with what the last one says a second of the first segment is worth.
+_TURNS: Final = 2
+#: Where the objective does not say what it is worth: in prices of the plan for as long as it takes.
+_WORTHS: Final = (0.3, 10.0, 1.0)
+_NEAR_PACES: Final = (0.8, 0.87, 0.93, 0.97, 1.03, 1.08, 1.15)
+#: Devices up to which more is tried, as a single replica counts for more there: one more plan for each pace,
+#: so many plans to refine, and all pairs of steps.
+FEW: Final = 128
+_STARTS: Final = 2
+
+
+class Layout:
+    """Looks for the best counts of one pipeline. steps: plans judged so far, at most `most`."""
+
+    def __init__(self, pipeline: Pipeline, most: int) -> None:
+        self.pipeline, self.most, self.steps = pipeline, most, 0
+        self.best: list[Counts] = []
+        self.judged = _HOPELESS
+        self._pace_s = self._worth = 0.0
+        self._apart = 1.0
+        self.few = sum(pipeline.caps) <= FEW
+        self.starts: list[tuple[Judged, int, list[Counts]]] = []
+        self.links = len({pool.region for pool in pipeline.pools}) > 1
+        thrifty = pipeline.objective.name.startswith("energy")
+        self._price = [
+            [(o.busy_w / 1e3 if thrifty else o.usd_per_h) + 1e-9 for o in options]
+            for options in pipeline.options
+        ]
+        # Each station's cheapest option by pool, best pool first, and what it would lose elsewhere.
+        self.by_pool: list[list[tuple[float, int]]] = []
+        self._regret: list[tuple[float, int]] = []
+        for i, options in enumerate(pipeline.options):
+            cheapest: dict[int, tuple[float, int]] = {}
+            for k, o in enumerate(options):
+                each = (self._price[i][k] * max(o.work_s, 1e-9), k)
+                if o.pool not in cheapest or each < cheapest[o.pool]:
+                    cheapest[o.pool] = each
+            ranked = sorted(cheapest.values())
+            self.by_pool.append(ranked)
+            o = options[ranked[0][1]]
+            loss = (ranked[1][0] - ranked[0][0]) / max(o.devices * o.work_s, 1e-9) if ranked[1:] else 1e9
+            self._regret.append((-loss, i))
+        self._regret.sort()
+
+    # --- judging ------------------------------------------------------------------------------------------
+
+    def offer(self, counts: list[Counts]) -> Judged:
+        """Judge a whole plan and keep it if it is the best so far."""
+        p = self.pipeline
+        self.steps += 1
+        if any(not each for each in counts) or any(
+            used > cap for used, cap in zip(p.used(counts), p.caps, strict=True)
+        ):
+            return _HOPELESS
+        held = [p.hold(i, each) for i, each in enumerate(counts)]
+        judged = p.judge(held, p.first(held), p.links_rest_s(counts))
+        if judged < self.judged:
+            self.judged, self.best = judged, [dict(each) for each in counts]
+        if self.few and all(judged != known for known, _, _ in self.starts):
+            starts = sorted([*self.starts, (judged, self.steps, counts)], key=lambda row: row[:2])
+            self.starts = starts[:_STARTS]
+        return judged
+
+    # --- laying out ---------------------------------------------------------------------------------------
+
+    def glance(self) -> None:
+        """Offer plans for a few paces."""
+        if not self.offer_smallest():
+            return
+        p = self.pipeline
+        slowest_s = max(
+            min(o.work_s for o in options if o.devices == min(x.devices for x in options))
+            for options in p.options
+        )
+        least = sum(min(o.work_s * o.devices for o in options) for options in p.options)
+        fastest_s = max(1e-6, least / max(1, sum(p.caps)))
+        self._apart = (max(slowest_s, fastest_s) / fastest_s) ** (1 / (_GLANCES - 1))
+        for n in range(_GLANCES):
+            self._at_pace(fastest_s * self._apart**n)
+
+    def lay_out(self) -> None:
+        """Offer plans for paces around the best one so far, then nearer to it."""
+        if not self._pace_s:
+            return
+        around = self._pace_s
+        for n in range(1 - _PACES, _PACES):
+            if n:
+                self._at_pace(around * self._apart ** (n / _PACES))
+        around = self._pace_s
+        for factor in _NEAR_PACES:
+            self._at_pace(around * factor)
+
+    def offer_smallest(self) -> bool:
+        """One smallest replica a station; False where not even those fit."""
+        p = self.pipeline
+        free = list(p.caps)
+        counts: list[Counts] = [{} for _ in p.options]
+        for i in sorted(range(len(p.options)), key=lambda i: (len(self.by_pool[i]), i)):
+            fits = [
+                (o.devices, self._price[i][k], k)
+                for k, o in enumerate(p.options[i])
+                if o.devices <= free[o.pool]
+            ]
+            if not fits:
+                return False
+            k = min(fits)[2]
+            counts[i] = {k: 1}
+            free[p.options[i][k].pool] -= p.options[i][k].devices
+        return self.offer(counts) != _HOPELESS
+
+    def _at_pace(self, pace_s: float) -> None:
+        """Plans for one pace: how much a second of the first segment is worth follows from the last."""
+        if self.steps >= self.most:
+            return
+        p, name = self.pipeline, self.pipeline.objective.name
+        for turn in range(_TURNS + self.few):
+            counts = self._laid(pace_s, self._worth)
+            if counts is None:
+                return
+            before = self.judged
+            self.offer(counts)
+            if self.judged < before:
+                self._pace_s = pace_s
+            held = [p.hold(i, each) for i, each in enumerate(counts)]
+            usd = sum(h.usd_per_h for h in held) if name[0] != "e" else sum(h.busy_w for h in held) / 1e3
+            first_s = p.first(held)
+            ready_s = first_s + max(h.rest_s for h in held)
+            start_s = max(first_s, ready_s - p.work.film_s)
+            if name in ("cost*ttff", "energy*ttff"):
+                self._worth = usd * (1 / max(ready_s, 1e-9) + 1 / max(start_s, 1e-9))
+            else:
+                self._worth = usd / max(start_s, 1e-9) * _WORTHS[turn]
+
+    def _laid(self, pace_s: float, worth: float) -> list[Counts] | None:
+        """A plan for a pace; worth: dollars an hour for a second of the first segment."""
+        p = self.pipeline
+        free = list(p.caps)
+        left = sum(min(o.devices for o in options) for options in p.options)
+        counts: list[Counts] = [{} for _ in p.options]
+        missing = [0.0] * len(counts)
+        for i in sorted(range(len(counts)), key=lambda i: (len(self.by_pool[i]), i)):
+            options, serial = p.options[i], p.stations[i].serial
+            smallest = min(o.devices for o in options)
+            left -= smallest
+            each_usd = self.by_pool[i][0][0]
+            choice, best = -1, float("inf")
+            spare = sum(free) - left
+            for k, o in enumerate(options):
+                if o.devices > free[o.pool] or o.devices > spare:
+                    continue
+                price = self._price[i][k]
+                value = worth * sum(o.first_s) + 1e-6 * price
+                if serial:
+                    value += price + max(0.0, o.work_s - pace_s) * (worth + price)
+                elif o.work_s > 0:
+                    value += max(0.0, price - each_usd * min(1 / o.work_s, 1 / pace_s))
+                else:
+                    value += price
+                if value < best:
+                    choice, best = k, value
+            if choice < 0:
+                return None
+            o = options[choice]
+            counts[i][choice] = 1
+            free[o.pool] -= o.devices
+            if not serial and o.work_s > 0:
+                missing[i] = 1 / pace_s - 1 / o.work_s
+        for _, i in self._regret:
+            self.fill(i, counts[i], missing[i], free)
+        return counts
+
+    def fill(self, i: int, counts: Counts, missing: float, free: list[int]) -> None:
+        """Add a station's cheapest replicas until their rate makes up for what is missing."""
+        for _, k in self.by_pool[i]:
+            if missing <= 1e-12:
+                return
+            o = self.pipeline.options[i][k]
+            n = min(ceil(missing * o.work_s - 1e-9), free[o.pool] // o.devices)
+            if n > 0:
+                counts[k] = counts.get(k, 0) + n
+                free[o.pool] -= n * o.devices
+                missing -= n / o.work_s
