@@ -185,6 +185,7 @@ function play(kind, wanted = false) {
   const base = `/films/${shownFilm}`;
   if (kind === "file") {
     const track = make("track", { kind: "subtitles", srclang: "en", label: "English", src: `${base}/film.vtt?v=${view.film_version}` });
+    track.addEventListener("load", lift);
     video.append(track);
     video.src = `${base}/film.mp4?v=${view.film_version}`;
     if (keep) video.currentTime = keep;
@@ -198,6 +199,7 @@ function play(kind, wanted = false) {
       else setTimeout(() => { if (player.hls === hls) hls.startLoad(); }, 1000);
     });
     hls.on(window.Hls.Events.SUBTITLE_TRACKS_UPDATED, () => setCaptions());
+    hls.on(window.Hls.Events.SUBTITLE_FRAG_PROCESSED, lift);
     hls.loadSource(`${base}/live/master.m3u8`);
     hls.attachMedia(video);
   } else {
@@ -220,7 +222,11 @@ function setCaptions() {
   }
   for (const track of video.textTracks) if (track.kind === "subtitles" || track.kind === "captions") track.mode = player.captions ? "showing" : "disabled";
 }
-video.textTracks.addEventListener("addtrack", setCaptions);
+// At the top of the picture: at its foot stand the words that are drawn into it.
+function lift() {
+  for (const track of video.textTracks) for (const cue of track.cues || []) if (cue.line !== 0) cue.line = 0;
+}
+video.textTracks.addEventListener("addtrack", (event) => { event.track.addEventListener("cuechange", lift); setCaptions(); });
 $("captions").addEventListener("click", () => { player.captions = !player.captions; setCaptions(); });
 video.addEventListener("playing", () => { player.started = true; show($("veil"), false); if (view) drawFilm(); });
 video.addEventListener("loadeddata", () => show($("veil"), false));
