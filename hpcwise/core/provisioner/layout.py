@@ -35,7 +35,7 @@ class Layout:
         self.pipeline, self.most, self.steps = pipeline, most, 0
         self.best: list[Counts] = []
         self.judged = _HOPELESS
-        self._pace_s = self._worth = 0.0
+        self._pace_s = self.worth = 0.0
         self._apart = 1.0
         self.few = sum(pipeline.caps) <= FEW
         self.starts: list[tuple[Judged, int, list[Counts]]] = []
@@ -133,7 +133,7 @@ class Layout:
             return
         p, name = self.pipeline, self.pipeline.objective.name
         for turn in range(_TURNS + self.few):
-            counts = self._laid(pace_s, self._worth)
+            counts = self._laid(pace_s, self.worth)
             if counts is None:
                 return
             before = self.judged
@@ -143,12 +143,12 @@ class Layout:
             held = [p.hold(i, each) for i, each in enumerate(counts)]
             usd = sum(h.usd_per_h for h in held) if name[0] != "e" else sum(h.busy_w for h in held) / 1e3
             first_s = p.first(held)
-            ready_s = first_s + max(h.rest_s for h in held)
+            ready_s = first_s + p.flow(held)[0]
             start_s = max(first_s, ready_s - p.work.film_s)
             if name in ("cost*ttff", "energy*ttff"):
-                self._worth = usd * (1 / max(ready_s, 1e-9) + 1 / max(start_s, 1e-9))
+                self.worth = usd * (1 / max(ready_s, 1e-9) + 1 / max(start_s, 1e-9))
             else:
-                self._worth = usd / max(start_s, 1e-9) * _WORTHS[turn]
+                self.worth = usd / max(start_s, 1e-9) * _WORTHS[turn]
 
     def _laid(self, pace_s: float, worth: float) -> list[Counts] | None:
         """A plan for a pace; worth: dollars an hour for a second of the first segment."""
@@ -156,7 +156,6 @@ class Layout:
         free = list(p.caps)
         left = sum(min(o.devices for o in options) for options in p.options)
         counts: list[Counts] = [{} for _ in p.options]
-        missing = [0.0] * len(counts)
         for i in sorted(range(len(counts)), key=lambda i: (len(self.by_pool[i]), i)):
             options, serial = p.options[i], p.stations[i].serial
             smallest = min(o.devices for o in options)
@@ -182,20 +181,53 @@ class Layout:
             o = options[choice]
             counts[i][choice] = 1
             free[o.pool] -= o.devices
-            if not serial and o.work_s > 0:
-                missing[i] = 1 / pace_s - 1 / o.work_s
         for _, i in self._regret:
-            self.fill(i, counts[i], missing[i], free)
+            [first] = counts[i]
+            self.fill(i, counts[i], first, pace_s, worth, free)
         return counts
 
-    def fill(self, i: int, counts: Counts, missing: float, free: list[int]) -> None:
-        """Add a station's cheapest replicas until their rate makes up for what is missing."""
-        for _, k in self.by_pool[i]:
+    def fill(self, i: int, counts: Counts, first: int, pace_s: float, worth: float, free: list[int]) -> None:
+        """Add a station's cheapest replicas beside its first until it keeps the pace or pools are used up."""
+        p = self.pipeline
+        options, station = p.options[i], p.stations[i]
+        if station.serial or options[first].work_s <= 0:
+            return
+        missing, less = 1 / pace_s, 0.0
+        ranked = self.by_pool[i]
+        if not p.fluid:
+            # Whole units: each replica makes half of one less than the fluid (see Pipeline.hold).
+            others = station.units - 1
+            first_s = sum(options[first].first_s)
+            less = 0.5 / others / (pace_s + first_s)
+            missing = (1 + 0.5 / others) / (pace_s + first_s)
+            if worth:
+                ranked = self._ranked(i, missing, less, worth, first_s)
+        missing -= 1 / options[first].work_s - less
+        for _, k in ranked:
             if missing <= 1e-12:
                 return
-            o = self.pipeline.options[i][k]
-            n = min(ceil(missing * o.work_s - 1e-9), free[o.pool] // o.devices)
+            o = options[k]
+            gain = 1 / o.work_s - less
+            if gain <= 0:
+                continue
+            n = min(ceil(missing / gain - 1e-9), free[o.pool] // o.devices)
             if n > 0:
                 counts[k] = counts.get(k, 0) + n
                 free[o.pool] -= n * o.devices
-                missing -= n / o.work_s
+                missing -= n * gain
+
+    def _ranked(
+        self, i: int, missing: float, less: float, worth: float, first_s: float
+    ) -> list[tuple[float, int]]:
+        """The best option of each pool to keep a pace with: its price, and what playback would wait for it."""
+        cheapest: dict[int, tuple[float, int]] = {}
+        others = self.pipeline.stations[i].units - 1
+        for k, o in enumerate(self.pipeline.options[i]):
+            gain = 1 / o.work_s - less
+            if gain <= 0:
+                continue
+            wait_s = max(0.0, o.work_s / others - first_s)
+            each = (self._price[i][k] * missing / gain + worth * wait_s, k)
+            if o.pool not in cheapest or each < cheapest[o.pool]:
+                cheapest[o.pool] = each
+        return sorted(cheapest.values())

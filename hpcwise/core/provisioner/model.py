@@ -3,7 +3,13 @@
 The first segment takes the longest way through the stages, each at the station's fastest replica (TTFF).
 From then on every station makes the rest of its units with all its replicas, `rest_s = 1 / sum(n / work_s)`,
 and the film is whole after the slowest: `ready = ttff + max(rest_s)`. New replicas that load first count
-from then on. Playback that never stalls starts at `max(ttff, ready - film)` (StreamWise section 2.3).
+from then on. Playback that never stalls starts at `max(ttff, ready - film)` (StreamWise section 2.3). Split as
+finely as that the work is a fluid, which is how the paper estimates.
+
+By default units stay whole: a replica that takes `t` for a unit has made none before `t` and half of one less
+than the fluid at any time, and until the slow replicas have made their first, playback lives on what the fast
+ones make: it starts at `begin + t * (1 - pace of the faster ones)` at the earliest.
+
 Transfers between regions delay the first segment, and a link can be the slowest station.
 """
 
@@ -22,10 +28,12 @@ Counts = dict[int, int]
 
 
 class Held(NamedTuple):
-    """A station with its replicas, summed up. busy_j_per_s: power of all while they work."""
+    """A station with its replicas, summed up. waits: see Pipeline._waits, the slowest replica last; empty
+    where all are alike. busy_w: of all while they work."""
 
     rest_s: float
     first_s: tuple[float, ...]
+    waits: tuple[tuple[float, float], ...]
     late_s: float
     usd_per_h: float
     busy_w: float
@@ -44,6 +52,7 @@ class Pipeline:
     """One variant on given pools, ready to judge many plans.
 
     present: replicas that are loaded already, by station and option; others are late by their late_s.
+    fluid: work is split as finely as one likes.
     """
 
     def __init__(
@@ -55,7 +64,9 @@ class Pipeline:
         catalogue: Catalogue,
         objective: Objective,
         present: Mapping[tuple[int, int], int],
+        fluid: bool = False,
     ) -> None:
+        self.fluid = fluid
         self.work, self.variant, self.stations, self.objective = work, variant, stations, objective
         self.pools, self.present = tuple(pools), dict(present)
         self.caps = [pool.devices for pool in pools]
@@ -68,6 +79,8 @@ class Pipeline:
         for i, station in enumerate(stations):
             for k, stage in enumerate(station.stages):
                 self._of[stage] = (i, k)
+        self._single = [station.units == 1 for station in stations]
+        self._up = [self._before(i) for i in range(len(stations))]
         self._chain = [
             (after, *of, fixed_s)
             for after, of, fixed_s in zip(self._after, self._of, self._fixed, strict=True)
@@ -83,6 +96,19 @@ class Pipeline:
         self.simple = not objective.name.startswith("energy") and objective.power_w is None
         limits = (objective.ttff_s, objective.ready_s, objective.budget_usd)
         self._limited = any(limit is not None for limit in limits)
+
+    def _before(self, i: int) -> list[int]:
+        """Stations whose units station `i` works on; stages of fixed length are passed through."""
+        found: set[int] = set()
+        asked = [a for stage in self.stations[i].stages for a in self._after[stage]]
+        while asked:
+            a = asked.pop()
+            j = self._of[a][0]
+            if j < 0:
+                asked += self._after[a]
+            elif j < i:
+                found.add(j)
+        return sorted(found)
 
     # --- one station --------------------------------------------------------------------------------------
 
@@ -111,7 +137,27 @@ class Pipeline:
             rest_s = self._late_rest_s(i, counts)
         else:
             rest_s = 1 / rate
-        return Held(rest_s, best.first_s, late_s, usd, busy_w, idle_w, self.pools[best.pool].region)
+        waits: tuple[tuple[float, float], ...] = ()
+        if not self.fluid and rest_s > 0 and not self.stations[i].serial:
+            others = self.stations[i].units - 1
+            n = sum(counts.values())
+            rest_s = max(0.0, rest_s * (others + 0.5 + n / 2) / others - sum(best.first_s))
+            if len(counts) > 1:
+                waits = self._waits(i, counts, sum(best.first_s))
+        return Held(rest_s, best.first_s, waits, late_s, usd, busy_w, idle_w, self.pools[best.pool].region)
+
+    def _waits(self, i: int, counts: Counts, first_s: float) -> tuple[tuple[float, float], ...]:
+        """For each size: how long after the fastest's its first unit comes, and how much film there is until
+        then if the faster ones are never short of input."""
+        others = self.stations[i].units - 1
+        each_s = self._film_s / self.stations[i].units
+        found = []
+        pace = 0.0
+        for unit_s, n in sorted((self.options[i][k].work_s / others, n) for k, n in counts.items()):
+            if unit_s > first_s:
+                found.append((unit_s - first_s, unit_s * min(1.0, pace)))
+            pace += n * each_s / unit_s
+        return tuple(found)
 
     def _late_rest_s(self, i: int, counts: Counts) -> float:
         """When all is made by replicas of which some start late: `sum(n * max(0, t - late) / work) = 1`."""
@@ -187,31 +233,60 @@ class Pipeline:
         total = sum(rates.values())
         return {region: rate / total for region, rate in rates.items()}
 
+    def flow(self, held: Sequence[Held]) -> tuple[float, float]:
+        """Seconds from the first segment to the last, and by how much playback waits beyond the first.
+
+        A station's last unit comes as late after its first as the last one it was made from, and its slowest
+        replica may get it. Until a slow replica's first unit comes, the faster ones play on; how much they
+        gain depends on how much faster than the film their input comes.
+        """
+        if self.fluid:
+            return max(h.rest_s for h in held), 0.0
+        rests: list[float] = []
+        stall_s = 0.0
+        for h, up, single in zip(held, self._up, self._single, strict=True):
+            rest_s, before_s = h.rest_s, 0.0
+            if not single:
+                for j in up:
+                    if rests[j] > before_s:
+                        before_s = rests[j]
+            if h.waits:
+                if before_s:
+                    rest_s = max(rest_s, before_s + h.waits[-1][0])
+                gain = max(0.0, 1 - before_s / self._film_s)
+                for wait_s, film_s in h.waits:
+                    stall_s = max(stall_s, wait_s - film_s * gain)
+            elif before_s > rest_s:
+                rest_s = before_s
+            rests.append(rest_s)
+        return max(rests), stall_s
+
     def judge(self, held: Sequence[Held], first_s: float, links_s: float = 0.0) -> Judged:
         """How good a plan is; lower is better, limits first."""
-        rest_s = links_s
+        rest_s, stall_s = self.flow(held)
+        rest_s = max(links_s, rest_s)
         usd_per_h = 0.0
         for h in held:
-            if h.rest_s > rest_s:
-                rest_s = h.rest_s
             usd_per_h += h.usd_per_h
         ready_s = first_s + rest_s
         if self.simple:
-            return Judged(*self.score(first_s, ready_s, usd_per_h))
-        violation, value = self.score(first_s, ready_s, usd_per_h)
+            return Judged(*self.score(first_s, ready_s, usd_per_h, stall_s))
+        violation, value = self.score(first_s, ready_s, usd_per_h, stall_s)
         goal = self.objective
         if goal.name in ("energy", "energy*ttff"):
-            start_s = max(first_s, ready_s - self._film_s)
+            start_s = max(first_s + stall_s, ready_s - self._film_s)
             value = self._energy_j(held, ready_s) * (start_s if goal.name == "energy*ttff" else 1.0)
         if goal.power_w is not None and (watts := sum(h.busy_w for h in held)) > goal.power_w:
             violation += watts / goal.power_w - 1 if goal.power_w > 0 else float("inf")
         return Judged(violation, value)
 
-    def score(self, first_s: float, ready_s: float, usd_per_h: float) -> tuple[float, float]:
+    def score(
+        self, first_s: float, ready_s: float, usd_per_h: float, stall_s: float = 0.0
+    ) -> tuple[float, float]:
         """Violation and value of an objective that needs neither energy nor power."""
         start_s = ready_s - self._film_s
-        if start_s < first_s:
-            start_s = first_s
+        if start_s < first_s + stall_s:
+            start_s = first_s + stall_s
         cost = usd_per_h * ready_s / HOUR_S
         name = self.objective.name
         if name == "cost*ttff":
@@ -250,7 +325,8 @@ class Pipeline:
         """All that is expected of a plan."""
         held = [self.hold(i, each) for i, each in enumerate(counts)]
         first_s, links_s = self.first(held), self.links_rest_s(counts)
-        rest_s = max([links_s, *(h.rest_s for h in held)])
+        rest_s, stall_s = self.flow(held)
+        rest_s = max(links_s, rest_s)
         ready_s = first_s + rest_s
         usd_per_h = sum(h.usd_per_h for h in held)
         risky = sum(
@@ -269,7 +345,7 @@ class Pipeline:
         return Estimate(
             ttff_s=first_s,
             ready_s=ready_s,
-            ttff_eff_s=max(first_s, ready_s - self._film_s),
+            ttff_eff_s=max(first_s + stall_s, ready_s - self._film_s),
             cost_usd=usd_per_h * ready_s / HOUR_S,
             usd_per_h=usd_per_h,
             risk_usd=risky * ready_s / HOUR_S,

@@ -41,12 +41,14 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Station(msgspec.Struct, frozen=True, kw_only=True):
-    """Stages that one replica holds, by their place in the variant. serial: one replica at a time works."""
+    """Stages that one replica holds, by their place in the variant. serial: one replica at a time works.
+    units: of the stage with most."""
 
     stages: tuple[int, ...]
     names: tuple[str, ...]
     models: tuple[str, ...]
     serial: bool
+    units: int
     options: tuple[Option, ...]
 
 
@@ -112,6 +114,7 @@ def stations(
             names=tuple(shape.name for shape in shapes),
             models=tuple(dict.fromkeys(shape.model for shape in shapes)),
             serial=all(shape.serial for shape in shapes),
+            units=max(shape.units for shape in shapes),
             options=_undominated(options),
         )
         found.append(station)

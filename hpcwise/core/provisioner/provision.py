@@ -39,11 +39,12 @@ class Problem(msgspec.Struct, kw_only=True):
     catalogue: Catalogue
     candidates: tuple[Candidate, ...]
     present: Plan | None = None
+    fluid: bool = False
 
     def pipeline(self, candidate: Candidate, objective: Objective) -> Pipeline:
         return Pipeline(
             self.work, candidate.variant, self.pools, candidate.stations, self.catalogue, objective,
-            _present(self.present, candidate, self.pools),
+            _present(self.present, candidate, self.pools), self.fluid,
         )  # fmt: skip
 
 
@@ -53,8 +54,10 @@ def problem(
     catalogue: Catalogue,
     ratios: Mapping[str, float] | None = None,
     present: Plan | None = None,
+    fluid: bool = False,
 ) -> Problem:
-    """Check and prepare. ratios: what real runs taught (the engine's state). Raises UsageError for an empty
+    """Check and prepare. ratios: what real runs taught (the engine's state). fluid: estimate as the paper
+    does (see Pipeline). Raises UsageError for an empty
     cluster, a region without a link, and where no variant's models fit."""
     check_pools(pools, catalogue)
     found: list[Candidate] = []
@@ -70,7 +73,12 @@ def problem(
     if not found:
         raise wrong[0]
     return Problem(
-        work=work, pools=tuple(pools), catalogue=catalogue, candidates=tuple(found), present=present
+        work=work,
+        pools=tuple(pools),
+        catalogue=catalogue,
+        candidates=tuple(found),
+        present=present,
+        fluid=fluid,
     )
 
 

@@ -68,15 +68,17 @@ class Search(Layout):
         def quick(changed: dict[int, Held], first_s: float, links_s: float) -> tuple[float, float]:
             if not p.simple:
                 return p.judge([changed.get(i, h) for i, h in enumerate(held)], first_s, links_s)
-            rest_s, usd = links_s, usd_per_h
+            usd = usd_per_h
+            for i, h in changed.items():
+                usd += h.usd_per_h - held[i].usd_per_h
+            if not p.fluid:
+                rest_s, stall_s = p.flow([changed.get(i, h) for i, h in enumerate(held)])
+                return p.score(first_s, first_s + max(rest_s, links_s), usd, stall_s)
+            rest_s = max([links_s, *(h.rest_s for h in changed.values())])
             for other_s, i in slowest:
                 if i not in changed:
                     rest_s = max(rest_s, other_s)
                     break
-            for i, h in changed.items():
-                usd += h.usd_per_h - held[i].usd_per_h
-                if h.rest_s > rest_s:
-                    rest_s = h.rest_s
             return p.score(first_s, first_s + rest_s, usd)
 
         def hopeful(i: int, h: Held) -> bool:
@@ -158,7 +160,11 @@ class Search(Layout):
             most = max((usd for j, usd in enumerate(saved) if j != i), default=0.0)
             for gain in singles[i]:
                 h, delta = gain.held, gain.delta
-                if h.rest_s >= held[i].rest_s and sum(h.first_s) >= sum(held[i].first_s):
+                if (
+                    h.rest_s >= held[i].rest_s
+                    and h.waits >= held[i].waits
+                    and sum(h.first_s) >= sum(held[i].first_s)
+                ):
                     continue
                 # Not even with the dearest giver's money and none of its loss.
                 if not hopeful(i, h._replace(usd_per_h=h.usd_per_h - max(0.0, most))):
@@ -197,7 +203,7 @@ class Search(Layout):
                 continue
             left[o.pool] -= o.devices
             new = {k: 1}
-            self.fill(i, new, 1 / pace_s - 1 / o.work_s, left)
+            self.fill(i, new, k, pace_s, self.worth, left)
             if new != counts:
                 yield new, {pool: free[pool] - n for pool, n in enumerate(left) if free[pool] != n}
 
