@@ -66,7 +66,8 @@ def execute(plan: Plan, work: Work, pools: Sequence[Pool], catalogue: Catalogue,
             ends[event.task_id] = now_s
 
     engine = EngineConfig(catalogue=known, fleet=fleet)
-    config = SimConfig(engine=engine, sites=sites, warm=True, seed=seed, overhead_s=0.0)
+    warm = all(by_name[row.pool].warm for row in plan.replicas)
+    config = SimConfig(engine=engine, sites=sites, warm=warm, seed=seed, overhead_s=0.0)
     result = Simulation(config, at_once(job, work.name), watch=watch).run()
     [request] = result.requests
     if request.state != "done":

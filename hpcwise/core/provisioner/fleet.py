@@ -32,6 +32,7 @@ def fleet_of(plan: Plan, pools: Sequence[Pool], catalogue: Catalogue) -> tuple[F
                 nodes=row.nodes,
                 devices_per_node=row.devices // row.nodes,
                 idle_timeout_s=1e9,
+                launch_s=by_name[row.pool].queue_s,
             )
         )
     return tuple(found)

@@ -219,7 +219,7 @@ class Layout:
     def _ranked(
         self, i: int, missing: float, less: float, worth: float, first_s: float
     ) -> list[tuple[float, int]]:
-        """The best option of each pool to keep a pace with: its price, and what playback would wait for it."""
+        """The best option of each pool to keep a pace with, by price and by how long playback waits."""
         cheapest: dict[int, tuple[float, int]] = {}
         others = self.pipeline.stations[i].units - 1
         for k, o in enumerate(self.pipeline.options[i]):

@@ -3,8 +3,8 @@
 The first segment takes the longest way through the stages, each at the station's fastest replica (TTFF).
 From then on every station makes the rest of its units with all its replicas, `rest_s = 1 / sum(n / work_s)`,
 and the film is whole after the slowest: `ready = ttff + max(rest_s)`. New replicas that load first count
-from then on. Playback that never stalls starts at `max(ttff, ready - film)` (StreamWise section 2.3). Split as
-finely as that the work is a fluid, which is how the paper estimates.
+from then on. Playback that never stalls starts at `max(ttff, ready - film)` (StreamWise section 2.3). Split
+so finely, the work is a fluid; that is how the paper estimates.
 
 By default units stay whole: a replica that takes `t` for a unit has made none before `t` and half of one less
 than the fluid at any time, and until the slow replicas have made their first, playback lives on what the fast

@@ -115,7 +115,7 @@ def provision(
         there = sum(pool.devices for pool in asked.pools)
         raise UsageError(
             f"cluster: {there} devices are too few for {asked.work.name!r}, which needs {fewest} replicas; "
-            f"add devices or memory"
+            "add devices"
         )
     return msgspec.structs.replace(closest, steps=steps)
 
