@@ -156,40 +156,53 @@ class Engine:
         if type(event) is m.Tick:
             watch_workers(world, emit)
             forget_old(world, emit)
-        # Each of these can leave more to do for those before it (a cached chunk expands into tasks that
-        # are cached in turn): once round until nothing is left.
+        tick = type(event) is m.Tick
+        grew = self._settle()
+        if world.policy.adaptive and (grew or tick):
+            adapt(world, emit, grew or turn(world))
+            self._settle()
+        open_work = world.work_changed or tick
+        while open_work:
+            world.work_changed = False
+            assign(world, emit)
+            self._settle()
+            open_work = world.work_changed
+        if type(event) in _PRELOADS:
+            preload(world, emit)
+        if world.streamed:
+            deliver_chunks(world, emit)
+        if tick:
+            take_back(world, emit)
+            preempt(world, emit)
+        if type(event) in _SCALES:
+            scale(world, emit)
+
+    def _settle(self) -> dict[RequestId, None]:
+        """Take up what is noted until nothing is left; the requests that grew.
+
+        Each kind can leave more to do for the others: a cached chunk expands into tasks that are cached in
+        turn, a film that is whole brings remakes, a request that ends has attempts to stop.
+        """
+        world, emit = self.world, self._emit
+        grew: dict[RequestId, None] = {}
         if self.state.unloadable and world.work_changed:
             leave_unloadable(world, emit)
-        grew: dict[RequestId, None] = {}
-        while world.failed or world.grown or world.fresh or world.stalled or world.strays:
+        while (
+            world.failed or world.grown or world.fresh or world.stalled or world.strays
+            or world.moved_requests
+        ):  # fmt: skip
             if world.failed:
                 settle_failed(world, emit)
             if world.grown:
                 grew.update(self._grow())
             if world.fresh:
                 settle_fresh(world, emit)
-            if self.state.unloadable:
-                leave_unloadable(world, emit)
+                if self.state.unloadable:
+                    leave_unloadable(world, emit)
             if world.stalled or world.strays:
                 settle_stalled(world, emit)
             self._advance_films()
-        self._advance_films()
-        if world.work_changed or type(event) is m.Tick:
-            if world.policy.adaptive and (grew or type(event) is m.Tick):
-                adapt(world, emit, grew or turn(world))
-                settle_fresh(world, emit)
-            assign(world, emit)
-            settle_fresh(world, emit)
-            self._advance_films()
-        if type(event) in _PRELOADS:
-            preload(world, emit)
-        if world.streamed:
-            deliver_chunks(world, emit)
-        if type(event) is m.Tick:
-            take_back(world, emit)
-            preempt(world, emit)
-        if type(event) in _SCALES:
-            scale(world, emit)
+        return grew
 
     def _grow(self) -> dict[RequestId, None]:
         grew: dict[RequestId, None] = {}

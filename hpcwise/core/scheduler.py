@@ -47,7 +47,8 @@ def settle_fresh(world: World, emit: Emit) -> None:
 
 def _share(world: World, emit: Emit, task: TaskRecord) -> None:
     """One of the tasks with this key makes it, the most urgent unless one runs; the others wait for it."""
-    maker_id = world.makers[task.key]
+    # Whoever claimed the key may have given it up in this very event.
+    maker_id = world.makers.setdefault(task.key, task.spec.task_id)
     if maker_id == task.spec.task_id:
         return
     maker = world.state.tasks[maker_id]

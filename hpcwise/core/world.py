@@ -199,7 +199,14 @@ class World:
             self.make_ready(task)
 
     def make_ready(self, task: TaskRecord) -> None:
-        """The task is open (ready or paused): it gets its key, claims it if nobody has, and is offered."""
+        """The task is open (ready or paused): it gets its key, claims it if nobody has, and is offered.
+
+        It waits again if an input was found torn while it was elsewhere (at a worker, or behind a twin).
+        """
+        task.unmet = sum(not self.edge_met(e) for e in task.spec.inputs)
+        if task.unmet:
+            step_task(task, "inputs_lost")
+            return
         task.key = self.key_of(task)
         self.makers.setdefault(task.key, task.spec.task_id)
         self.fresh.append(task)

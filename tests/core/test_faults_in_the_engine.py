@@ -317,3 +317,42 @@ def test_whatever_workers_and_models_do_the_film_ends_and_every_shot_is_in_it(
     assert len(request.published) == 16
     plan = driver.engine.film_plan("film", live=False)
     assert sum(s.frames for s in plan.segments) == 8 * 168
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.floats(0.1, 25.0), st.sampled_from(["kill", "cancel", "again", "full", "torn"])),
+        max_size=12,
+    ),
+    st.integers(1, 3),
+)
+def test_several_equal_films_under_kills_cancels_and_torn_artifacts_keep_every_invariant(
+    steps: list[tuple[float, str]], n_films: int
+) -> None:
+    driver = Driver()
+
+    def act(what: str, i: int) -> None:
+        film = f"film{i % n_films}"
+        if what == "kill" and driver.workers:
+            driver.kill(sorted(driver.workers)[i % len(driver.workers)])
+        elif what == "cancel":
+            driver.send(m.RequestCancelled(film))
+        elif what == "again":
+            driver.send(m.RequestArrived(film, podcast(), wall_s=1.0))
+        elif what == "full":
+            driver.send(m.StoreFull("no space"))
+            driver.at(driver.now_s + 1.0, lambda: (driver.send(m.StoreAvailable()), None)[1])
+        elif what == "torn":
+            done = [a.key for a in driver.engine.state.artifacts.values() if a.done]
+            if done:
+                driver.send(m.ArtifactTorn(done[i % len(done)]))
+
+    for i in range(n_films):
+        slo = Live(ttff_s=8.0) if i % 2 else Batch()
+        driver.send(m.RequestArrived(f"film{i}", podcast(slo), wall_s=1.0))
+    for i, (at_s, what) in enumerate(steps):
+        driver.at(at_s, lambda what=what, i=i: act(what, i))  # type: ignore[misc]
+    driver.run()
+    ended = {driver.state_of(f"film{i}") for i in range(n_films)}
+    assert ended <= {"done", "cancelled"}
