@@ -11,6 +11,7 @@ from hpcwise.core.apply_requests import end_request
 from hpcwise.core.apply_tasks import complete
 from hpcwise.core.apply_workers import lose_worker
 from hpcwise.core.errors import CoreError
+from hpcwise.core.film import segment_of
 from hpcwise.core.growth import tails_of
 from hpcwise.core.state import HELD, LaunchRecord, ShotRecord, step_request, step_task, step_worker
 from hpcwise.core.workflow import TaskSpec
@@ -212,7 +213,7 @@ def _add_shot(shots: list[ShotRecord], spec: TaskSpec, length_s: float) -> None:
 
 def _publish(world: World, c: m.Publish) -> None:
     request = world.state.requests[c.request_id]
-    request.segments.append((c.shot, c.task_id, c.chunk))
+    request.segments.append(segment_of(world, c.shot, world.state.tasks[c.task_id], c.chunk))
     request.publishing += 1
     request.next_shot, request.next_chunk = c.shot, c.chunk + 1
     world.turn_page(request)

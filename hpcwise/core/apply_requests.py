@@ -24,6 +24,7 @@ def _request_arrived(world: World, e: m.RequestArrived) -> None:
             if task.state in HELD:
                 world.strays.append((task.worker, task_id, task.attempt))
                 world.release(task)
+                world.unclaim(task)
             world.consumers.pop(task_id, None)
     if e.wall_s:
         state.wall_offset_s = e.wall_s - state.now_s
@@ -70,10 +71,7 @@ def _published(world: World, e: m.Published) -> None:
     request = world.state.requests.get(e.request_id)
     if request is None or e.index != len(request.published) or request.publishing == 0:
         return
-    _, task_id, chunk = request.segments[e.index]
-    artifact = world.state.artifacts[world.state.tasks[task_id].key]
-    frames = artifact.chunk_facts[chunk].get("frames", 0) if chunk < len(artifact.chunk_facts) else 0
-    request.published.append((world.state.now_s, int(frames)))
+    request.published.append((world.state.now_s, request.segments[e.index].frames))
     request.publishing -= 1
     if request.start_s < 0:
         request.start_s = world.state.now_s
@@ -100,18 +98,18 @@ def _publish_failed(world: World, e: m.PublishFailed) -> None:
         return
     # The segment's bytes are gone: take it back from the film and make it again.
     if 0 <= e.index == len(request.published) and request.publishing:
-        shot, _, chunk = request.segments[e.index]
+        failed = request.segments[e.index]
         del request.segments[e.index :]
         request.publishing = 0
-        request.next_shot, request.next_chunk = shot, chunk
+        request.next_shot, request.next_chunk = failed.shot, failed.chunk
     request.film_asked = request.film_version
     tear(world, e.key)
 
 
 def _rewind(world: World, request: RequestRecord) -> None:
     if request.segments:
-        shot, _, chunk = request.segments[-1]
-        request.next_shot, request.next_chunk = shot, chunk + 1
+        last = request.segments[-1]
+        request.next_shot, request.next_chunk = last.shot, last.chunk + 1
     else:
         request.next_shot = request.next_chunk = 0
     world.turn_page(request)

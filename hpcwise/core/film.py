@@ -7,20 +7,9 @@ import msgspec
 from hpcwise.core import messages as m
 from hpcwise.core.planner import remakes
 from hpcwise.core.scheduler import Emit
-from hpcwise.core.state import ENDED, LIVE_REQUEST, RequestRecord, TaskRecord
-from hpcwise.core.units import Key, RequestId
+from hpcwise.core.state import ENDED, LIVE_REQUEST, FilmSegment, RequestRecord, TaskRecord
+from hpcwise.core.units import RequestId
 from hpcwise.core.world import World
-
-
-class FilmSegment(msgspec.Struct, frozen=True, kw_only=True):
-    """One segment: chunk `chunk` of artifact `key`; the sound of its shot lies in artifact `speech_key`."""
-
-    shot: int
-    key: Key
-    chunk: int
-    frames: int
-    first_frame: int
-    speech_key: Key
 
 
 class FilmPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,13 +77,12 @@ def film_plan(world: World, request_id: RequestId, live: bool) -> FilmPlan:
     request = world.state.requests[request_id]
     segments: list[FilmSegment] = []
     if live:
-        for shot, task_id, chunk in request.segments:
-            segments.append(_segment(world, request, shot, world.state.tasks[task_id], chunk))
+        segments.extend(request.segments)
     else:
         for shot_record in request.shots:
             task = film_task(world, request, shot_record.index)
             n_chunks = world.state.artifacts[task.key].n_chunks
-            segments.extend(_segment(world, request, shot_record.index, task, k) for k in range(n_chunks))
+            segments.extend(segment_of(world, shot_record.index, task, k) for k in range(n_chunks))
     document = world.state.tasks.get(f"{request_id}/document")
     read = world.state.artifacts.get(document.key) if document else None
     facts = read.facts if read is not None else {}
@@ -113,7 +101,8 @@ def film_plan(world: World, request_id: RequestId, live: bool) -> FilmPlan:
     )
 
 
-def _segment(world: World, request: RequestRecord, shot: int, task: TaskRecord, chunk: int) -> FilmSegment:
+def segment_of(world: World, shot: int, task: TaskRecord, chunk: int) -> FilmSegment:
+    """Chunk `chunk` of a film task whose artifact is there, as a segment of the film."""
     facts = world.state.artifacts[task.key].chunk_facts
     speech = speech_of(world, task)
     before = int(task.spec.params.get("first_frame", 0))
@@ -124,6 +113,7 @@ def _segment(world: World, request: RequestRecord, shot: int, task: TaskRecord, 
         frames=int(facts[chunk].get("frames", 0)),
         first_frame=before + sum(int(f.get("frames", 0)) for f in facts[:chunk]),
         speech_key=speech.key if speech else "",
+        task_id=task.spec.task_id,
     )
 
 
@@ -160,9 +150,9 @@ def _publish(world: World, emit: Emit, request: RequestRecord) -> None:
 
 
 def _all_filmed(world: World, request: RequestRecord) -> bool:
-    if "hls" in request.job.outputs:
-        done = request.next_shot == len(request.shots)
-        return done and request.publishing == 0
+    if "hls" in request.job.outputs and (request.next_shot < len(request.shots) or request.publishing):
+        return False
+    # A segment that was published may have been found torn since: its task is made again.
     return all(world.state.tasks[s.task_id].state == "finished" for s in request.shots)
 
 

@@ -321,17 +321,15 @@ def _title(world: World, request: RequestRecord) -> str:
 
 def play_of(world: World, request: RequestRecord) -> PlayMetrics | None:
     """How playback of what is published goes; None before the first segment."""
-    deadlines = [
-        world.segment_deadline_s(world.state.tasks[task_id], chunk) for _, task_id, chunk in request.segments
-    ]
+    deadlines = [world.segment_deadline_s(world.state.tasks[s.task_id], s.chunk) for s in request.segments]
     return play_metrics(request.arrived_s, request.published, request.job.fps, deadlines)
 
 
 def _shots(world: World, request: RequestRecord) -> tuple[ShotRow, ...]:
     dated = not isinstance(request.job.slo, Batch)
     published = {
-        (task_id, chunk): request.published[i][0]
-        for i, (_, task_id, chunk) in enumerate(request.segments[: len(request.published)])
+        (s.task_id, s.chunk): request.published[i][0]
+        for i, s in enumerate(request.segments[: len(request.published)])
     }
     rows = []
     for shot in request.shots:

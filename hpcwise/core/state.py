@@ -191,8 +191,22 @@ class ShotRecord(msgspec.Struct):
     final_task: TaskId = ""
 
 
+class FilmSegment(msgspec.Struct, frozen=True, kw_only=True):
+    """One segment of a film: chunk `chunk` of artifact `key`, made by `task_id`; the sound of its shot lies
+    in artifact `speech_key`. first_frame: in its shot."""
+
+    shot: int
+    key: Key
+    chunk: int
+    frames: int
+    first_frame: int
+    speech_key: Key
+    task_id: TaskId = ""
+
+
 class RequestRecord(msgspec.Struct):
-    """A job and its film. start_s: engine time at which playback starts (live), fixed by the first frame."""
+    """A job and its film. start_s: engine time at which playback starts (live), fixed by the first frame.
+    segments: what was asked to be published, published: (time, frames) of what has been."""
 
     request_id: RequestId
     ordinal: int
@@ -209,7 +223,7 @@ class RequestRecord(msgspec.Struct):
     next_chunk: int = 0
     publishing: int = 0
     published: list[tuple[float, int]] = []
-    segments: list[tuple[int, TaskId, int]] = []
+    segments: list[FilmSegment] = []
     film_version: int = 0
     film_at_s: float = -1.0
     film_hashes: dict[str, str] = {}

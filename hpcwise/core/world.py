@@ -283,8 +283,9 @@ class World:
         if self.makers.get(task.key) == task.spec.task_id:
             del self.makers[task.key]
         for task_id in self.twins.pop(task.spec.task_id, ()):
-            twin = self.state.tasks[task_id]
-            if twin.state == "twin":
+            # One that was dropped meanwhile may have been forgotten, or planned anew under the same id.
+            twin = self.state.tasks.get(task_id)
+            if twin is not None and twin.state == "twin" and twin.twin == task.spec.task_id:
                 twin.twin = ""
                 step_task(twin, "twin_done")
                 self.make_ready(twin)

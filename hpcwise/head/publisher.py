@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from hpcwise.core.errors import DiskFull, HpcwiseError, StoreError, TornArtifact
-from hpcwise.core.film import FilmPlan, FilmSegment
+from hpcwise.core.film import FilmPlan
 from hpcwise.core.screenplay import Speech
+from hpcwise.core.state import FilmSegment
 from hpcwise.core.units import SEGMENT_S, Key
 from hpcwise.store.artifacts import Artifact, Store
 from hpcwise.store.paths import RunPaths, translate_oserror

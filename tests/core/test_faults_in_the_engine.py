@@ -312,7 +312,7 @@ def test_whatever_workers_and_models_do_the_film_ends_and_every_shot_is_in_it(
     driver.run()
     request = driver.engine.state.requests["film"]
     assert request.state == "done"
-    published = [(shot, chunk) for shot, _, chunk in request.segments]
+    published = [(s.shot, s.chunk) for s in request.segments]
     assert published == [(s, k) for s in range(8) for k in range(2)]
     assert len(request.published) == 16
     plan = driver.engine.film_plan("film", live=False)

@@ -12,8 +12,9 @@ import msgspec
 import pytest
 
 from hpcwise.core import messages as m
-from hpcwise.core.film import FilmPlan, FilmSegment
+from hpcwise.core.film import FilmPlan
 from hpcwise.core.screenplay import Speech, Word
+from hpcwise.core.state import FilmSegment
 from hpcwise.head import publisher
 from hpcwise.head.publisher import PublishJob, PublishResult, publish
 from hpcwise.head.publishing import Publishing, Wanted
