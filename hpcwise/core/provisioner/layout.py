@@ -16,12 +16,12 @@ _HOPELESS: Final = Judged(float("inf"), float("inf"))
 #: Paces of a glance, a factor apart: from all devices at once to one device a station.
 _GLANCES: Final = 5
 #: Paces on each side of the best of those, up to the next one.
-_PACES: Final = 4
+_PACES: Final = 3
 #: Plans for one pace, with what the last one says a second of the first segment is worth.
 _TURNS: Final = 2
 #: Where the objective does not say what it is worth: in prices of the plan for as long as it takes.
 _WORTHS: Final = (0.3, 10.0, 1.0)
-_NEAR_PACES: Final = (0.8, 0.87, 0.93, 0.97, 1.03, 1.08, 1.15)
+_NEAR_PACES: Final = (0.85, 0.92, 0.97, 1.03, 1.1)
 #: Devices up to which more is tried, as a single replica counts for more there: one more plan for each pace,
 #: so many plans to refine, and all pairs of steps.
 FEW: Final = 128
@@ -60,6 +60,15 @@ class Layout:
             loss = (ranked[1][0] - ranked[0][0]) / max(o.devices * o.work_s, 1e-9) if ranked[1:] else 1e9
             self._regret.append((-loss, i))
         self._regret.sort()
+        self._smallest = [min(o.devices for o in options) for options in pipeline.options]
+        self._order = sorted(range(len(pipeline.options)), key=lambda i: (len(self.by_pool[i]), i))
+        self._rows = [
+            [
+                (k, o.devices, o.pool, self._price[i][k], sum(o.first_s), o.work_s)
+                for k, o in enumerate(options)
+            ]
+            for i, options in enumerate(pipeline.options)
+        ]
 
     # --- judging ------------------------------------------------------------------------------------------
 
@@ -114,7 +123,7 @@ class Layout:
         p = self.pipeline
         free = list(p.caps)
         counts: list[Counts] = [{} for _ in p.options]
-        for i in sorted(range(len(p.options)), key=lambda i: (len(self.by_pool[i]), i)):
+        for i in self._order:
             fits = [
                 (o.devices, self._price[i][k], k)
                 for k, o in enumerate(p.options[i])
@@ -129,11 +138,9 @@ class Layout:
 
     def _at_pace(self, pace_s: float) -> None:
         """Plans for one pace: how much a second of the first segment is worth follows from the last."""
-        if self.steps >= self.most:
-            return
         p, name = self.pipeline, self.pipeline.objective.name
         for turn in range(_TURNS + self.few):
-            counts = self._laid(pace_s, self.worth)
+            counts = self._laid(pace_s, self.worth) if self.steps < self.most else None
             if counts is None:
                 return
             before = self.judged
@@ -154,31 +161,33 @@ class Layout:
         """A plan for a pace; worth: dollars an hour for a second of the first segment."""
         p = self.pipeline
         free = list(p.caps)
-        left = sum(min(o.devices for o in options) for options in p.options)
+        left = sum(self._smallest)
         counts: list[Counts] = [{} for _ in p.options]
-        for i in sorted(range(len(counts)), key=lambda i: (len(self.by_pool[i]), i)):
-            options, serial = p.options[i], p.stations[i].serial
-            smallest = min(o.devices for o in options)
-            left -= smallest
+        pace = 1 / pace_s
+        for i in self._order:
+            serial = p.stations[i].serial
+            left -= self._smallest[i]
             each_usd = self.by_pool[i][0][0]
             choice, best = -1, float("inf")
             spare = sum(free) - left
-            for k, o in enumerate(options):
-                if o.devices > free[o.pool] or o.devices > spare:
+            for k, devices, pool, price, first_s, work_s in self._rows[i]:
+                if devices > free[pool] or devices > spare:
                     continue
-                price = self._price[i][k]
-                value = worth * sum(o.first_s) + 1e-6 * price
+                value = worth * first_s + 1e-6 * price
                 if serial:
-                    value += price + max(0.0, o.work_s - pace_s) * (worth + price)
-                elif o.work_s > 0:
-                    value += max(0.0, price - each_usd * min(1 / o.work_s, 1 / pace_s))
+                    value += price + (max(0.0, work_s - pace_s) * (worth + price))
+                elif work_s > 0:
+                    rate = 1 / work_s
+                    more = price - each_usd * (rate if rate < pace else pace)
+                    if more > 0:
+                        value += more
                 else:
                     value += price
                 if value < best:
                     choice, best = k, value
             if choice < 0:
                 return None
-            o = options[choice]
+            o = p.options[i][choice]
             counts[i][choice] = 1
             free[o.pool] -= o.devices
         for _, i in self._regret:

@@ -91,6 +91,8 @@ class Pipeline:
             if link.gb_per_s > 0
             for x, y in ((link.a, link.b), (link.b, link.a))
         }
+        # The same replicas of a station are looked at again in every round of the search.
+        self._known: dict[tuple[int, frozenset[tuple[int, int]]], Held] = {}
         self._spread = len({pool.region for pool in pools}) > 1
         self._film_s = work.film_s
         self.simple = not objective.name.startswith("energy") and objective.power_w is None
@@ -114,6 +116,13 @@ class Pipeline:
 
     def hold(self, i: int, counts: Counts) -> Held:
         """The station's replicas summed up; at least one is there."""
+        key = (i, frozenset(counts.items()))
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = self._held(i, counts)
+        return known
+
+    def _held(self, i: int, counts: Counts) -> Held:
         options = self.options[i]
         usd = busy_w = idle_w = rate = 0.0
         best: Option | None = None

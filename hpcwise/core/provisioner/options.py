@@ -83,15 +83,16 @@ def check_pools(pools: Sequence[Pool], catalogue: Catalogue) -> None:
 def stations(
     variant: Variant,
     pools: Sequence[Pool],
-    catalogue: Catalogue,
-    ratios: Mapping[str, float],
+    profiles: Profiles,
     near: Mapping[str, str],
+    known: dict[tuple[object, ...], tuple[Option, ...]],
 ) -> tuple[Station, ...]:
     """The stations of a variant in the order of their first stage.
 
-    near: region to which stages of that `near` are bound. Raises UsageError for a model that fits nowhere.
+    near: region to which stages of that `near` are bound. known: options of stations that other variants
+    have too; grows. Raises UsageError for a model that fits nowhere.
     """
-    profiles = Profiles(catalogue, dict(ratios))
+    catalogue = profiles.catalogue
     groups: dict[str, list[int]] = {}
     for i, stage in enumerate(variant.stages):
         if stage.fixed_s is None:
@@ -100,22 +101,29 @@ def stations(
     found = []
     for members in groups.values():
         shapes = [variant.stages[i] for i in members]
-        options = []
-        for p, pool in enumerate(pools):
-            if any(near.get(shape.near, pool.region) != pool.region for shape in shapes):
-                continue
-            zone = pool.zone or pool.name
-            of_zone = sum(other.devices for other in pools if (other.zone or other.name) == zone)
-            options += _options(shapes, p, pool, of_zone / total if total else 0.0, profiles)
-        if not options:
-            raise UsageError(_fits_nowhere(shapes, pools, catalogue))
+        key = tuple(
+            (shape.model, shape.units, *shape.features.items(), *shape.first.items(), shape.resolution,
+             shape.frames, near.get(shape.near))
+            for shape in shapes
+        )  # fmt: skip
+        if key not in known:
+            options = []
+            for p, pool in enumerate(pools):
+                if any(near.get(shape.near, pool.region) != pool.region for shape in shapes):
+                    continue
+                zone = pool.zone or pool.name
+                of_zone = sum(other.devices for other in pools if (other.zone or other.name) == zone)
+                options += _options(shapes, p, pool, of_zone / total if total else 0.0, profiles)
+            if not options:
+                raise UsageError(_fits_nowhere(shapes, pools, catalogue))
+            known[key] = _undominated(options)
         station = Station(
             stages=tuple(members),
             names=tuple(shape.name for shape in shapes),
             models=tuple(dict.fromkeys(shape.model for shape in shapes)),
             serial=all(shape.serial for shape in shapes),
             units=max(shape.units for shape in shapes),
-            options=_undominated(options),
+            options=known[key],
         )
         found.append(station)
     return tuple(found)

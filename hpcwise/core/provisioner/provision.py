@@ -10,8 +10,9 @@ import msgspec
 
 from hpcwise.core.catalogue import Catalogue
 from hpcwise.core.errors import UsageError
+from hpcwise.core.profiles import Profiles
 from hpcwise.core.provisioner.model import Counts, Pipeline
-from hpcwise.core.provisioner.options import Station, check_pools, stations
+from hpcwise.core.provisioner.options import Option, Station, check_pools, stations
 from hpcwise.core.provisioner.search import Search
 from hpcwise.core.provisioner.types import Objective, Plan, Pool, Replicas, Variant, Work
 
@@ -62,10 +63,12 @@ def problem(
     check_pools(pools, catalogue)
     found: list[Candidate] = []
     wrong: list[UsageError] = []
+    profiles = Profiles(catalogue, dict(ratios or {}))
+    known: dict[tuple[object, ...], tuple[Option, ...]] = {}
     for variant in work.variants:
         for near in _homes(variant, pools):
             try:
-                made = stations(variant, pools, catalogue, ratios or {}, near)
+                made = stations(variant, pools, profiles, near, known)
             except UsageError as error:
                 wrong.append(error)
                 continue
@@ -124,8 +127,9 @@ def _of_tier(
     asked: Problem, members: list[Candidate], goal: Objective, starts: list[Plan], most: int
 ) -> tuple[Plan | None, int]:
     searches: list[tuple[Candidate, Search]] = []
+    share = max(1, most // len(members))
     for candidate in members:
-        search = Search(asked.pipeline(candidate, goal), most)
+        search = Search(asked.pipeline(candidate, goal), share)
         for plan in starts:
             counts = _counts(plan, candidate, asked.pools)
             if counts is not None:
@@ -135,7 +139,6 @@ def _of_tier(
             searches.append((candidate, search))
     if not searches:
         return None, 0
-    share = max(1, most // len(searches))
     for close, step in (
         (_CLOSE, Search.lay_out), (1 + _CLOSE_DEVICES / sum(p.devices for p in asked.pools), Search.refine)
     ):  # fmt: skip
@@ -147,11 +150,39 @@ def _of_tier(
             if row[1].judged.violation <= best.violation and row[1].judged.value <= best.value * close
         ]
         for _, search in searches:
-            search.most = share
             step(search)
     candidate, search = min(searches, key=lambda row: row[1].judged)
     steps = sum(search.steps for _, search in searches)
     return made_plan(asked, candidate, search.pipeline, search.best, goal), steps
+
+
+def evaluate(asked: Problem, variant: str, replicas: Sequence[Replicas]) -> Plan:
+    """The estimate of replicas that somebody else chose, such as a published allocation; their stages may be
+    left empty. Raises UsageError for one that cannot be, or a stage that none serves."""
+    by_name = {pool.name: i for i, pool in enumerate(asked.pools)}
+    for candidate in asked.candidates:
+        if candidate.variant.name != variant:
+            continue
+        counts: list[Counts] = [{} for _ in candidate.stations]
+        for row in replicas:
+            places = [
+                (i, k)
+                for i, station in enumerate(candidate.stations)
+                if set(station.models) == set(row.models)
+                for k, option in enumerate(station.options)
+                if option.pool == by_name.get(row.pool) and option.devices == row.devices
+            ]
+            if not places:
+                what = f"{' + '.join(row.models)} of {row.devices} {row.pool}"
+                raise UsageError(f"plan: no replica of {what} is worth having; a smaller one does as much")
+            i, k = places[0]
+            counts[i][k] = counts[i].get(k, 0) + row.n
+        for station, each in zip(candidate.stations, counts, strict=True):
+            if not each:
+                raise UsageError(f"plan: no replica for {' and '.join(station.names)}; add one")
+        goal = Objective()
+        return made_plan(asked, candidate, asked.pipeline(candidate, goal), counts, goal)
+    raise UsageError(f"plan: {variant!r} is no way to make {asked.work.name!r}")
 
 
 def made_plan(

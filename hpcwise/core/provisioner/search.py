@@ -18,6 +18,8 @@ from hpcwise.core.provisioner.options import Option
 
 #: Pairs of steps judged in a round with more devices than layout.FEW.
 _PAIRS: Final = 200
+#: With that many, a round that gains less than this is the last one.
+_WORTHWHILE: Final = 0.999
 
 
 class _Row(NamedTuple):
@@ -46,7 +48,9 @@ class Search(Layout):
             while self.steps < self.most:
                 before = self.judged
                 self._round()
-                if not self.judged < before:
+                if not self.judged < before or (
+                    not self.few and self.judged.value > before.value * _WORTHWHILE and not before.violation
+                ):
                     break
             if not self.judged < was[0]:
                 self.judged, self.best = was
@@ -118,7 +122,7 @@ class Search(Layout):
             for new, delta in changes:
                 row = _Row(new, p.hold(i, new), delta)
                 rows.append(row)
-                if all(n <= free[pool] for pool, n in delta.items()):
+                if self.steps < self.most and all(n <= free[pool] for pool, n in delta.items()):
                     judge({i: row})
             singles.append(rows)
         if not best < self.judged:

@@ -191,16 +191,15 @@ def _variant(
         share = 1.0 if direct else flow.sync_share
         shape = video(share, float(flow.fps), streamcast.DIRECT_STEPS if direct else flow.sync_steps)
         units = max(1, round(n * flow.sync))
-        frames = round(segment_s * flow.fps)
         gb_sync = _GB_A_S["sync"] * segment_s
         if sync_split:
             add("denoise", drawn, units=units, near="sync", out_gb=_GB_A_S["denoise"] * segment_s,
-                frames=frames, **shape)  # fmt: skip
+                **shape)  # fmt: skip
             found[-1] = msgspec.structs.replace(found[-1], model="fantasytalking-dit")
             add("sync", ("denoise",), units=units, near="sync", out_gb=gb_sync, **shape)
             found[-1] = msgspec.structs.replace(found[-1], model="fantasytalking-vae")
         else:
-            add("sync", drawn, units=units, out_gb=gb_sync, frames=frames, **shape)
+            add("sync", drawn, units=units, out_gb=gb_sync, **shape)
     if upscaled:
         add("upscale", ("sync", *drawn), units=n, **video(1.0, float(flow.fps), 1))
     names = [
