@@ -140,6 +140,14 @@ class Driver:
         self.workers.pop(worker_id).alive = False
         self.send(m.WorkerLost(worker_id, "killed"))
 
+    def restart_head(self) -> None:
+        """A new head recovers the snapshot; all workers join it and say what they hold."""
+        self.engine = Engine.restore(self.config, self.engine.snapshot())
+        self.send(m.HeadStarted(epoch=self.engine.state.epoch + 1, grace_s=2.0))
+        for worker in list(self.workers.values()):
+            running = (worker.running,) if worker.running else ()
+            self.send(m.WorkerJoined(worker.info, (*running, *worker.queue.refs())))
+
     def at(self, time_s: float, action: Callable[[], None]) -> None:
         """Do something at a time of the run."""
         self._sequence += 1

@@ -322,7 +322,7 @@ def test_whatever_workers_and_models_do_the_film_ends_and_every_shot_is_in_it(
 @settings(max_examples=20, deadline=None)
 @given(
     st.lists(
-        st.tuples(st.floats(0.1, 25.0), st.sampled_from(["kill", "cancel", "again", "full", "torn"])),
+        st.tuples(st.floats(0.1, 25.0), st.sampled_from(["kill", "cancel", "again", "full", "torn", "head"])),
         max_size=12,
     ),
     st.integers(1, 3),
@@ -340,6 +340,8 @@ def test_several_equal_films_under_kills_cancels_and_torn_artifacts_keep_every_i
             driver.send(m.RequestCancelled(film))
         elif what == "again":
             driver.send(m.RequestArrived(film, podcast(), wall_s=1.0))
+        elif what == "head":
+            driver.restart_head()
         elif what == "full":
             driver.send(m.StoreFull("no space"))
             driver.at(driver.now_s + 1.0, lambda: (driver.send(m.StoreAvailable()), None)[1])
