@@ -17,6 +17,7 @@ from hpcwise.cli.submit import job_options, load
 from hpcwise.cli.values import format_s, parse_by, parse_duration_s, parse_usd
 from hpcwise.core.catalogue import Catalogue, Link
 from hpcwise.core.errors import UsageError
+from hpcwise.core.provisioner.check import provision_checked
 from hpcwise.core.provisioner.explain import explain
 from hpcwise.core.provisioner.pareto import Point, frontier
 from hpcwise.core.provisioner.provision import ITERATIONS, problem, provision
@@ -69,7 +70,11 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--power-w", type=float, metavar="W", help="No more power, all devices at work.")
 @click.option("--pareto", is_flag=True, help="The frontier of cost, first frame and energy too.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw the frontier (PNG).")
-@click.option("--check/--no-check", default=True, help="Let the engine carry the plan out in the simulator.")
+@click.option(
+    "--check/--no-check",
+    default=True,
+    help="Let the engine carry plans out in the simulator, and take the best.",
+)
 @click.option("--iterations", type=click.IntRange(1), default=ITERATIONS, show_default=True, metavar="N")
 @json_option
 def plan_command(
@@ -93,9 +98,14 @@ def plan_command(
     pools, catalogue = _cluster(cluster, fleet, profiles, spot)
     goal = _goal(job, objective, start_within, ready_by, budget_usd, power_w, now_s)
     asked = problem(work, pools, catalogue)
-    plan = provision(asked, goal, iterations=iterations)
+    executed: Executed | None = None
+    if check:
+        plan, executed = provision_checked(
+            asked, lambda plan: _execute(plan, work, pools, catalogue), goal, iterations=iterations
+        )
+    else:
+        plan = provision(asked, goal, iterations=iterations)
     points = frontier(asked, iterations) if pareto or plot is not None else ()
-    executed = _execute(plan, work, pools, catalogue) if check else None
     if plot is not None:
         from hpcwise.cli.planplot import draw
 

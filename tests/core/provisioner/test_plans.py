@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from hpcwise.core.catalogue import Catalogue, Link
 from hpcwise.core.errors import UsageError
+from hpcwise.core.provisioner.check import provision_checked
 from hpcwise.core.provisioner.fleet import fleet_of, present_of, wanted
 from hpcwise.core.provisioner.pareto import frontier
 from hpcwise.core.provisioner.provision import problem, provision
@@ -16,7 +17,7 @@ from hpcwise.core.provisioner.shapes import work_of_job
 from hpcwise.core.provisioner.types import OBJECTIVES, Objective, Plan, Pool, Work
 from hpcwise.core.resources import Rank, WorkerInfo
 from hpcwise.core.units import HOUR_S
-from hpcwise.sim.planrun import execute
+from hpcwise.sim.planrun import Executed, execute
 from hpcwise.sim.workload import paper_job
 from tests.core.provisioner.cases import clusters, film, made_up, paper, pools, workflow
 
@@ -238,6 +239,26 @@ def test_the_engine_makes_what_the_estimate_says(name: str, budget: dict[str, in
     assert done.ttff_s == pytest.approx(plan.estimate.ttff_s, rel=0.01)
     assert done.ready_s == pytest.approx(plan.estimate.ready_s, rel=0.15)
     assert done.cost_usd == pytest.approx(plan.estimate.cost_usd, rel=0.15)
+
+
+def test_the_engine_has_the_last_word_on_which_plan_is_taken() -> None:
+    work, budget = workflow("chat"), pools(a100=8)
+    asked = problem(work, budget, paper())
+    tried: list[float] = []
+
+    def carry_out(plan: Plan) -> Executed:
+        done = execute(plan, work, budget, paper())
+        tried.append(done.cost_x_ttff)
+        return done
+
+    plan, done = provision_checked(asked, carry_out)
+    assert len(tried) == 2 and tried[1] < tried[0]
+    assert done.cost_x_ttff == tried[1] == execute(plan, work, budget, paper()).cost_x_ttff
+    strict, made = provision_checked(asked, carry_out, Objective(name="cost", ttff_s=done.ttff_eff_s / 10))
+    assert strict.misses == (
+        f"first frame without a stall: {made.ttff_eff_s:.4g} s where at most "
+        f"{done.ttff_eff_s / 10:g} s is asked for",
+    )
 
 
 def test_counting_whole_units_beats_the_fluid_when_the_engine_carries_both_out() -> None:
