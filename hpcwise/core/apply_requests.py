@@ -96,17 +96,18 @@ def _publish_failed(world: World, e: m.PublishFailed) -> None:
     if not e.key:
         end_request(world, request, "failed", f"stitching failed: {e.reason}")
         return
-    # The segment's bytes are gone: take it back from the film and make it again.
-    if 0 <= e.index == len(request.published) and request.publishing:
-        failed = request.segments[e.index]
-        del request.segments[e.index :]
-        request.publishing = 0
-        request.next_shot, request.next_chunk = failed.shot, failed.chunk
+    # The segment's bytes are gone, and whatever was asked for behind it was dropped: it is asked for again
+    # once they are made again. `e.index` may be of an earlier asking, and says nothing of what was dropped.
+    _take_back(world, request)
     request.film_asked = request.film_version
     tear(world, e.key)
+    world.moved_requests[e.request_id] = None
 
 
-def _rewind(world: World, request: RequestRecord) -> None:
+def _take_back(world: World, request: RequestRecord) -> None:
+    """Whatever was asked to be published and is not is no longer under way."""
+    del request.segments[len(request.published) :]
+    request.publishing = 0
     if request.segments:
         last = request.segments[-1]
         request.next_shot, request.next_chunk = last.shot, last.chunk + 1
@@ -119,9 +120,7 @@ def rewind_films(world: World) -> None:
     """Publishing is idempotent: whatever the last head had asked for and not seen done goes again."""
     for request in world.state.requests.values():
         if request.state in LIVE_REQUEST:
-            del request.segments[len(request.published) :]
-            request.publishing = 0
-            _rewind(world, request)
+            _take_back(world, request)
             request.film_asked = request.film_version
             world.moved_requests[request.request_id] = None
 

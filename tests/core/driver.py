@@ -109,6 +109,7 @@ class Driver:
         self.fails: Callable[[RunTask, FakeWorker], str | None] = lambda _call, _worker: None
         self.chunk_facts: Callable[[RunTask, int], dict[str, Any]] = lambda _call, _k: {}
         self.launches = True
+        self.publishes = True
         self.deaf: set[str] = set()
         self.unloadable: set[str] = set()
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
@@ -199,7 +200,7 @@ class Driver:
             self._n_launched += 1
             name = f"w{self._n_launched}"
             self.at(self.now_s + 0.5, lambda: (self.join(name, launch=c.token), None)[1])
-        elif isinstance(c, m.Publish):
+        elif isinstance(c, m.Publish) and self.publishes:
             self._after(0.05, m.Published(c.request_id, c.index))
         elif isinstance(c, m.MakeFilm):
             self._after(0.2, m.FilmMade(c.request_id, c.version))

@@ -185,6 +185,24 @@ def test_a_torn_artifact_is_made_again_and_the_film_with_it() -> None:
     assert [c.key for c in driver.commands(m.Dispatch) if c.task_id == task_id] == [key, key]
 
 
+def test_segments_dropped_with_one_that_could_not_be_published_are_asked_for_again() -> None:
+    driver = Driver()
+    driver.publishes = False
+    driver.send(m.RequestArrived("film", podcast(), wall_s=1.0))
+    driver.run(until_s=60.0)
+    asked = driver.commands(m.Publish)
+    assert [c.index for c in asked] == list(range(16))
+    driver.send(m.Published("film", 0))
+    driver.publishes = True
+    # A late answer to an asking of before: the head has dropped all that waited behind it.
+    driver.send(m.PublishFailed("film", "is missing", key=asked[6].key, index=6))
+    driver.run()
+    assert driver.state_of("film") == "done"
+    assert [c.index for c in driver.commands(m.Publish)[16:]] == list(range(1, 16))
+    made = [c.task_id for c in driver.commands(m.Dispatch) if c.key == asked[6].key]
+    assert made == [asked[6].task_id] * 2
+
+
 def test_a_worker_that_does_not_stop_is_killed_after_the_grace_time() -> None:
     driver = Driver()
     driver.send(m.RequestArrived("film", podcast(), wall_s=1.0))
