@@ -39,20 +39,15 @@ def _launch(world: World, c: m.Launch) -> None:
     state.launches[c.token] = LaunchRecord(token=c.token, kind=c.kind, asked_s=state.now_s)
 
 
-def _drain(world: World, c: m.Drain) -> None:
+def _drain(world: World, c: m.Drain | m.Kill) -> None:
     worker = world.state.workers[c.worker_id]
     step_worker(worker, "drain")
-    worker.draining_since_s = world.state.now_s
     world.fleet.update(worker)
 
 
 def _kill(world: World, c: m.Kill) -> None:
-    worker = world.state.workers[c.worker_id]
-    if worker.state != "draining":
-        step_worker(worker, "drain")
-    worker.draining_since_s = world.state.now_s
     world.state.killed[c.worker_id] = world.state.now_s
-    world.fleet.update(worker)
+    _drain(world, c)
 
 
 def _load_model(world: World, c: m.LoadModel) -> None:

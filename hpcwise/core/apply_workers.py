@@ -76,7 +76,6 @@ def _worker_draining(world: World, e: m.WorkerDraining) -> None:
     if worker is None:
         return
     step_worker(worker, "drain")
-    worker.draining_since_s = world.state.now_s
     ends_s = world.state.now_s + e.remaining_s
     worker.ends_s = ends_s if worker.ends_s is None else min(worker.ends_s, ends_s)
     world.fleet.update(worker)

@@ -110,7 +110,7 @@ class TaskStarted(Event, frozen=True):
 
 
 class TaskProgress(Event, frozen=True):
-    """Step `done` of `total`. seconds: since the attempt started."""
+    """Step `done` of `total`."""
 
     task_id: TaskId
     attempt: int

@@ -177,7 +177,6 @@ class WorkerRecord(msgspec.Struct):
     suspect_until_s: float = -1.0
     dispatches: int = 0
     busy_s: float = 0.0
-    draining_since_s: float = -1.0
 
 
 class ShotRecord(msgspec.Struct):
@@ -186,9 +185,7 @@ class ShotRecord(msgspec.Struct):
     index: int
     task_id: TaskId
     expected_s: float
-    frames: int = 0
     prominence: float = 0.5
-    final_task: TaskId = ""
 
 
 class FilmSegment(msgspec.Struct, frozen=True, kw_only=True):

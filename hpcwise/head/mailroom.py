@@ -8,8 +8,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-import msgspec
-
 from hpcwise.core import messages as m
 from hpcwise.core.errors import CoreError, UsageError, WireError, WrongVersion
 from hpcwise.core.units import WorkerId
@@ -193,8 +191,3 @@ _HANDLERS: Final[Mapping[type, Callable[[Mailroom, bytes, Any], None]]] = {
         Mailroom._reply,
     ),
 }
-
-
-def body_of(answer: w.Answer, kind: type[Any]) -> Any:
-    """The body of an answer, as the query's docstring names it. Raises msgspec.ValidationError."""
-    return msgspec.msgpack.decode(answer.body, type=kind)

@@ -25,7 +25,6 @@ class Recovered:
     now_s: float
     wall_s: float
     records: int
-    snapshot_epoch: int
 
 
 def recover(paths: RunPaths, config: EngineConfig) -> Recovered:
@@ -55,7 +54,7 @@ def recover(paths: RunPaths, config: EngineConfig) -> Recovered:
             _apply(engine, record, f"{path} record {number}")
             now_s, wall_s = record.now_s, record.wall_s
             records += 1
-    return Recovered(engine, now_s, wall_s, records, after_epoch)
+    return Recovered(engine, now_s, wall_s, records)
 
 
 def _apply(engine: Engine, record: Record, where: str) -> None:

@@ -30,7 +30,6 @@ from hpcwise.core.errors import DiskFull, NotOwner, StoreError, UsageError
 _KEY = re.compile(r"[0-9a-f]{8,128}")
 #: Tokens and worker ids: no dot and no slash, so neither a hidden file nor a path.
 _TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}")
-_CHUNK = re.compile(r"[0-9]{5}")
 _EPOCH_FILE = re.compile(r"(?P<number>[0-9]{6})\.json")
 
 #: EFBIG is a file size limit (ulimit -f or a file system's own): for us the same as no space.
@@ -296,10 +295,6 @@ class RunPaths:
         if not 0 <= chunk < MAX_CHUNKS:
             raise StoreError(f"chunk {chunk} is not within 0 to {MAX_CHUNKS - 1}")
         return f"{chunk:05d}"
-
-    @staticmethod
-    def is_chunk_name(name: str) -> bool:
-        return _CHUNK.fullmatch(name) is not None
 
     @staticmethod
     def is_key(name: str) -> bool:

@@ -21,7 +21,7 @@ from hpcwise.core import messages as m
 from hpcwise.core.calls import RunTask
 from hpcwise.core.errors import WireError, WrongVersion
 from hpcwise.core.resources import AttemptRef, WorkerInfo
-from hpcwise.core.units import RequestId, TaskId, WorkerId
+from hpcwise.core.units import RequestId, WorkerId
 
 PROTOCOL: Final = 1
 _MAGIC: Final = b"HPW"
@@ -262,10 +262,3 @@ def _body(frame: bytes) -> memoryview:
             "install the same hpcwise on head and workers"
         )
     return memoryview(frame)[4:]
-
-
-def ref_of(event: object) -> AttemptRef | None:
-    """The attempt that an event is about, None when it is about none."""
-    task_id: TaskId | None = getattr(event, "task_id", None)
-    attempt: int | None = getattr(event, "attempt", None)
-    return None if task_id is None or attempt is None else AttemptRef(task_id, attempt)
