@@ -25,7 +25,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "worker": {"core", "store", "wire", "models"},
     "sim": {"core"},
     "rl": {"core", "sim"},
-    "cli": {"core", *ADAPTERS, "head", "worker", "sim", "rl"},
+    # StreamWise's evaluation made again, over the simulator; and a real Slurm on one machine, used by nobody.
+    "evaluation": {"core", "sim"},
+    "testbed": {"core"},
+    "cli": {"core", *ADAPTERS, "head", "worker", "sim", "rl", "evaluation", "testbed"},
     "": {"cli"},
 }
 #: What core may import besides itself.
