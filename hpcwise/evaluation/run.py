@@ -14,7 +14,8 @@ from hpcwise.core.provisioner.check import provision_checked
 from hpcwise.core.provisioner.provision import ITERATIONS, Problem, evaluate, problem, provision
 from hpcwise.core.provisioner.shapes import Workflow, work_of
 from hpcwise.core.provisioner.types import Objective, Plan, Pool, Replicas, Work
-from hpcwise.evaluation.rows import Figure
+from hpcwise.evaluation.published import Published
+from hpcwise.evaluation.rows import Figure, Point
 from hpcwise.sim.planrun import Executed, execute
 
 #: paper: Table 3. artifact: what its code reckons with (dollars of a device-hour).
@@ -28,18 +29,6 @@ FIGURES: Final = (
     "fig3", "fig4", "fig5", "table4", "fig6", "fig7", "fig8", "relaxed", "fig9", "fig10", "fig11", "fig12",
     "fig13", "fig14", "fig15", "fig16",
 )  # fmt: skip
-
-
-class Published(msgspec.Struct, frozen=True, kw_only=True):
-    """A configuration of a series that the artifact published (configs/published.csv). ttff_s: start without
-    a stall; cost at the artifact's prices until the film is ready."""
-
-    series: str
-    devices: dict[str, int]
-    ttff_s: float
-    total_s: float
-    cost_usd: float
-    energy_kwh: float | None = None
 
 
 class Context:
@@ -78,6 +67,15 @@ class Context:
     def series(self, name: str) -> list[Published]:
         """What the artifact published under that name; empty if nothing."""
         return [row for row in self.published if row.series == name]
+
+    def budget(self, name: str, **devices: int) -> Published | None:
+        """What the artifact published of a series for just these devices, None if nothing."""
+        return next((row for row in self.series(name) if row.devices == devices), None)
+
+    def points(self, name: str, *kinds: str) -> list[Point]:
+        """A published series as points; kinds: only configurations of just these GPU types."""
+        rows = [row for row in self.series(name) if not kinds or set(row.devices) == set(kinds)]
+        return [Point(row.ttff_s, row.cost_usd, label(row.devices)) for row in rows]
 
     def problem(
         self, work: Work, pools: Sequence[Pool], *, fluid: bool = False, prices: PriceList = "paper"
@@ -151,6 +149,11 @@ class Context:
 def pools_of(devices: Mapping[str, int], *, spot: bool = True) -> tuple[Pool, ...]:
     """A budget of devices by hardware: one warm pool each, without evictions, as the paper reckons."""
     return tuple(Pool(name=name, hardware=name, devices=n, spot=spot) for name, n in devices.items() if n)
+
+
+def label(devices: Mapping[str, int]) -> str:
+    """Devices as figures name them: 256 A100 + 64 H200."""
+    return " + ".join(f"{n} {kind.upper()}" for kind, n in devices.items() if n)
 
 
 def reproduce(name: str, context: Context) -> Figure:
