@@ -39,6 +39,10 @@ def _launch(world: World, c: m.Launch) -> None:
     state.launches[c.token] = LaunchRecord(token=c.token, kind=c.kind, asked_s=state.now_s)
 
 
+def _cancel_launch(world: World, c: m.CancelLaunch) -> None:
+    world.state.launches.pop(c.token, None)
+
+
 def _drain(world: World, c: m.Drain | m.Kill) -> None:
     worker = world.state.workers[c.worker_id]
     step_worker(worker, "drain")
@@ -232,6 +236,7 @@ def _request_ended(world: World, c: m.RequestEnded) -> None:
 
 _HANDLERS: dict[type[m.Command], Callable[[World, Any], None]] = {
     m.Launch: _launch,
+    m.CancelLaunch: _cancel_launch,
     m.Drain: _drain,
     m.Kill: _kill,
     m.LoadModel: _load_model,

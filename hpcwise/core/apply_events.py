@@ -56,7 +56,7 @@ def _clock_stepped(world: World, e: m.ClockStepped) -> None:
 
 
 def _plan_ready(world: World, e: m.PlanReady) -> None:
-    world.state.wanted = dict(e.wanted)
+    world.state.wanted, world.state.holds = dict(e.wanted), list(e.holds)
     world.work_changed = True
 
 

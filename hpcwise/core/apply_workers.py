@@ -13,10 +13,17 @@ from hpcwise.core.resources import AttemptRef
 from hpcwise.core.state import WorkerRecord, step_worker
 from hpcwise.core.world import World
 
+#: Weight of the newest wait for a worker in the usual one of its kind.
+WAIT_WEIGHT: Final = 0.3
+
 
 def _worker_joined(world: World, e: m.WorkerJoined) -> None:
     state, info = world.state, e.worker
-    state.launches.pop(info.launch, None)
+    launch = state.launches.pop(info.launch, None)
+    if launch is not None:
+        waited_s = state.now_s - launch.asked_s
+        usual_s = state.waits.get(launch.kind, waited_s)
+        state.waits[launch.kind] = usual_s + WAIT_WEIGHT * (waited_s - usual_s)
     state.launch_failures = 0
     worker = state.workers.get(info.worker_id)
     ends_s = None if info.lifetime_s is None else state.now_s + info.lifetime_s

@@ -26,6 +26,13 @@ class Launch(Outward, frozen=True):
     token: str
 
 
+class CancelLaunch(Outward, frozen=True):
+    """Take back a launch whose worker has not joined. Durable first; one that joins all the same is idle."""
+
+    token: str
+    reason: str
+
+
 class Drain(Outward, frozen=True):
     """Ask a worker to finish what it runs and leave."""
 

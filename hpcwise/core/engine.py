@@ -30,7 +30,7 @@ from hpcwise.core.recovery import (
     settle_stalled,
     watch_workers,
 )
-from hpcwise.core.scaling import idle_at_s, scale
+from hpcwise.core.scaling import next_change_s, scale
 from hpcwise.core.scheduler import assign, preempt, preload, settle_fresh, take_back
 from hpcwise.core.state import LIVE_REQUEST, State, TaskRecord
 from hpcwise.core.units import RequestId
@@ -79,7 +79,7 @@ class Engine:
             return state.now_s + TICK_S
         if any(w.state == "suspect" or w.held for w in state.workers.values()):
             return state.now_s + TICK_S
-        return idle_at_s(self.world)
+        return next_change_s(self.world)
 
     @property
     def now_s(self) -> float:

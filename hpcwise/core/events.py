@@ -222,11 +222,22 @@ class ClockStepped(Event, frozen=True):
     delta_s: float
 
 
+class Hold(msgspec.Struct, frozen=True, array_like=True):
+    """`n` workers of `kind` are to hold `models`."""
+
+    kind: str
+    models: tuple[ModelName, ...]
+    n: int
+
+
 class PlanReady(Event, frozen=True):
-    """The provisioner's answer for the state of `state_version`: workers wanted by kind."""
+    """The provisioner's answer for the state of `state_version`: workers wanted by kind (demand decides on
+    kinds that are not named), what they are to hold, and why it was asked."""
 
     state_version: int
     wanted: dict[str, int]
+    holds: tuple[Hold, ...] = ()
+    why: str = ""
 
 
 class HeadStarted(Event, frozen=True):

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from hpcwise.core.errors import IllegalTransition
+from hpcwise.core.events import Hold
 from hpcwise.core.resources import WorkerInfo
 from hpcwise.core.spec import JobSpec
 from hpcwise.core.units import Key, ModelName, RequestId, TaskId, WorkerId
@@ -243,7 +244,8 @@ class LaunchRecord(msgspec.Struct):
 
 
 class State(msgspec.Struct):
-    """All of it. wall_offset_s: Unix time minus engine time, so that `by` deadlines survive clock steps."""
+    """All of it. wall_offset_s: Unix time minus engine time, so that `by` deadlines survive clock steps.
+    wanted, holds: of the last plan. waits: usual seconds from a launch to its worker, by kind."""
 
     now_s: float = 0.0
     version: int = 0
@@ -263,6 +265,8 @@ class State(msgspec.Struct):
     unloadable: dict[ModelName, str] = {}
     ratios: dict[str, float] = {}
     wanted: dict[str, int] = {}
+    holds: list[Hold] = []
+    waits: dict[str, float] = {}
     store_full: str = ""
     killed: dict[WorkerId, float] = {}
 

@@ -47,6 +47,7 @@ class Fleet:
         self._handles: dict[str, Handle] = {}
         self._launched_s: dict[str, float] = {}
         self._leaving: set[WorkerId] = set()
+        self._cancelled: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweeping = False
         self._ending = False
@@ -69,6 +70,12 @@ class Fleet:
     def adopt(self, worker_id: WorkerId) -> None:
         """Find the job of a worker that an earlier head launched."""
         self._go(self._adopt(worker_id))
+
+    def cancel(self, token: str, reason: str) -> None:
+        """Take back a launch whose worker has not joined; one that has joined by now stays. No event comes
+        of it."""
+        self._cancelled.add(token)
+        self._go(self._cancel(token, reason))
 
     def kill(self, worker_id: WorkerId, reason: str) -> None:
         """End the worker's processes; WorkerLost follows."""
@@ -135,6 +142,8 @@ class Fleet:
             self._take(m.LaunchFailed(token, str(error)))
             return
         self._handles[token] = handle
+        if token in self._cancelled:  # meanwhile
+            await self._cancel(token, "its launch was taken back")
 
     async def _adopt(self, worker_id: WorkerId) -> None:
         try:
@@ -144,6 +153,19 @@ class Fleet:
             return
         if handle is not None:
             self._handles[worker_id] = handle
+
+    async def _cancel(self, token: str, reason: str) -> None:
+        if self._joined(token):
+            return
+        handle = self._handles.pop(token, None)
+        try:
+            handle = handle or await self._call(self._launcher.find, token)
+            if handle is not None:
+                log.info("launch %s taken back: %s", token, reason)
+                await self._call(self._launcher.kill, handle)
+        except HpcwiseError as error:
+            log.error("launch %s: %s", token, error)
+        self._launched_s.pop(token, None)
 
     async def _kill(self, worker_id: WorkerId, reason: str) -> None:
         log.warning("killing worker %s: %s", worker_id, reason)

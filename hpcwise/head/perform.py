@@ -76,6 +76,9 @@ class Performer:
     def _launch(self, command: m.Launch) -> None:
         self._fleet.launch(command.kind, command.token)
 
+    def _cancel_launch(self, command: m.CancelLaunch) -> None:
+        self._fleet.cancel(command.token, command.reason)
+
     def _kill(self, command: m.Kill) -> None:
         self._peers.drop(command.worker_id)
         self._fleet.kill(command.worker_id, command.reason)
@@ -126,6 +129,7 @@ _NOW: Final[Mapping[type, Callable[[Performer, Any], None]]] = {
 }
 _DURABLE: Final[Mapping[type, Callable[[Performer, Any], None]]] = {
     m.Launch: Performer._launch,
+    m.CancelLaunch: Performer._cancel_launch,
     m.Kill: Performer._kill,
     m.Publish: Performer._publish,
     m.MakeFilm: Performer._make_film,
