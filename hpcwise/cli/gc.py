@@ -86,15 +86,19 @@ def collect(run: Run, age_s: float, now_s: float, *, dry_run: bool) -> list[Remo
     before_s = now_s - age_s
     store = Store(run.paths)
     found = []
-    kept, size, count = 0, 0, 0
-    for entry in _keys(run):
-        if entry.name in keys or entry.newest_s >= before_s:
-            kept += 1
-            continue
-        count, size = count + 1, size + entry.size_bytes
-        if not dry_run:
-            store.remove(entry.name)
-    found.append(Removed(kind="artifacts", count=count, size_bytes=size, kept=kept))
+    for kind, place in (("artifacts", run.paths.store), ("checkpoints", run.paths.checkpoints)):
+        kept, size, count = 0, 0, 0
+        for entry in _keys(run, place):
+            if entry.name in keys or entry.newest_s >= before_s:
+                kept += 1
+                continue
+            count, size = count + 1, size + entry.size_bytes
+            if not dry_run:
+                if kind == "artifacts":
+                    store.remove(entry.name)
+                else:
+                    _remove(entry.path)
+        found.append(Removed(kind=kind, count=count, size_bytes=size, kept=kept))
     for kind, folder, needed in (("inputs", run.inputs, documents), ("workers", run.paths.workers, workers)):
         kept, size, count = 0, 0, 0
         for entry in _children(folder):
@@ -135,8 +139,8 @@ def _documents(payload: bytes) -> set[str]:
         return set()
 
 
-def _keys(run: Run) -> Iterator[_Entry]:
-    for prefix in sorted(run.paths.store.iterdir()):
+def _keys(run: Run, place: Path) -> Iterator[_Entry]:
+    for prefix in sorted(place.iterdir()) if place.is_dir() else []:
         if prefix.is_dir():
             yield from (entry for entry in _children(prefix) if run.paths.is_key(entry.name))
 

@@ -80,7 +80,7 @@ def _dispatch(world: World, c: m.Dispatch) -> None:
     state.attempts = max(state.attempts, c.attempt)
     task.attempt, task.worker, task.key = c.attempt, c.worker_id, c.key
     task.expected_s, task.dispatched_s, task.started_s = c.expected_s, state.now_s, -1.0
-    task.resumed = c.first_chunk > 0 or bool(c.checkpoint)
+    task.resumed = c.first_chunk > 0 or bool(c.checkpoint) or task.saved > 0
     task.step = task.steps = 0
     world.hold(worker, task, c.expected_s)
     if c.first_chunk > task.chunks:
@@ -132,7 +132,7 @@ def _set_alternative(world: World, c: m.SetAlternative) -> None:
         task.broken.append(f"{left.tier}/{left.model}")
         task.failures = task.losses = 0
     world.unclaim(task)
-    task.alternative, task.why, task.key, task.chunks = c.alternative, c.reason, "", 0
+    task.alternative, task.why, task.key, task.chunks, task.saved = c.alternative, c.reason, "", 0, 0.0
     if task.state in ("ready", "paused"):
         task.checkpoint = ""
         world.make_ready(task)

@@ -33,6 +33,7 @@ def _task_progress(world: World, e: m.TaskProgress) -> None:
     task = current(world, e.task_id, e.attempt)
     if task is not None:
         task.step, task.steps = e.done, e.total
+        task.saved = max(task.saved, min(1.0, e.saved))
         task.moved_s = world.state.now_s
 
 
@@ -165,6 +166,7 @@ def _task_paused(world: World, e: m.TaskPaused) -> None:
         return
     step_task(task, "paused")
     task.checkpoint, task.step, task.started_s = e.checkpoint, e.done, -1.0
+    task.saved = max(task.saved, min(1.0, e.saved))
     world.release(task)
     world.make_ready(task)
 

@@ -110,12 +110,13 @@ class TaskStarted(Event, frozen=True):
 
 
 class TaskProgress(Event, frozen=True):
-    """Step `done` of `total`."""
+    """Step `done` of `total`. saved: share of the task's work, 0 to 1, that is durable as a checkpoint."""
 
     task_id: TaskId
     attempt: int
     done: int
     total: int
+    saved: float = 0.0
 
 
 class ChunkReady(Event, frozen=True):
@@ -150,12 +151,14 @@ class TaskFailed(Event, frozen=True):
 
 
 class TaskPaused(Event, frozen=True):
-    """The attempt stopped between two steps and left a checkpoint (a key in the store)."""
+    """The attempt stopped between two steps and left a checkpoint (a key in the store; empty: none).
+    saved: as in TaskProgress."""
 
     task_id: TaskId
     attempt: int
     checkpoint: Key
     done: int = 0
+    saved: float = 0.0
 
 
 class TaskCancelled(Event, frozen=True):

@@ -109,7 +109,7 @@ def place(world: World, task: TaskRecord, deadline_s: float) -> Placement | None
     for cls in world.fleet.hosting(alternative.model):
         exec_s = world.profiles.expected_s(
             alternative.model, cls.hardware, alternative.features, cls.n_devices, task.scale
-        )
+        ) * (1.0 - task.saved)
         options.extend(_options_in(world, task, alternative.model, cls, exec_s))
     if not options:
         return None

@@ -110,7 +110,8 @@ LIVE_REQUEST: Final = frozenset({"growing", "running"})
 
 
 class TaskRecord(msgspec.Struct):
-    """What happened to a task so far. Times are engine time in seconds; -1 says not yet."""
+    """What happened to a task so far. Times are engine time in seconds; -1 says not yet. saved: share of its
+    work that a checkpoint in the store spares the next attempt."""
 
     spec: TaskSpec
     ordinal: int
@@ -137,6 +138,7 @@ class TaskRecord(msgspec.Struct):
     last_worker: WorkerId = ""
     twin: TaskId = ""
     checkpoint: Key = ""
+    saved: float = 0.0
     step: int = 0
     steps: int = 0
     cached: bool = False

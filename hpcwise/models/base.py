@@ -28,6 +28,40 @@ class Input:
 
 
 @dataclass(frozen=True, slots=True)
+class LoopState:
+    """A loop between two steps: what it needs to go on from there in another process, to the same bytes.
+
+    arrays: numpy arrays by name; bfloat16 ones as uint16 and named in `bfloat16`. facts: JSON-able.
+    """
+
+    arrays: Mapping[str, Any]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    bfloat16: tuple[str, ...] = ()
+
+
+class Checkpoints(Protocol):
+    """Where a loop of many steps keeps its state while it runs; rank 0's business in a gang."""
+
+    def latest(self, chunk: int) -> tuple[int, LoopState] | None:
+        """Steps done and state of the newest checkpoint of that chunk, whoever made it."""
+
+    def offer(self, chunk: int, step: int, share: float, state: Callable[[], LoopState]) -> None:
+        """Call it between two steps, before `on_step`. Calls `state` when a checkpoint is due or the task is
+        to stop; the arrays must not change afterwards. share: of the whole task's work that is done, 0 to 1.
+        """
+
+
+class Latents(Protocol):
+    """Arrays between stages: hashed, with shape, type and origin; the worker knows the file format."""
+
+    def write(self, path: Path, array: Any, *, dtype: str, scale: float, sampler: str, step: int) -> None:
+        """A new file under `call.work`, to be named in an Output. dtype `bfloat16`: array is uint16."""
+
+    def read(self, source: Input, name: str) -> tuple[Any, str]:
+        """The array (its own memory) and its dtype; raises TornArtifact where bytes and hashes differ."""
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """What an adapter is asked to do.
 
@@ -38,6 +72,9 @@ class Call:
     work: an empty private folder; files that outputs name lie in it.
     first_chunk: chunks below it are committed already (an earlier attempt made them): start there.
         Chunk k must hold the same bytes whatever `first_chunk` was.
+    checkpoints: for loops inside a chunk; None where nobody keeps them (tests that call an adapter).
+    latents: how arrays are written and read; None likewise.
+    preview: takes a small JPEG of what is being made, for people who watch; may be called often.
     """
 
     stage: str
@@ -46,6 +83,9 @@ class Call:
     inputs: Mapping[str, Iterator[Input]]
     work: Path
     first_chunk: int = 0
+    checkpoints: Checkpoints | None = None
+    latents: Latents | None = None
+    preview: Callable[[bytes], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from hpcwise.core.errors import BadOutput, Stopped, UsageError
-from hpcwise.models.base import Call, Devices, Input, ModelSpec, OnStep, Output
+from hpcwise.models.base import Call, Devices, Input, LoopState, ModelSpec, OnStep, Output
 
 _BLOCK: Final = 1 << 20
 
@@ -28,6 +28,7 @@ class EmulatedParams(msgspec.Struct, frozen=True, kw_only=True):
 
     seconds, steps: of the whole task, spread evenly over its chunks. nbytes: of the whole artifact; with 0
     it has facts only. memory_gb: touched while it runs. facts: in every chunk; chunk_facts: by chunk.
+    checkpoints: steps inside a chunk survive the process.
     fail: what happens before chunk `fail_at_chunk` unless the attempt resumes there: an error, the
     process ending, or no further step for ever.
     """
@@ -39,6 +40,7 @@ class EmulatedParams(msgspec.Struct, frozen=True, kw_only=True):
     memory_gb: float = 0.0
     facts: dict[str, Any] = {}
     chunk_facts: tuple[dict[str, Any], ...] = ()
+    checkpoints: bool = False
     fail: Literal["", "error", "bad_output", "exit", "hang"] = ""
     fail_at_chunk: int = 0
 
@@ -77,7 +79,13 @@ class EmulatedAdapter:
             if params.fail and chunk == params.fail_at_chunk and (chunk != call.first_chunk or chunk == 0):
                 _fail(params.fail, should_stop)
             target = steps * (chunk + 1) // params.chunks
+            keep = call.checkpoints if params.checkpoints else None
+            saved = keep.latest(chunk) if keep is not None else None
+            if saved is not None:
+                done = saved[0]
             while done < target:
+                if keep is not None:
+                    keep.offer(chunk, done, done / steps, _nothing)
                 on_step(done, steps, "emulating")
                 time.sleep(params.seconds / steps / self._speed)
                 done += 1
@@ -90,6 +98,10 @@ class EmulatedAdapter:
             files = {"data.bin": _write(call.work, digest.digest(), size)} if size else {}
             yield Output(files=files, facts=facts)
         del held
+
+
+def _nothing() -> LoopState:
+    return LoopState({})
 
 
 def _draw(inputs: Mapping[str, Iterator[Input]], *, last: bool) -> Iterator[tuple[str, Input]]:

@@ -369,7 +369,8 @@ class Replicas:
         spent_s = 0.0 if attempt.blocked else max(0.0, self._host.now_s - attempt.chunk_begun_s)
         name = f"checkpoint-{ref.attempt}"
         self._saved[name] = sum(attempt.chunk_s[: attempt.done]) + spent_s
-        return m.TaskPaused(ref.task_id, ref.attempt, name, attempt.done)
+        share = self._saved[name] / max(1e-9, sum(attempt.chunk_s))
+        return m.TaskPaused(ref.task_id, ref.attempt, name, attempt.done, min(1.0, share))
 
 
 def _told(event: m.Event) -> m.Event:

@@ -213,6 +213,10 @@ class RunPaths:
         return self.root / "store"
 
     @property
+    def checkpoints(self) -> Path:
+        return self.root / "checkpoints"
+
+    @property
     def keys(self) -> Path:
         return self.root / "keys"
 
@@ -278,11 +282,18 @@ class RunPaths:
         """Folder of one worker: submitit's files and `worker.log`."""
         return self.workers / check_token(worker_id, "worker id")
 
+    def preview(self, worker_id: str) -> Path:
+        """A small picture of what the worker is making, while it makes it."""
+        return self.worker(worker_id) / "preview.jpg"
+
     def worker_log(self, worker_id: str) -> Path:
         return self.worker(worker_id) / "worker.log"
 
     def key_dir(self, key: str) -> Path:
         return self.store / check_key(key)[:2] / key
+
+    def checkpoints_of(self, key: str) -> Path:
+        return self.checkpoints / check_key(key)[:2] / key
 
     def chunk_dir(self, key: str, chunk: int) -> Path:
         return self.key_dir(key) / self.chunk_name(chunk)
@@ -308,7 +319,7 @@ class RunPaths:
     def folders(self) -> tuple[Path, ...]:
         return (
             self.inbox, self.done, self.acks, self.epochs, self.journal, self.snapshots,
-            self.store, self.keys, self.workers, self.logs, self.cache,
+            self.store, self.checkpoints, self.keys, self.workers, self.logs, self.cache,
         )  # fmt: skip
 
     def create(self) -> None:

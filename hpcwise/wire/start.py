@@ -53,7 +53,8 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     run directory (then the hand-over is a rename). local_cache: node-local read cache, empty for none.
     patience_s: how long to live without a head. grace_s: what the running task gets after SIGTERM.
     lifetime_s: of the allocation, from launch, None for no end; drain_margin_s before it the worker drains.
-    idle_timeout_s: leaves when it had nothing for so long, None for never.
+    idle_timeout_s: leaves when it had nothing for so long, None for never. losses_per_h: evictions and
+    failures to expect of such a worker; how often it checkpoints follows from it.
     """
 
     run_dir: str
@@ -77,6 +78,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     lifetime_s: float | None = None
     drain_margin_s: float = 60.0
     idle_timeout_s: float | None = None
+    losses_per_h: float = 0.02
     heartbeat_s: float = 1.0
     durable: bool = True
     version: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import time
@@ -15,7 +16,12 @@ from hpcwise.core.calls import InputRef, RunTask
 from hpcwise.core.errors import Stopped, TornArtifact
 from hpcwise.models.base import Adapter, Call, Input, Output
 from hpcwise.store.artifacts import Store
+from hpcwise.store.checkpoints import CheckpointStore
 from hpcwise.wire.messages import WorkerEvent
+from hpcwise.worker.exchange import LatentFiles
+from hpcwise.worker.saving import Saver
+
+log = logging.getLogger(__name__)
 
 #: Progress is reported at most so often, seconds.
 PROGRESS_S = 0.2
@@ -41,16 +47,21 @@ class Attempt:
     """Runs in the worker's main thread. `stop` is set by the loop from inside `pump`.
 
     emit: queues an event for the head. pump: handles what the head said, waiting up to its argument in
-    seconds. work: an empty folder that is this attempt's alone.
+    seconds. work: an empty folder that is this attempt's alone. losses_per_h: how often a worker of this
+    kind is lost. preview: where people who watch look for a picture of it.
     """
 
     def __init__(
         self,
         task: RunTask,
         store: Store,
+        checkpoints: CheckpointStore,
         work: Path,
         emit: Callable[[WorkerEvent], None],
         pump: Callable[[float], None],
+        *,
+        losses_per_h: float,
+        preview: Path,
     ) -> None:
         self.task = task
         self.stop = ""
@@ -66,6 +77,10 @@ class Attempt:
         self._nbytes = 0
         self._facts: Mapping[str, Any] = {}
         self._reported_s = self.last_step_s
+        self._steps = 0
+        self._preview_path, self._previewed = preview, False
+        self._latents = LatentFiles(f"{task.model} {task.key}")
+        self.saver = Saver(checkpoints, task.key, losses_per_h, self._should_stop, self._saved)
 
     def deliver(self, name: str, n_chunks: int, done: bool) -> None:
         """A stream input has grown; never shrinks, whatever order messages come in."""
@@ -86,6 +101,9 @@ class Attempt:
             inputs={ref.name: self._input(ref) for ref in task.inputs},
             work=self._work,
             first_chunk=task.first_chunk,
+            checkpoints=self.saver,
+            latents=self._latents,
+            preview=self._preview,
         )
         for output in adapter.run(call, self._on_step, self._should_stop):
             self._commit_held()
@@ -96,6 +114,7 @@ class Attempt:
                 # as the adapter ends, makes a step or waits: until then it is held back.
                 self._held = output
         seconds = time.monotonic() - started_s
+        self.saver.close(finished=True)
         if self._held is not None and self._chunk == 0:
             facts = dict(self._held.facts)
             return m.TaskFinished(task.task_id, task.attempt, 1, facts, seconds, 0, inline=True)
@@ -105,7 +124,10 @@ class Attempt:
         return m.TaskFinished(task.task_id, task.attempt, n_chunks, dict(self._facts), seconds, self._nbytes)
 
     def clean(self) -> None:
-        """Empty the work folder for the next attempt."""
+        """End the attempt's thread and empty the work folder for the next one."""
+        self.saver.close(finished=False)
+        if self._previewed:
+            self._preview_path.unlink(missing_ok=True)
         with os.scandir(self._work) as entries:
             left = list(entries)
         for entry in left:
@@ -127,7 +149,8 @@ class Attempt:
         try:
             for name, path in output.files.items():
                 _move(path, scratch / name)
-            manifest = self._store.commit(key, chunk, scratch, output.facts)
+            hashed = self._latents.digests(output.files)
+            manifest = self._store.commit(key, chunk, scratch, output.facts, hashed)
         except BaseException:
             shutil.rmtree(scratch, ignore_errors=True)
             raise
@@ -139,6 +162,7 @@ class Attempt:
         ref = self.task
         size_bytes = manifest.size_bytes
         self._emit(m.ChunkReady(ref.task_id, ref.attempt, chunk, manifest.facts, size_bytes, digests))
+        self.saver.committed(chunk)
         self._pump(0.0)
 
     # -- inputs ------------------------------------------------------------------------------------------
@@ -177,11 +201,11 @@ class Attempt:
     def _on_step(self, done: int, total: int, note: str) -> None:
         now = time.monotonic()
         self.last_step_s = now
-        self.done_steps = done
+        self.done_steps, self._steps = done, total
         self._commit_held()
         if now - self._reported_s >= PROGRESS_S:
             self._reported_s = now
-            self._emit(m.TaskProgress(self.task.task_id, self.task.attempt, done, total))
+            self._emit(m.TaskProgress(self.task.task_id, self.task.attempt, done, total, self.saver.share))
         self._pump(0.0)
         self._check_stop()
 
@@ -189,6 +213,20 @@ class Attempt:
         self.last_step_s = time.monotonic()
         self._pump(0.0)
         return bool(self.stop)
+
+    def _saved(self, share: float) -> None:
+        task = self.task
+        self._emit(m.TaskProgress(task.task_id, task.attempt, self.done_steps, self._steps, share))
+
+    def _preview(self, jpeg: bytes) -> None:
+        # Lost with the attempt, and no harm done: no sync, and nobody is told.
+        self._previewed = True
+        beside = self._preview_path.with_suffix(".new")
+        try:
+            beside.write_bytes(jpeg)
+            beside.replace(self._preview_path)
+        except OSError as error:
+            log.debug("no preview: %s", error)
 
     def _check_stop(self) -> None:
         if self.stop:

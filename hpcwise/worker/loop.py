@@ -20,7 +20,8 @@ from hpcwise.core.queue import LocalQueue, QueueEntry
 from hpcwise.core.resources import AttemptRef, Rank, WorkerInfo
 from hpcwise.models.base import Adapter
 from hpcwise.store.artifacts import Store
-from hpcwise.store.paths import translate_oserror
+from hpcwise.store.checkpoints import CheckpointStore
+from hpcwise.store.paths import RunPaths, translate_oserror
 from hpcwise.wire.messages import Run, Stop
 from hpcwise.wire.start import WorkerConfig
 from hpcwise.worker.attempt import Attempt, TornInput
@@ -56,6 +57,9 @@ class Worker:
         self._work = work
         self._ranks = ranks
         self._started_s = started_s
+        paths = RunPaths(Path(config.run_dir))
+        self._checkpoints = CheckpointStore(paths, durable=config.durable)
+        self._preview = paths.preview(config.worker_id)
         self._queue = LocalQueue()
         self._tasks: dict[AttemptRef, RunTask] = {}
         self._delivered: dict[AttemptRef, list[m.DeliverChunk]] = {}
@@ -100,7 +104,11 @@ class Worker:
 
     def _run_one(self, task: RunTask) -> None:
         ref = _ref(task)
-        attempt = Attempt(task, self._store, self._work, self._link.emit, self._pump)
+        config = self._config
+        attempt = Attempt(
+            task, self._store, self._checkpoints, self._work, self._link.emit, self._pump,
+            losses_per_h=config.losses_per_h, preview=self._preview,
+        )  # fmt: skip
         for delivery in self._delivered.pop(ref, ()):
             attempt.deliver(delivery.name, delivery.n_chunks, delivery.done)
         self._current = attempt
@@ -139,7 +147,9 @@ class Worker:
 
     def _stopped(self, attempt: Attempt, ref: AttemptRef) -> None:
         if attempt.stop == "pause":
-            self._link.emit(m.TaskPaused(ref.task_id, ref.attempt, "", attempt.done_steps))
+            share = attempt.saver.share
+            key = attempt.task.key if share else ""
+            self._link.emit(m.TaskPaused(ref.task_id, ref.attempt, key, attempt.done_steps, share))
         elif attempt.stop == "leave":
             # Chunks are in the store and known: the Goodbye that follows has the rest done elsewhere.
             log.info("%s attempt %d given up: %s", ref.task_id, ref.attempt, self._leaving)

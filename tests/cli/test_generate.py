@@ -117,7 +117,7 @@ def test_a_document_becomes_a_film_and_the_same_command_finds_it(
     # What gc took is made again when it is wanted, though the journal still knows of it.
     freed = call_json(capsys, "gc", "--older-than", "0", "--run-dir", films)
     assert {e["kind"]: e["count"] > 0 for e in freed["removed"]} == {
-        "artifacts": True, "inputs": True, "workers": True, "scratch": False,
+        "artifacts": True, "checkpoints": False, "inputs": True, "workers": True, "scratch": False,
     }  # fmt: skip
     anew = call_json(capsys, "generate", spec, "--again", "--run-dir", films)
     assert (anew["state"], anew["request_id"]) == ("done", made["request_id"] + "-3")

@@ -234,6 +234,22 @@ def test_a_running_task_that_checkpoints_is_paused_for_a_tighter_deadline_and_re
     ]
 
 
+def test_what_a_checkpoint_holds_is_not_expected_again_of_the_next_worker() -> None:
+    e = engine("streamwise", model("dit", checkpoints=True))
+    join(e, "lost", "h200")
+    (first,) = [c for c in submit(e, "r", task("a", 10.0)) if isinstance(c, m.Dispatch)]
+    e.handle(m.TaskStarted("r/a", first.attempt), 0.0)
+    e.handle(m.TaskProgress("r/a", first.attempt, 8, 10, saved=0.75), 2.0)
+    e.handle(m.TaskProgress("r/a", first.attempt, 9, 10), 2.1)
+    e.handle(m.WorkerLost("lost", "evicted"), 3.0)
+    again = join(e, "next", "h200", now_s=3.0)
+    (second,) = [c for c in again if isinstance(c, m.Dispatch)]
+    assert second.expected_s == pytest.approx(first.expected_s * 0.25)
+    # A resumed attempt teaches the profile nothing.
+    e.handle(m.TaskFinished("r/a", second.attempt, seconds=0.1), 4.0)
+    assert e.state.tasks["r/a"].resumed
+
+
 def test_an_alternative_of_several_parts_becomes_a_chain_of_tasks() -> None:
     e = engine("streamwise", model("dit"), model("vae"))
     join(e, "a", "h200", models=("dit", "vae"))

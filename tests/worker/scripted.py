@@ -110,6 +110,11 @@ class ScriptedHead:
         assert result is not None
         return result
 
+    def forget(self) -> None:
+        """What was heard so far; another worker counts its events from 0 again."""
+        self.events.clear()
+        self._next = 0
+
     def welcome(self, worker_id: str) -> None:
         self.session += 1
         self.number = 0

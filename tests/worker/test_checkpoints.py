@@ -1,0 +1,63 @@
+"""Loops whose steps survive the worker."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+
+import pytest
+
+from hpcwise.core import messages as m
+from hpcwise.core.checkpointing import MOST_OVERHEAD, interval_s
+from hpcwise.store.checkpoints import CheckpointStore
+from tests.worker.conftest import Start
+from tests.worker.scripted import ScriptedHead, task
+
+KEY = hashlib.sha256(b"loop").hexdigest()
+OFTEN = 1e9  # losses an hour: a checkpoint at every step
+
+
+def test_checkpoints_come_more_often_where_workers_are_lost_more_often_and_never_cost_much() -> None:
+    assert interval_s(0.1, 0.02) == pytest.approx(math.sqrt(2 * 0.1 * 180_000))
+    assert interval_s(0.1, 2.0) < interval_s(0.1, 0.02)
+    assert interval_s(0.1, 1e9) == pytest.approx(0.1 / MOST_OVERHEAD)
+    assert interval_s(0.1, 0.0) == math.inf
+
+
+def test_a_killed_worker_loses_only_the_steps_since_the_last_checkpoint(
+    head: ScriptedHead, start: Start
+) -> None:
+    first = start("w1", losses_per_h=OFTEN)
+    head.until(lambda: head.hellos)
+    work = task("t", KEY, chunks=1, nbytes=1000, steps=40, seconds=4.0, checkpoints=True)
+    head.run("w1", work)
+    told = head.until(
+        lambda: [e for e in head.events if isinstance(e, m.TaskProgress) and e.saved >= 0.5]
+    )
+    first.kill()
+    first.wait()
+    saved = CheckpointStore(head.paths).latest(KEY, 0)
+    assert saved is not None and saved.step >= 40 * told[0].saved - 1e-9
+    head.forget()
+    start("w2")
+    head.until(lambda: len(head.hellos) == 2)
+    again = task("t", KEY, attempt=2, chunks=1, nbytes=1000, steps=40, seconds=4.0, checkpoints=True)
+    head.run("w2", again)
+    done = head.event(m.TaskFinished, "t")
+    # Half of its four seconds were saved: made from its start it would take them all.
+    assert 4.0 * (1 - saved.step / 40) <= done.seconds < 4.0
+    assert not head.paths.checkpoints_of(KEY).exists()
+
+
+def test_a_paused_task_saves_its_last_step_before_it_says_so(head: ScriptedHead, start: Start) -> None:
+    start("w1", losses_per_h=0.0)
+    head.until(lambda: head.hellos)
+    head.run("w1", task("t", KEY, nbytes=1000, steps=400, seconds=20.0, checkpoints=True))
+    head.until(lambda: [e for e in head.events if isinstance(e, m.TaskProgress) and e.done >= 5])
+    assert CheckpointStore(head.paths).latest(KEY, 0) is None
+    head.say("w1", m.Pause("w1", "t", 1))
+    paused = head.event(m.TaskPaused, "t")
+    saved = CheckpointStore(head.paths).latest(KEY, 0)
+    assert saved is not None
+    assert (paused.checkpoint, paused.saved) == (KEY, saved.step / 400)
+    assert saved.step >= paused.done
