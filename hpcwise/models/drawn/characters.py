@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 
 from hpcwise.models.drawn.body import draw_arms, draw_torso
-from hpcwise.models.drawn.face import Expression, draw_back_hair, draw_head
+from hpcwise.models.drawn.face import Expression, draw_head
+from hpcwise.models.drawn.hair import draw_back_hair
 from hpcwise.models.drawn.looks import LOOKS, Look
 from hpcwise.models.drawn.motion import Acting
 from hpcwise.models.drawn.paint import Canvas
 
 #: The middle of the head above the neck's base.
-HEAD_Y = -76.0
+HEAD_Y = -66.0
 
 
 def draw_character(
@@ -53,8 +54,8 @@ def _draw_upper(canvas: Canvas, look: Look, acting: Acting, frame: int, time_s: 
         blink=float(acting.blink[frame]),
         gaze=float(acting.gaze[frame]),
         turn=turn,
-        brows=stress * 0.9 + max(0.0, nod) * 0.3,
-        smile=0.75 - 0.35 * talking,
+        brows=float(acting.brows[frame]) + stress * 0.6 + max(0.0, nod) * 0.3,
+        smile=float(acting.smile[frame]) - 0.3 * talking,
     )
     canvas.save()
     canvas.translate(lean * 0.4, 0)

@@ -10,8 +10,7 @@ import functools
 from dataclasses import dataclass
 from typing import Any
 
-import skia
-
+from hpcwise.models.drawn.hair import draw_front_hair
 from hpcwise.models.drawn.looks import Look
 from hpcwise.models.drawn.paint import (
     Canvas,
@@ -43,10 +42,8 @@ class Expression:
 def draw_head(canvas: Canvas, look: Look, face: Expression) -> None:
     """The head and all that is on it, but the hair that falls behind the neck (`draw_back_hair`)."""
     shift = face.turn * 8.5
-    for side in (-1, 1):
-        # The ear on the far side hides behind the cheek.
-        canvas.drawOval(box(side * 45 - 8 - shift * 0.45, -4, 16, 26), fill(look.shade))
-        canvas.drawOval(box(side * 45 - 4 - shift * 0.45, 2, 8, 14), fill(look.skin, 0.65))
+    for side in (-1, 1) if look.hair != "scarf" else ():
+        _ear(canvas, look, side, side * 45 - shift * 0.45)
     canvas.drawPicture(_skull(look))
     canvas.save()
     canvas.clipPath(_head(look.jaw), doAntiAlias=True)
@@ -54,31 +51,22 @@ def draw_head(canvas: Canvas, look: Look, face: Expression) -> None:
         _beard(canvas, look, shift)
     for side in (-1, 1):
         canvas.drawOval(box(shift + side * 27 - 13, 13, 26, 16), _blush(look.blush, shift + side * 27))
+    if look.freckles:
+        canvas.save()
+        canvas.translate(shift, 0)
+        canvas.drawPicture(_freckles(look))
+        canvas.restore()
     canvas.restore()
     for side in (-1, 1):
         _eye(canvas, look, face, side, shift)
         _brow(canvas, look, face, side, shift)
     _nose(canvas, look, shift, face.turn)
     _mouth(canvas, look, face, shift)
-    _front_hair(canvas, look, face.turn)
-    if look.glasses:
-        _glasses(canvas, shift, face.turn)
-
-
-def draw_back_hair(canvas: Canvas, look: Look, turn: float) -> None:
-    """Hair behind head and neck."""
-    canvas.save()
-    canvas.translate(-turn * 3.0, 0)
-    if look.hair != "curly":
-        # A cap behind the skull, so that no background shows through a parting.
-        canvas.drawPath(
-            shape("M -46 2 C -58 -42 -48 -80 0 -80 C 48 -80 58 -42 46 2 Z"), fill(look.hair_colour)
-        )
-    if look.hair == "long":
-        canvas.drawPicture(_long_back(look))
-    elif look.hair == "curly":
-        canvas.drawPicture(_curls(look))
-    canvas.restore()
+    if look.age:
+        _lines(canvas, look, face, shift)
+    draw_front_hair(canvas, look, face.turn)
+    if look.glasses or look.round_glasses:
+        _glasses(canvas, look, shift, face.turn)
 
 
 @functools.lru_cache(maxsize=32)
@@ -101,6 +89,10 @@ def _skull(look: Look) -> Any:
         # Light comes from the upper left: a soft shade on the right cheek and under the hair.
         canvas.drawRect(box(8, -70, 44, 140), linear(8, 0, 52, 0, (look.shade, 0.0), (look.shade, 0.55)))
         canvas.drawRect(box(-50, -60, 100, 34), linear(0, -46, 0, -26, (look.shade, 0.7), (look.shade, 0.0)))
+        canvas.drawOval(box(-33, -8, 26, 30), radial(-20, 8, 20, (look.light, 0.55), (look.light, 0.0)))
+        canvas.drawRect(box(-50, 40, 100, 30), linear(0, 44, 0, 66, (look.shade, 0.0), (look.shade, 0.6)))
+        # The light behind draws the right edge.
+        canvas.drawPath(_head(look.jaw), line("#FFF1DC", 3.4, 0.16))
         canvas.restore()
 
     return recorded(120, 120, draw)
@@ -113,6 +105,46 @@ def _blush_at(strength: float, x: int) -> Any:
 
 def _blush(strength: float, x: float) -> Any:
     return _blush_at(strength, round(x))
+
+
+def _ear(canvas: Canvas, look: Look, side: int, x: float) -> None:
+    """One ear; that on the far side hides behind the cheek."""
+    canvas.drawOval(box(x - 8.5, -5, 17, 27), fill(look.skin if side < 0 else look.shade))
+    canvas.drawOval(box(x - 5 + side * 0.5, 0, 9, 17), fill(look.shade, 0.75))
+    canvas.drawOval(box(x - 4 - side, 2, 6, 12), fill(look.skin, 0.6))
+    if look.earrings:
+        canvas.drawCircle(x + side * 2, 25.5, 3.6, fill("#E9BE4C"))
+        canvas.drawCircle(x + side * 2 - 1.2, 24.3, 1.2, fill("#FFF6D8"))
+
+
+@functools.lru_cache(maxsize=8)
+def _freckles(look: Look) -> Any:
+    def draw(canvas: Canvas) -> None:
+        for i, (x, y) in enumerate(((0, 0), (6, 3), (-6, 4), (2, 8), (10, -2), (-9, 10), (8, 9), (-3, 13))):
+            for side in (-1, 1):
+                canvas.drawCircle(
+                    side * (24 + x * 0.9),
+                    13 + y + 1.5 * side,
+                    1.0 + 0.12 * (i % 3),
+                    fill(look.hair_colour, 0.34),
+                )
+        for x, y in ((-4, 8), (3, 5), (5, 10)):
+            canvas.drawCircle(x, y, 1.05, fill(look.hair_colour, 0.38))
+
+    return recorded(60, 40, draw)
+
+
+def _lines(canvas: Canvas, look: Look, face: Expression, shift: float) -> None:
+    """What years of laughing leave: beside the mouth and at the corners of the eyes."""
+    for side in (-1, 1):
+        x = shift * 0.95
+        canvas.drawPath(
+            drawn_shape(f"M {x + side * 14} 20 Q {x + side * 23} 26 {x + side * (21 + face.smile)} 36"),
+            line(look.shade, 1.8, 0.7 * look.age),
+        )
+        corner = shift + side * 31
+        canvas.drawLine(corner, -4, corner + side * 5, -7, line(look.shade, 1.5, 0.7 * look.age))
+        canvas.drawLine(corner, 0, corner + side * 5, 1, line(look.shade, 1.5, 0.7 * look.age))
 
 
 def _beard(canvas: Canvas, look: Look, shift: float) -> None:
@@ -131,7 +163,10 @@ def _beard(canvas: Canvas, look: Look, shift: float) -> None:
 def _eye(canvas: Canvas, look: Look, face: Expression, side: int, shift: float) -> None:
     near = 1.0 - 0.13 * max(0.0, side * face.turn)
     x, y = shift + side * 19.5 * (1 - 0.04 * abs(face.turn)), -3.0
-    half, high = 10.6 * near, 8.6 * (1 - face.blink)
+    # A real smile narrows the eyes, a surprise widens them.
+    wide = 1 - 0.1 * max(0.0, face.smile - 0.6) + 0.1 * max(0.0, face.brows)
+    half, high = 10.8 * near, 8.8 * (1 - face.blink) * wide
+    canvas.drawOval(box(x - 13 * near, y - 9, 26 * near, 20), fill(look.shade, 0.22))
     if face.blink < 0.86:
         eye = drawn_shape(
             f"M {x - half} {y + 1.5} "
@@ -142,41 +177,63 @@ def _eye(canvas: Canvas, look: Look, face: Expression, side: int, shift: float) 
         canvas.save()
         canvas.clipPath(eye, doAntiAlias=True)
         iris = x + face.gaze * 4.6
-        canvas.drawCircle(iris, y - 0.4, 6.2, fill(look.iris))
-        canvas.drawCircle(iris, y - 0.4, 3.1, fill("#0E0908"))
-        canvas.drawCircle(iris - 2.1, y - 2.9, 1.7, fill("#FFFFFF"))
+        canvas.drawCircle(iris, y - 0.4, 6.4, fill("#140D0A", 0.8))
+        canvas.drawCircle(iris, y - 0.4, 5.6, fill(look.iris))
+        canvas.drawOval(box(iris - 3.8, y + 0.6, 7.6, 4.2), fill("#FFFFFF", 0.2))
+        canvas.drawCircle(iris, y - 0.4, 3.0, fill("#0E0908"))
+        canvas.drawCircle(iris - 2.1, y - 2.9, 1.8, fill("#FFFFFF"))
+        canvas.drawCircle(iris + 2.4, y + 1.8, 0.9, fill("#FFFFFF", 0.7))
         canvas.drawRect(box(x - 14, y - 12, 28, 12 - high * 0.62), fill("#43251A", 0.28))
         canvas.restore()
     lid = drawn_shape(
         f"M {x - half} {y + 1.5} C {x - half * 0.6} {y - high + face.blink * 4} {x + half * 0.6} "
         f"{y - high + face.blink * 4} {x + half} {y + 1.5}"
     )
-    canvas.drawPath(lid, line(look.hair_colour if look.lashes else "#2B1C17", 2.7 if look.lashes else 2.0))
+    dark = _dark(look)
+    canvas.drawPath(lid, line(dark, 2.8 if look.lashes else 2.0))
+    fold = drawn_shape(
+        f"M {x - half * 0.8} {y - high * 0.72 - 2.6} Q {x} {y - high * 0.95 - 4.2} {x + half * 0.84} {y - high * 0.6 - 2.2}"
+    )
+    canvas.drawPath(fold, line(look.shade, 1.5, 0.8))
     if look.lashes:
-        canvas.drawLine(
-            x + side * half, y + 1.5, x + side * (half + 3.4), y - 1.8, line(look.hair_colour, 2.0)
-        )
+        canvas.drawLine(x + side * half, y + 1.5, x + side * (half + 3.6), y - 2.2, line(dark, 2.0))
+        canvas.drawLine(x + side * half * 0.86, y - 1.5, x + side * (half + 2.0), y - 5.2, line(dark, 1.6))
+
+
+def _dark(look: Look) -> str:
+    """The colour of lashes and lids: dark, whatever the hair."""
+    return look.hair_colour if look.hair in ("long", "curly", "short") else "#2B1C17"
 
 
 def _brow(canvas: Canvas, look: Look, face: Expression, side: int, shift: float) -> None:
-    x, y = shift + side * 19.5, -19.5 - face.brows * 4.6
-    inner, outer = x - side * 10.5, x + side * 11.5
-    canvas.drawPath(
-        drawn_shape(f"M {inner} {y + 1.5} Q {x + side * 2} {y - 4.5} {outer} {y + 2.8}"),
-        line(look.hair_colour if look.hair != "parted" else "#6E7076", look.brow),
+    # Raised in surprise, drawn together in doubt; the outer one leads when a question is asked.
+    lift = face.brows * (4.6 if face.brows > 0 else 2.4)
+    x, y = shift + side * 19.5, -19.5 - lift
+    pinch = max(0.0, -face.brows) * 2.6
+    inner, outer = x - side * (10.5 + pinch * 0.5), x + side * 11.5
+    colour = {"parted": "#6E7076", "bun": "#8B8680", "scarf": "#2A1B16"}.get(look.hair, look.hair_colour)
+    brow = drawn_shape(
+        f"M {inner} {y + 1.2 + pinch - look.brow * 0.3} Q {x + side * 2} {y - 4.8} {outer} {y + 3.0} "
+        f"Q {x + side * 2} {y - 4.8 + look.brow * 0.9} {inner} {y + 1.2 + pinch + look.brow * 0.5} Z"
     )
+    canvas.drawPath(brow, fill(colour))
+    canvas.drawPath(brow, line(colour, 1.2))
 
 
 def _nose(canvas: Canvas, look: Look, shift: float, turn: float) -> None:
     x, lean = shift * 1.25, 1.0 if turn >= 0 else -1.0
     canvas.drawPath(
+        drawn_shape(f"M {x + lean} -6 Q {x + lean * 8} 10 {x + lean * 6} 17 Q {x} 20.5 {x - lean * 2} 16 Z"),
+        fill(look.shade, 0.35),
+    )
+    canvas.drawPath(
         drawn_shape(
-            f"M {x + lean * 2.5} 2 Q {x + lean * 7.5} 13 {x + lean * 4.5} 16.8 "
+            f"M {x + lean * 2.5} 3 Q {x + lean * 7.5} 13 {x + lean * 4.5} 16.8 "
             f"Q {x} 19.6 {x - lean * 4.5} 16.6"
         ),
-        line(look.shade, 2.4),
+        line(look.shade, 2.3),
     )
-    canvas.drawOval(box(x - 3.4 - lean, 8, 5, 6), fill(look.light, 0.55))
+    canvas.drawOval(box(x - 3.4 - lean, 8, 5, 6), fill(look.light, 0.6))
 
 
 def _mouth(canvas: Canvas, look: Look, face: Expression, shift: float) -> None:
@@ -193,6 +250,17 @@ def _mouth(canvas: Canvas, look: Look, face: Expression, shift: float) -> None:
         f"C {x + half * 0.66} {y + low * 1.25} {x - half * 0.66} {y + low * 1.25} {x - half} {y - smile} Z"
     )
     canvas.drawPath(lips, fill(look.lip))
+    canvas.drawOval(box(x - half * 0.42, y + low * 0.74, half * 0.84, 2.4), fill("#FFFFFF", 0.2))
+    canvas.drawOval(box(x - 9, y + low + 3.5, 18, 4), fill(look.shade, 0.4))
+    if closed > 0.4 and face.smile > 0.5:
+        for side in (-1, 1):  # the corners of a smile
+            corner = x + side * (half + 1.5)
+            canvas.drawPath(
+                drawn_shape(
+                    f"M {corner} {y - smile - 3} Q {corner + side * 3} {y - smile} {corner + side * 1.5} {y - smile + 3}"
+                ),
+                line(look.shade, 1.7, 0.8),
+            )
     if gap <= 1.1:
         canvas.drawPath(
             drawn_shape(f"M {x - half} {y - smile} Q {x} {y + 1.4 + smile * 0.5} {x + half} {y - smile}"),
@@ -222,101 +290,19 @@ def _mouth(canvas: Canvas, look: Look, face: Expression, shift: float) -> None:
     canvas.restore()
 
 
-@functools.lru_cache(maxsize=16)
-def _long_back(look: Look) -> Any:
-    return recorded(
-        140,
-        140,
-        lambda c: c.drawPath(
-            shape(
-                "M -52 -26 C -66 14 -74 58 -66 104 C -58 116 -40 118 -32 108 "
-                "C -24 100 24 100 32 108 C 40 118 58 116 66 104 "
-                "C 74 58 66 14 52 -26 C 44 -84 -44 -84 -52 -26 Z"
-            ),
-            linear(0, -70, 0, 110, look.hair_colour, look.hair_colour, "#1F1210"),
-        ),
-    )
-
-
-@functools.lru_cache(maxsize=16)
-def _curls(look: Look) -> Any:
-    def draw(canvas: Canvas) -> None:
-        rings = [
-            (-52, 26, 20),
-            (52, 26, 20),
-            (-60, 2, 23),
-            (60, 2, 23),
-            (-56, -28, 26),
-            (56, -28, 26),
-            (-38, -54, 27),
-            (38, -54, 27),
-            (-14, -68, 26),
-            (14, -68, 26),
-            (0, -40, 44),
-        ]
-        for x, y, r in rings:
-            canvas.drawCircle(x, y, r, fill(look.hair_colour))
-        for x, y, r in rings[:-1]:
-            canvas.drawCircle(x - r * 0.25, y - r * 0.3, r * 0.5, fill(look.hair_light, 0.28))
-
-    return recorded(120, 120, draw)
-
-
-_FRINGES = {
-    "long": "M -50 22 C -60 -24 -54 -80 4 -81 C 58 -80 60 -24 51 24 "
-    "C 51 4 47 -14 38 -33 C 22 -24 -4 -27 -20 -46 "
-    "C -30 -30 -47 -12 -50 22 Z",
-    "short": "M -47 -2 C -56 -46 -42 -82 6 -83 C 54 -82 57 -42 47 -2 "
-    "C 46 -18 44 -30 38 -38 C 22 -46 2 -40 -16 -48 "
-    "C -30 -50 -40 -38 -42 -24 C -45 -16 -46 -10 -47 -2 Z",
-    "curly": "M -46 -8 C -54 -40 -40 -66 0 -68 C 40 -66 54 -40 46 -8 "
-    "C 44 -22 38 -32 28 -38 C 18 -32 8 -36 0 -42 "
-    "C -8 -36 -20 -32 -28 -38 C -38 -32 -44 -22 -46 -8 Z",
-    "parted": "M -47 0 C -58 -42 -46 -80 -4 -81 C 50 -84 60 -40 47 0 "
-    "C 47 -14 45 -24 40 -34 C 18 -34 -8 -38 -26 -58 "
-    "C -30 -42 -46 -30 -47 0 Z",
-}
-
-
-@functools.lru_cache(maxsize=16)
-def _fringe(look: Look) -> Any:
-    def draw(canvas: Canvas) -> None:
-        canvas.drawPath(
-            shape(_FRINGES[look.hair]), linear(-40, -84, 34, 6, look.hair_light, look.hair_colour)
-        )
-        if look.hair != "curly":
-            canvas.drawPath(shape("M -30 -62 C -8 -74 18 -74 34 -60"), line(look.hair_light, 3.4, 0.5))
-            canvas.drawPath(shape("M -24 -54 C -6 -64 16 -66 36 -52"), line(look.hair_light, 2.0, 0.35))
-        else:
-            for x, y, r in ((-38, -44, 15), (36, -44, 16), (-19, -53, 18), (19, -52, 17), (0, -56, 18)):
-                canvas.drawCircle(x, y, r, fill(look.hair_colour))
-                canvas.drawCircle(x - r * 0.25, y - r * 0.3, r * 0.5, fill(look.hair_light, 0.28))
-
-    return recorded(120, 120, draw)
-
-
-def _front_hair(canvas: Canvas, look: Look, turn: float) -> None:
-    canvas.save()
-    canvas.translate(turn * 2.4, 0)
-    canvas.drawPicture(_fringe(look))
-    canvas.restore()
-
-
-def _glasses(canvas: Canvas, shift: float, turn: float) -> None:
+def _glasses(canvas: Canvas, look: Look, shift: float, turn: float) -> None:
+    frame = "#17120F" if look.glasses else "#8A5A2B"
+    round_by = 8.0 if look.glasses else 13.0
+    tall = 23.0 if look.glasses else 27.0
     for side in (-1, 1):
         wide = 28 * (1.0 - 0.1 * max(0.0, side * turn))
-        x = shift * 1.06 + side * 19.5 - wide / 2
-        canvas.drawRRect(rounded(x, -14, wide, 23, 8), fill("#CFE8FF", 0.12))
-        canvas.drawRRect(rounded(x, -14, wide, 23, 8), line("#17120F", 2.5))
-        canvas.drawLine(x + 5, -9, x + 10, -12, line("#FFFFFF", 1.6, 0.5))
+        x, y = shift * 1.06 + side * 19.5 - wide / 2, -3 - tall / 2
+        canvas.drawRRect(rounded(x, y, wide, tall, round_by), fill("#CFE8FF", 0.12))
+        canvas.drawRRect(rounded(x, y, wide, tall, round_by), line(frame, 2.5 if look.glasses else 2.0))
+        canvas.drawLine(x + 5, y + 6, x + 10, y + 3, line("#FFFFFF", 1.6, 0.5))
         edge = x + (wide if side > 0 else 0)
-        canvas.drawLine(edge, -6, side * 45 - shift * 0.4, -5, line("#17120F", 2.2))
+        canvas.drawLine(edge, -6, side * 45 - shift * 0.4, -5, line(frame, 2.2))
     canvas.drawPath(
         drawn_shape(f"M {shift * 1.06 - 6} -5 Q {shift * 1.06} -9 {shift * 1.06 + 6} -5"),
-        line("#17120F", 2.3),
+        line(frame, 2.3),
     )
-
-
-def head_outline() -> Any:
-    """Bounds of a head with any hair, for layouts: left, top, right, bottom."""
-    return skia.Rect.MakeLTRB(-84, -98, 84, 62)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Hair = Literal["long", "short", "curly", "parted"]
-Top = Literal["sweater", "blazer", "turtleneck", "shirt"]
+Hair = Literal["long", "short", "curly", "parted", "bob", "bun", "quiff", "scarf"]
+Top = Literal["sweater", "blazer", "turtleneck", "shirt", "hoodie", "cardigan", "draped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,12 @@ class Look:
     glasses: bool = False
     beard: bool = False
     blush: float = 0.2
+    round_glasses: bool = False
+    earrings: bool = False
+    freckles: bool = False
+    cuffs: bool = False
+    #: Lines of laughter beside mouth and eyes, 0 to 1.
+    age: float = 0.0
 
 
 LOOKS: dict[str, Look] = {
@@ -73,6 +79,7 @@ LOOKS: dict[str, Look] = {
         glasses=True,
         beard=True,
         blush=0.12,
+        cuffs=True,
     ),
     "ada": Look(
         skin="#8D5A3B",
@@ -92,6 +99,7 @@ LOOKS: dict[str, Look] = {
         brow=3.4,
         lashes=True,
         blush=0.14,
+        earrings=True,
     ),
     "ken": Look(
         skin="#EBC2A0",
@@ -110,5 +118,86 @@ LOOKS: dict[str, Look] = {
         jaw=1.0,
         brow=3.8,
         blush=0.22,
+        age=0.8,
+    ),
+    "lin": Look(
+        skin="#F3CDA6",
+        shade="#D8A67C",
+        light="#FDE3C8",
+        lip="#C9525A",
+        hair="bob",
+        hair_colour="#17151C",
+        hair_light="#3F3A4C",
+        top="blazer",
+        top_colour="#B23A55",
+        top_shade="#86283F",
+        accent="#F6EEE6",
+        iris="#2B1B14",
+        shoulders=82,
+        jaw=0.88,
+        brow=3.0,
+        lashes=True,
+        blush=0.26,
+        cuffs=True,
+    ),
+    "noor": Look(
+        skin="#D9A679",
+        shade="#B68156",
+        light="#EDC59D",
+        lip="#B04A50",
+        hair="scarf",
+        hair_colour="#5B4B9A",
+        hair_light="#8A7AC6",
+        top="draped",
+        top_colour="#2E3560",
+        top_shade="#212748",
+        accent="#E8C46B",
+        iris="#3C2415",
+        shoulders=84,
+        jaw=0.9,
+        brow=3.6,
+        lashes=True,
+        blush=0.22,
+    ),
+    "leo": Look(
+        skin="#F6CDB0",
+        shade="#DDA283",
+        light="#FFE4D0",
+        lip="#C0675C",
+        hair="quiff",
+        hair_colour="#A9491F",
+        hair_light="#DB7F42",
+        top="hoodie",
+        top_colour="#E0B23C",
+        top_shade="#B58A22",
+        accent="#FFF7E2",
+        iris="#3E6B4E",
+        shoulders=92,
+        jaw=0.97,
+        brow=3.6,
+        freckles=True,
+        blush=0.3,
+    ),
+    "sol": Look(
+        skin="#B77B52",
+        shade="#935B38",
+        light="#D29A6E",
+        lip="#A6484A",
+        hair="bun",
+        hair_colour="#D9D6D2",
+        hair_light="#F8F6F2",
+        top="cardigan",
+        top_colour="#4D7C8A",
+        top_shade="#37606C",
+        accent="#F3E7D3",
+        iris="#2F1E14",
+        shoulders=86,
+        jaw=0.93,
+        brow=3.0,
+        lashes=True,
+        round_glasses=True,
+        earrings=True,
+        blush=0.2,
+        age=1.0,
     ),
 }

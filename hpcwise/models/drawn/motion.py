@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcwise.core.screenplay import Character, Speech
+from hpcwise.models.drawn.gestures import Gesture, asked, gestures_of, plain
 
 Curve = NDArray[np.float64]
 
@@ -29,25 +30,22 @@ MOUTHS: dict[str, tuple[float, float, float, float, float]] = {
     "H": (0.42, 0.98, 0.0, 0.8, 1.0),
 }
 _SUB = 8
-#: A gesture may not follow another sooner than this, seconds.
-GESTURE_GAP_S = 2.2
-GESTURES = ("open_near", "open_far", "both", "count", "offer")
-
-
-@dataclass(frozen=True, slots=True)
-class Gesture:
-    """A movement of the hands: rises to `peak_s`, holds, and is back at rest at `end_s`."""
-
-    kind: str
-    start_s: float
-    peak_s: float
-    hold_s: float
-    end_s: float
+#: Words that lift the brows, that draw them together, and that make people smile.
+_RAISES = frozenset(
+    "really wow new surprising surprise better best faster most all never every much double".split()
+)
+_KNITS = frozenset(
+    "but however problem problems hard difficult fail fails not wrong limit limits cannot cost".split()
+)
+_SMILES = frozenset(
+    "welcome thanks thank good great nice well right happy love works hello enjoy fun".split()
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Acting:
-    """One character's curves. gaze: -1 left to 1 right, 0 into the camera; stress and nod from 0 to 1."""
+    """One character's curves. gaze: -1 left to 1 right, 0 into the camera; stress and nod from 0 to 1; brows
+    from -1 (drawn together) to 1 (raised)."""
 
     mouth: Curve
     stress: Curve
@@ -56,6 +54,8 @@ class Acting:
     turn: Curve
     nod: Curve
     talking: Curve
+    brows: Curve
+    smile: Curve
     gestures: tuple[Gesture, ...]
     phase: float
 
@@ -83,7 +83,9 @@ def acting(speech: Speech, cast: Sequence[Character], sides: dict[str, float], f
             turn=_smoothed(gaze, fps * 0.42) * 0.72,
             nod=_nods(speech, who, count, fps) * np.clip(others, 0, 1),
             talking=_smoothed(talking[who], fps * 0.3),
-            gestures=_gestures(who, stresses, speech),
+            brows=_brows(speech, who, count, fps),
+            smile=_smile(speech, who, count, fps),
+            gestures=gestures_of(who, stresses, speech),
             phase=i * 2.1,
         )
     return out
@@ -170,30 +172,32 @@ def _nods(speech: Speech, who: str, count: int, fps: int) -> Curve:
     return np.clip(curve, -1, 1)
 
 
-def _gestures(who: str, stresses: Sequence[float], speech: Speech) -> tuple[Gesture, ...]:
-    chance = random.Random(f"hands {who} {speech.duration_s:.3f}")
-    ends = [end_s for speaker, _, end_s in speech.spans if speaker == who]
-    out: list[Gesture] = []
-    for time in stresses:
-        end_s = next((e for e in ends if e >= time), speech.duration_s)
-        if (not out or time - out[-1].end_s > GESTURE_GAP_S - 1.4) and end_s - time > 0.5:
-            hold_s = time + chance.uniform(0.35, 1.1)
-            kind = chance.choice([g for g in GESTURES if not out or g != out[-1].kind])
-            out.append(Gesture(kind, max(0.0, time - 0.34), time, hold_s, hold_s + 0.5))
-    return tuple(out)
+def _brows(speech: Speech, who: str, count: int, fps: int) -> Curve:
+    """Up when the speaker asks, together when something is difficult; a listener's go up a moment later."""
+    curve = np.zeros(count)
+    for speaker, from_s, to_s in speech.spans:
+        said = [w for w in speech.words if from_s - 1e-3 <= w.start_s < to_s + 1e-3]
+        for i, word in enumerate(said):
+            text = plain(word.text)
+            rise = 0.7 if text in _RAISES else -0.9 if text in _KNITS else 0.55 if asked(said, i) else 0.0
+            if speaker != who:
+                rise *= 0.7 if not asked(said, i) else 0.0
+            late_s = 0.0 if speaker == who else 0.35
+            start, end = int((word.start_s + late_s) * fps), int((word.end_s + late_s + 0.4) * fps) + 1
+            if rise:
+                curve[start:end] = rise
+    return _smoothed(curve, fps * 0.16)
 
 
-def lift(gesture: Gesture, time_s: float) -> float:
-    """How far a gesture is from rest, 0 to 1; a little over on the way up, like a real arm."""
-    if time_s <= gesture.start_s or time_s >= gesture.end_s:
-        return 0.0
-    if time_s < gesture.peak_s:
-        x = (time_s - gesture.start_s) / max(1e-6, gesture.peak_s - gesture.start_s)
-        return x * x * (3 - 2 * x) * (1 + 0.25 * x * (1 - x))
-    if time_s < gesture.hold_s:
-        return 1.0
-    x = (time_s - gesture.hold_s) / (gesture.end_s - gesture.hold_s)
-    return 1 - x * x * (3 - 2 * x)
+def _smile(speech: Speech, who: str, count: int, fps: int) -> Curve:
+    """Friendly at rest, more so in the first second, where something is funny or well said."""
+    curve = np.full(count, 0.72)
+    for word in speech.words:
+        if plain(word.text) in _SMILES:
+            curve[int(word.start_s * fps) : int((word.end_s + 1.0) * fps)] = 1.0
+        if plain(word.text) in _KNITS:
+            curve[int(word.start_s * fps) : int((word.end_s + 0.6) * fps)] = 0.4
+    return _smoothed(curve, fps * 0.3)
 
 
 def _smoothed(curve: Curve, reach: float) -> Curve:

@@ -134,6 +134,8 @@ def still_acting(acting: dict[str, Acting]) -> dict[str, Acting]:
             turn=a.turn * 0,
             nod=a.nod * 0,
             talking=a.talking * 0,
+            brows=a.brows * 0,
+            smile=a.smile * 0 + 0.8,
             gestures=(),
         )
         for who, a in acting.items()
