@@ -20,6 +20,7 @@ from hpcwise.core.errors import HeadExists, HpcwiseError, ModelMissing, NotOwner
 #: Command -> module and its one-line help; the help is here so that `--help` imports none of them.
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "generate": ("generate", "Make a film in the foreground; Ctrl-C stops, the same command resumes."),
+    "script": ("script", "Write the screenplay alone, to be read and edited before anything is filmed."),
     "serve": ("serve", "A page to hand films in, watch them while they are made, and keep them."),
     "head": ("head", "Start, stop or look at the process that plans."),
     "submit": ("submit", "Hand a job in, whether or not a head runs."),
@@ -35,6 +36,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "models": ("models", "The models, where they come from and whether they are whole."),
     "profile": ("profile", "Measure how long a model takes here, and fit its profile."),
     "gc": ("gc", "Free space; keeps what live requests need."),
+    "testbed": ("testbed", "A real Slurm with several hosts on this machine, to try and to break."),
     "doctor": ("doctor", "Say what this machine lacks, and the fix."),
     "spec": ("spec", "Check a job spec, print its JSON Schema."),
     "completion": ("completion", "Print shell completion for bash, zsh or fish."),

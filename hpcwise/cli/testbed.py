@@ -1,0 +1,234 @@
+"""`hpcwise testbed`: a real Slurm with several hosts on this machine, to try and to break."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shlex
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hpcwise.cli.output import console, print_json, table
+from hpcwise.cli.run import json_option
+from hpcwise.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from hpcwise.testbed.cluster import Testbed
+
+_name: Callable[[Any], Any] = click.option(
+    "--name", default=None, metavar="NAME", help="Which testbed. Default: your user name."
+)
+
+
+@click.group("testbed")
+def testbed_command() -> None:
+    """A real Slurm on this machine: a network namespace, host name and /tmp for every node.
+
+    Needs root, and the packages that its error names. `down` leaves nothing behind.
+    """
+
+
+@testbed_command.command("up")
+@click.option("--a100", default=4, show_default=True, metavar="N", help="Nodes with A100s.")
+@click.option("--h200", default=2, show_default=True, metavar="N", help="Nodes with H200s and InfiniBand.")
+@click.option("--cpu", default=0, show_default=True, metavar="N", help="Nodes without GPUs.")
+@click.option("--spot", default=None, type=int, metavar="N", help="GPU nodes in partition spot too. [all]")
+@click.option("--gpus", default=4, show_default=True, metavar="N", help="GPUs of a GPU node.")
+@click.option("--slurm", default="22.05", show_default=True, metavar="22.05|24.11", help="Which Slurm.")
+@click.option(
+    "--user", "users", multiple=True, metavar="NAME", help="A Unix user who gets an account; repeat."
+)
+@click.option("--grace", default=20, show_default=True, metavar="S", help="Notice of a preemption, seconds.")
+@click.option("--user-signal", is_flag=True, help="A preemption sends a job's own --signal too.")
+@click.option(
+    "--slurmd-timeout", default=12, show_default=True, metavar="S", help="Silence of a node that is down."
+)
+@click.option("--dir", "folder", type=click.Path(path_type=Path), metavar="DIR", help="Where its files go.")
+@_name
+def up(
+    a100: int,
+    h200: int,
+    cpu: int,
+    spot: int | None,
+    gpus: int,
+    slurm: str,
+    users: tuple[str, ...],
+    grace: int,
+    user_signal: bool,
+    slurmd_timeout: int,
+    folder: Path | None,
+    name: str | None,
+) -> None:
+    """Make a testbed; returns when all nodes are idle."""
+    import time
+
+    from hpcwise.testbed.cluster import Testbed
+    from hpcwise.testbed.shape import Shape
+
+    shape = Shape(
+        a100=a100,
+        h200=h200,
+        cpu=cpu,
+        spot=spot,
+        gpus=gpus,
+        slurm=slurm,
+        users=users,
+        grace_s=grace,
+        user_signal=user_signal,
+        slurmd_timeout_s=slurmd_timeout,
+    )
+    begun_s = time.monotonic()
+    made = Testbed.up(
+        shape, name or getpass.getuser(), folder, lambda line: click.echo(f"  {line}", err=True)
+    )
+    took_s = time.monotonic() - begun_s
+    _show(made)
+    chosen = f" --name {name}" if name else ""
+    click.echo(f'up in {took_s:.1f} s; use it: eval "$(hpcwise testbed env{chosen})"')
+
+
+@testbed_command.command("down")
+@click.option("--all", "every", is_flag=True, help="All testbeds of this machine.")
+@_name
+def down(every: bool, name: str | None) -> None:
+    """End a testbed and remove every trace of it, also of one that was killed while it was made."""
+    from hpcwise.testbed import packages, record
+    from hpcwise.testbed.cluster import Testbed
+
+    packages.require_rights()
+    if every and name:
+        raise UsageError("--name: not together with --all; give one of them")
+    names = [known.name for known in record.known()] if every else [name or getpass.getuser()]
+    for one in names:
+        Testbed.find(one).down()
+        click.echo(f"{one}: down")
+    if not names:
+        click.echo("no testbed on this machine")
+
+
+@testbed_command.command("status")
+@_name
+@json_option
+def status(name: str | None, as_json: bool) -> None:
+    """The nodes and daemons as they are now."""
+    found = _find(name)
+    if as_json:
+        print_json(found.status())
+    else:
+        _show(found)
+
+
+@testbed_command.command("cut")
+@click.argument("node")
+@_name
+def cut(node: str, name: str | None) -> None:
+    """Pull NODE's cable: both sides live on, Slurm says `down` after its time-out."""
+    _find(name).cut(node)
+
+
+@testbed_command.command("heal")
+@click.argument("node")
+@_name
+def heal(node: str, name: str | None) -> None:
+    """Put NODE's cable back and take its delay away."""
+    _find(name).heal(node)
+
+
+@testbed_command.command("slow")
+@click.argument("node")
+@click.argument("ms", type=float, default=100.0)
+@_name
+def slow(node: str, ms: float, name: str | None) -> None:
+    """Delay all that NODE sends and gets by MS milliseconds each way [100]; 0 ends it."""
+    _find(name).slow(node, ms)
+
+
+@testbed_command.command("kill")
+@click.argument("target")
+@click.option("--daemon", is_flag=True, help="Only slurmd of a node; its jobs live on.")
+@_name
+def kill(target: str, daemon: bool, name: str | None) -> None:
+    """kill -9 all processes of a node, or slurmctld, slurmdbd, mariadbd, munged."""
+    _find(name).kill(target, daemon_only=daemon)
+
+
+@testbed_command.command("restart")
+@click.argument("target")
+@_name
+def restart(target: str, name: str | None) -> None:
+    """Start a node's slurmd again, or slurmctld, slurmdbd, mariadbd, munged."""
+    _find(name).restart(target)
+
+
+@testbed_command.command("env")
+@_name
+def env(name: str | None) -> None:
+    """Print what a shell needs to use the testbed: eval "$(hpcwise testbed env)"."""
+    for key, value in _find(name).variables.items():
+        click.echo(f"export {key}={shlex.quote(value)}")
+
+
+@testbed_command.command("exec", context_settings={"ignore_unknown_options": True})
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.option("--node", default=None, metavar="NODE", help="On that node, not on this machine.")
+@_name
+def exec_(command: tuple[str, ...], node: str | None, name: str | None) -> int:
+    """Run a command in the testbed: hpcwise testbed exec -- sinfo. Its exit code is ours."""
+    found = _find(name)
+    return _call([*(found.enter(node) if node else ()), *command], found)
+
+
+@testbed_command.command("shell")
+@click.option("--node", default=None, metavar="NODE", help="On that node, not on this machine.")
+@_name
+def shell(node: str | None, name: str | None) -> int:
+    """A shell in the testbed."""
+    found = _find(name)
+    return _call([*(found.enter(node) if node else ()), os.environ.get("SHELL", "/bin/bash")], found)
+
+
+def _call(command: list[str], found: Testbed) -> int:
+    try:
+        return subprocess.run(command, env=found.env, check=False).returncode
+    except FileNotFoundError:
+        raise UsageError(f"COMMAND: {command[0]!r} is not on PATH") from None
+
+
+def _find(name: str | None) -> Testbed:
+    from hpcwise.testbed import packages
+    from hpcwise.testbed.cluster import Testbed
+
+    packages.require_rights()
+    return Testbed.find(name or getpass.getuser())
+
+
+def _show(found: Testbed) -> None:
+    status = found.status()
+    state = "" if status.ready else ", not ready: `up` runs or was killed"
+    click.echo(f"{status.name}: Slurm {status.slurm}, this machine is {status.login_address}{state}")
+    rows = [
+        [
+            node.node,
+            node.address,
+            node.state or "?",
+            f"{node.gpus} {node.gpu}" if node.gpu else "",
+            ", ".join(
+                word
+                for word, true in (
+                    ("cut", node.cut),
+                    (f"{node.slow_ms:g} ms", node.slow_ms),
+                    ("no slurmd", not node.slurmd),
+                )
+                if true
+            ),
+        ]
+        for node in status.nodes
+    ]
+    console().print(table(["node", "address", "state", "GPUs", "faults"], rows))
+    for service, runs in status.services.items():
+        if not runs:
+            click.echo(f"{service} does not run; hpcwise testbed restart {service}")

@@ -1,0 +1,361 @@
+"""A testbed as a value with methods: `with Testbed.up(Shape(), "name") as cluster: cluster.run([...])`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+import msgspec
+
+from hpcwise.core.errors import UsageError
+from hpcwise.testbed import accounts, configfiles, hosts, network, packages, record, services, versions
+from hpcwise.testbed.shape import CONTROLLER, Node, Shape, TestbedError, checked_name
+
+#: Where a testbed's files are, unless --dir says otherwise. Not in /tmp: a node has its own.
+HOME: Final = Path("/var/lib/hpcwise-testbed")
+#: Longest folder: sockets lie in it, and their names have an end.
+_LONGEST: Final = 80
+#: How long nodes may take to register, seconds; a machine may be busy.
+_NODES_S: Final = 60.0
+
+
+class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A node as it is. state: Slurm's word, empty where slurmctld does not answer. slow_ms: added delay."""
+
+    node: str
+    address: str
+    state: str
+    slurmd: bool
+    cut: bool
+    slow_ms: float
+    gpu: str
+    gpus: int
+
+
+class TestbedStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A testbed as it is. services: those of its controller that run."""
+
+    name: str
+    slurm: str
+    ready: bool
+    dir: str
+    bridge: str
+    login_address: str
+    services: dict[str, bool]
+    nodes: tuple[NodeStatus, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Testbed:
+    """A running testbed. Leaving a `with` block ends it."""
+
+    record: record.Record
+    programs: services.Programs
+
+    __test__ = False
+
+    @classmethod
+    def up(
+        cls,
+        shape: Shape,
+        name: str,
+        folder: Path | None = None,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> Testbed:
+        """Make a testbed and wait until its nodes are idle. What a killed `up` of that name left goes first.
+
+        say: told of each step. Raises UsageError where something is missing or the name is taken, TestbedError
+        where a daemon does not start; nothing stays then but the logs' last lines in the message.
+        """
+        checked_name(name)
+        packages.require(shape)
+        programs = versions.programs(shape.slurm, say)
+        left = record.find(name)
+        if left is not None:
+            if left.ready or record.being_made(left):
+                raise UsageError(
+                    f"--name: testbed {name!r} exists; hpcwise testbed down --name {name} ends it"
+                )
+            say(f"cleaning what a killed up of {name} left")
+            cls(left, programs).down()
+        made = cls(record.claim(name, _folder(folder, name), shape, str(programs.root or "")), programs)
+        try:
+            made._make(say)
+        except BaseException:
+            made.down()
+            raise
+        return made
+
+    @classmethod
+    def find(cls, name: str) -> Testbed:
+        """The testbed of that name. Raises UsageError that lists those there are."""
+        found = record.find(name)
+        if found is None:
+            others = ", ".join(known.name for known in record.known()) or "none"
+            raise UsageError(f"--name: no testbed {name!r} on this machine; there are: {others}")
+        return cls(found, versions.installed(found.shape.slurm, found.root))
+
+    def __enter__(self) -> Testbed:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.down()
+
+    @property
+    def name(self) -> str:
+        """Its name, also Slurm's name for the cluster."""
+        return self.record.name
+
+    @property
+    def folder(self) -> Path:
+        """All its files: etc, log, shared, nodes/NODE/tmp."""
+        return self.record.folder
+
+    @property
+    def shared(self) -> Path:
+        """A folder that everybody may write and that all nodes see, as /scratch is on a site."""
+        return self.record.folder / "shared"
+
+    @property
+    def address(self) -> str:
+        """This machine's address as the nodes see it."""
+        return self.record.login_address
+
+    @property
+    def interface(self) -> str:
+        """The interface that has this address: what a head on this machine listens on."""
+        return self.record.bridge
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What the environment of this cluster adds to the present one."""
+        path = os.environ.get("PATH", packages.SYSTEM_PATH)
+        if self.programs.root:
+            path = f"{self.programs.bin}:{path}"
+        return {"SLURM_CONF": str(self.folder / "etc" / "slurm.conf"), "PATH": path}
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The present environment with this cluster's: for subprocesses. Of Slurm's variables SLURM_CONF alone."""
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("SLURM_", "SBATCH_"))}
+        return {**kept, **self.variables}
+
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        user: str | None = None,
+        cwd: Path | None = None,
+        check: bool = True,
+        timeout_s: float = 60.0,
+        text: str | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command on the login node, also as another Unix user; returns what it printed.
+
+        Raises TestbedError with its error output when it fails, unless `check` is False.
+        """
+        done = subprocess.run(
+            [str(word) for word in command],
+            env=self.env,
+            cwd=cwd or self.shared,
+            input=text,
+            stdin=subprocess.DEVNULL if text is None else None,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+            **({"user": user, "group": user_group(user), "extra_groups": []} if user else {}),
+        )
+        if check and done.returncode:
+            said = (done.stderr or done.stdout).strip()
+            raise TestbedError(f"{command[0]}: exit code {done.returncode}: {said}")
+        return done
+
+    def enter(self, node: str) -> list[str]:
+        """What comes before a command to run it on a node, as its slurmd sees the machine.
+
+        Raises TestbedError where slurmd does not run there.
+        """
+        self.record.shape.node(node)
+        daemon = "slurmctld" if node == CONTROLLER else "slurmd"
+        running = network.daemons(self.record, node, daemon)
+        if not running:
+            raise TestbedError(f"{node}: {daemon} does not run; hpcwise testbed restart {node}")
+        return ["nsenter", "-t", str(running[0]), "-m", "-u", "-i", "-n", "--"]
+
+    def cut(self, node: str) -> None:
+        """Pull a node's cable (also the controller's, `ctl`): both sides live on."""
+        network.cut(self.record, self.record.shape.node(node))
+
+    def heal(self, node: str) -> None:
+        """Put a node's cable back, and take a delay away."""
+        network.heal(self.record, self.record.shape.node(node))
+
+    def slow(self, node: str, ms: float) -> None:
+        """Delay everything between a node and the rest by `ms` each way; 0 ends it."""
+        network.slow(self.record, self.record.shape.node(node), ms)
+
+    def kill(self, target: str, *, daemon_only: bool = False) -> None:
+        """kill -9: of all processes of a node (a crash), of its slurmd only, or of a service of the controller."""
+        if target in services.SERVICES:
+            network.kill(self.record, CONTROLLER, target)
+            return
+        self.record.shape.node(target)
+        network.kill(self.record, target, "slurmd" if daemon_only else None)
+
+    def restart(self, target: str) -> None:
+        """Start a node's slurmd, or a service of the controller, again; one that runs is killed first.
+
+        Returns when a service answers; a node registers by itself (`wait_state`).
+        """
+        if target in services.SERVICES:
+            network.kill(self.record, CONTROLLER, target)
+            services.start_service(self.record, self.programs, target)
+            return
+        node = self._slurm_node(target)
+        network.kill(self.record, target, "slurmd")
+        services.start_slurmd(self.record, self.programs, node)
+
+    def states(self) -> dict[str, str]:
+        """Slurm's state of every node, in sinfo's long words without marks; {} where slurmctld does not answer."""
+        done = self.run(["sinfo", "-h", "-N", "-o", "%N|%T"], check=False)
+        lines = [line.split("|") for line in done.stdout.splitlines() if "|" in line]
+        return {line[0]: line[1] for line in lines} if done.returncode == 0 else {}
+
+    def wait_state(self, node: str, *states: str, timeout_s: float = 60.0) -> str:
+        """Wait until Slurm says that a node is in one of these states (`idle`, `down`, …; `*` as in sinfo).
+
+        Raises TestbedError after the time-out.
+        """
+        self._slurm_node(node)
+        return self._wait([node], states, timeout_s)[node]
+
+    def job_state(self, job: str | int) -> str:
+        """Slurm's state of a job (`PENDING`, `RUNNING`, `COMPLETED`, …), of slurmctld's memory."""
+        done = self.run(["squeue", "-h", "-t", "all", "-j", str(job), "-o", "%T"])
+        return done.stdout.strip()
+
+    def wait_job(self, job: str | int, *states: str, timeout_s: float = 60.0) -> str:
+        """Wait until a job is in one of these states. Raises TestbedError after the time-out."""
+        end_s = time.monotonic() + timeout_s
+        while (state := self.job_state(job)) not in states:
+            if time.monotonic() > end_s:
+                wanted = " or ".join(states)
+                raise TestbedError(f"job {job}: {state}, not {wanted}, after {timeout_s:g} s")
+            time.sleep(0.1)
+        return state
+
+    def status(self) -> TestbedStatus:
+        """The testbed as it is now."""
+        known = self.record
+        running = set(network.programs(known, CONTROLLER))
+        states = self.states() if "slurmctld" in running else {}
+        return TestbedStatus(
+            name=known.name,
+            slurm=known.shape.slurm,
+            ready=known.ready,
+            dir=known.dir,
+            bridge=known.bridge,
+            login_address=known.login_address,
+            services={name: name in running for name in services.SERVICES},
+            nodes=tuple(
+                NodeStatus(
+                    node=node.name,
+                    address=known.address(node),
+                    state=states.get(node.name, ""),
+                    slurmd=bool(network.daemons(known, node.name, "slurmd")),
+                    cut=network.is_cut(known, node),
+                    slow_ms=network.slow_ms(known, node),
+                    gpu=node.gpu,
+                    gpus=node.gpus,
+                )
+                for node in known.shape.nodes()
+            ),
+        )
+
+    def down(self) -> None:
+        """End everything and remove every trace; does nothing for what is gone already."""
+        network.kill(self.record)
+        network.remove(self.record)
+        # Processes outside the nodes that a killed `up` left (the database's first files) may still write.
+        folder = self.record.folder
+        if folder.is_dir():
+            shutil.rmtree(folder)
+        if folder.parent == HOME and HOME.is_dir() and not any(HOME.iterdir()):
+            HOME.rmdir()
+        record.forget(self.record)
+
+    def _make(self, say: Callable[[str], None]) -> None:
+        known, shape = self.record, self.record.shape
+        say(f"{len(shape.nodes())} nodes on {known.bridge}, Slurm {shape.slurm}")
+        self.folder.mkdir(parents=True)
+        services.prepare_files(known)
+        configfiles.write_configs(known, self.programs.plugin_dir)
+        database = services.prepare_database(known)
+        try:
+            network.lay(known)
+            services.start_service(known, self.programs, "munged")
+        finally:
+            failed = database.wait()
+        if failed:
+            log = self.folder / "log" / "mariadbd.log"
+            raise TestbedError(f"mariadb-install-db: exit code {failed}; {services.last_line(log)}")
+        say("accounting: MariaDB, slurmdbd")
+        services.start_service(known, self.programs, "mariadbd")
+        services.start_service(known, self.programs, "slurmdbd")
+        accounts.add(self.run, known.name, shape.users)
+        say("slurmctld and the nodes")
+        services.start_service(known, self.programs, "slurmctld")
+        for node in shape.nodes():
+            services.start_slurmd(known, self.programs, node)
+        accounts.limit(self.run)
+        self._wait([node.name for node in shape.nodes()], ["idle"], _NODES_S)
+        record.write(msgspec.structs.replace(known, ready=True))
+
+    def _wait(self, nodes: Collection[str], states: Collection[str], timeout_s: float) -> dict[str, str]:
+        end_s = time.monotonic() + timeout_s
+        while True:
+            seen = self.states()
+            if all(seen.get(node) in states for node in nodes):
+                return {node: seen[node] for node in nodes}
+            if time.monotonic() > end_s:
+                slow = ", ".join(
+                    f"{n} is {seen.get(n, 'unknown')}" for n in nodes if seen.get(n) not in states
+                )
+                wanted = " or ".join(states)
+                raise TestbedError(f"{slow}, not {wanted}, after {timeout_s:g} s; see {self.folder}/log")
+            time.sleep(0.1)
+
+    def _slurm_node(self, name: str) -> Node:
+        node = self.record.shape.node(name)
+        if name == CONTROLLER:
+            raise UsageError(f"NODE: {name!r} runs no slurmd; name one of {', '.join(services.SERVICES)}")
+        return node
+
+
+def user_group(user: str) -> int:
+    """The first group of a Unix user."""
+    import pwd
+
+    return pwd.getpwnam(user).pw_gid
+
+
+def _folder(chosen: Path | None, name: str) -> Path:
+    folder = (chosen or HOME / name).absolute()
+    where = os.path.realpath(folder)
+    if where == "/tmp" or where.startswith("/tmp/"):
+        raise UsageError(f"--dir: {folder} is in /tmp, of which each node has its own; choose another")
+    if len(str(folder)) > _LONGEST:
+        raise UsageError(f"--dir: {folder} is too long for sockets; give at most {_LONGEST} characters")
+    if folder.exists():
+        raise UsageError(f"--dir: {folder} exists; name a folder that does not")
+    return folder

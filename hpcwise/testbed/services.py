@@ -1,0 +1,159 @@
+"""The daemons of a testbed: munged, MariaDB, slurmdbd and slurmctld on its controller, slurmd on every node.
+
+Each is started on its own, so that a test can kill and restart it; none is asked for more than once.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from hpcwise.core.errors import UsageError
+from hpcwise.testbed import hosts, network
+from hpcwise.testbed.packages import program
+from hpcwise.testbed.record import Record
+from hpcwise.testbed.shape import CONTROLLER, Node, TestbedError
+
+#: Daemons of the controller, in the order in which they start.
+SERVICES: Final = ("munged", "mariadbd", "slurmdbd", "slurmctld")
+#: How long a daemon may take until it answers, seconds; a machine may be busy.
+_START_S: Final = 60.0
+_DATABASE: Final = (
+    "--skip-grant-tables", "--skip-networking", "--skip-name-resolve", "--skip-log-bin",
+    "--innodb-log-file-size=8M", "--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=0",
+    "--innodb-doublewrite=0", "--innodb-lock-wait-timeout=900", "--performance-schema=OFF",
+    "--aria-pagecache-buffer-size=8M", "--key-buffer-size=8M",
+)  # fmt: skip
+
+
+class Programs(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the programs of the chosen Slurm are. root: None for this machine's own."""
+
+    bin: Path
+    sbin: Path
+    root: Path | None = None
+
+    @property
+    def plugin_dir(self) -> str:
+        """Where its plugins are; empty for where it was built to look."""
+        return str(self.root / "usr/lib/x86_64-linux-gnu/slurm-wlm") if self.root else ""
+
+
+def prepare_database(record: Record) -> subprocess.Popen[bytes]:
+    """Begin to make an empty database; wait for it before `start_service(…, "mariadbd")`."""
+    (record.folder / "mysql").mkdir(mode=0o700)
+    with (record.folder / "log" / "mariadbd.log").open("ab") as log:
+        return subprocess.Popen(
+            [
+                program("mariadb-install-db"), "--no-defaults", f"--datadir={record.dir}/mysql/data",
+                "--user=root", "--skip-test-db", "--auth-root-authentication-method=normal",
+                "--innodb-log-file-size=8M",
+            ],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/",
+        )  # fmt: skip
+
+
+def prepare_files(record: Record) -> None:
+    """Folders, the munge key and the devices that stand for GPUs."""
+    folder = record.folder
+    for name in ("log", "run", "state", "nodes", "dev", "munge"):
+        (folder / name).mkdir(mode=0o755)
+    (folder / "state").chmod(0o700)
+    # The file system that all nodes share, for everybody, like /scratch of a site.
+    (folder / "shared").mkdir()
+    (folder / "shared").chmod(0o1777)
+    key = folder / "munge" / "key"
+    key.touch(mode=0o600)
+    key.write_bytes(os.urandom(128))
+    for index in range(max(node.gpus for node in record.shape.nodes())):
+        device = folder / "dev" / f"nvidia{index}"
+        os.mknod(device, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+        device.chmod(0o666)
+
+
+def start_service(record: Record, programs: Programs, name: str) -> None:
+    """Start a daemon of the controller and return when it answers.
+
+    Raises TestbedError with the last line of its log if it ends, or does not answer in a minute.
+    """
+    if name not in SERVICES:
+        raise UsageError(f"SERVICE: {name!r} is not known; use {', '.join(SERVICES)}")
+    folder = record.folder
+    log = folder / "log" / f"{name}.log"
+    address = record.address(record.shape.node(CONTROLLER))
+    environment = {"SLURM_CONF": str(folder / "etc" / "slurm.conf")}
+    ready: Callable[[], bool]
+    match name:
+        case "munged":
+            at = folder / "munge"
+            at.chmod(0o755)
+            (at / "socket").unlink(missing_ok=True)
+            (at / "socket.lock").unlink(missing_ok=True)
+            command = [
+                program(name), "--foreground", "--force", f"--socket={at}/socket", f"--key-file={at}/key",
+                f"--pid-file={at}/pid", f"--seed-file={at}/seed", f"--log-file={log}",
+            ]  # fmt: skip
+            ready = lambda: _answers(str(at / "socket"))  # noqa: E731
+        case "mariadbd":
+            at = folder / "mysql"
+            command = [
+                program(name), "--no-defaults", f"--datadir={at}/data", f"--socket={at}/socket",
+                f"--pid-file={at}/pid", "--user=root", *_DATABASE,
+            ]  # fmt: skip
+            ready = lambda: _answers(str(at / "socket"))  # noqa: E731
+        case "slurmdbd":
+            command = [str(programs.sbin / name), "-D"]
+            environment["MYSQL_UNIX_PORT"] = str(folder / "mysql" / "socket")
+            ready = lambda: _answers((address, 6819))  # noqa: E731
+        case _:
+            command = [str(programs.sbin / name), "-D", "-f", str(folder / "etc" / "slurm.conf")]
+            ready = lambda: _answers((address, 6817))  # noqa: E731
+    hosts.start(record, CONTROLLER, command, log, environment)
+    _await(record, CONTROLLER, name, ready, log)
+
+
+def start_slurmd(record: Record, programs: Programs, node: Node) -> None:
+    """Start slurmd on a node; it registers by itself."""
+    spool = record.folder / "nodes" / node.name / "spool"
+    spool.mkdir(parents=True, exist_ok=True)
+    conf = str(record.folder / "etc" / "slurm.conf")
+    log = record.folder / "log" / f"slurmd.{node.name}.log"
+    command = [str(programs.sbin / "slurmd"), "-D", "-N", node.name, "-f", conf]
+    if programs.root:
+        command += ["-d", str(programs.sbin / "slurmstepd")]
+    hosts.start(record, node.name, command, log, {"SLURM_CONF": conf})
+
+
+def _await(record: Record, host: str, name: str, ready: Callable[[], bool], log: Path) -> None:
+    """Poll: daemons that are no children of ours tell nobody that they are ready."""
+    begun_s = time.monotonic()
+    seen = False
+    while not ready():
+        waited_s = time.monotonic() - begun_s
+        runs = bool(network.daemons(record, host, name))
+        # It is a shell that mounts until it becomes the daemon; 5 s are plenty for that.
+        if (seen and not runs) or waited_s > (_START_S if runs else 5.0):
+            raise TestbedError(f"{name}: {'does not answer' if runs else 'ended'}; {log}: {last_line(log)}")
+        seen = seen or runs
+        time.sleep(0.02)
+
+
+def last_line(log: Path) -> str:
+    """The last line of a log that says something."""
+    text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "it is empty")
+
+
+def _answers(address: str | tuple[str, int]) -> bool:
+    family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as attempt:
+        attempt.settimeout(1.0)
+        return attempt.connect_ex(address) == 0
