@@ -38,6 +38,11 @@ LOW_COST: Final[Allocation] = {
     ("framepack-dit", "a100"): {1: 1}, ("framepack-vae", "a100"): {1: 1}, ("fantasytalking", "a100"): {2: 1},
     ("real-esrgan", "a100"): {1: 1},
 }  # fmt: skip
+#: "Two servers with 8 A100" (section 5.2) as far as it is told: lip sync in one replica of eight.
+SIXTEEN: Final[Allocation] = {
+    **LOW_COST, ("framepack-dit", "a100"): {1: 2}, ("fantasytalking", "a100"): {8: 1},
+    ("real-esrgan", "a100"): {1: 2},
+}  # fmt: skip
 #: Right half: the GPUs of each model are the paper's, the sizes of replicas ours: one large for the first
 #: segment, single ones for the rest, which is what its perfectly split work needs.
 COST_EFFICIENT: Final[Allocation] = {

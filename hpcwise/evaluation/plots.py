@@ -22,6 +22,10 @@ STYLE: Final[Any] = {
 }  # fmt: skip
 
 
+#: Axes over more than this ratio name powers of ten only.
+WIDE: Final = 500.0
+
+
 def save(figure: Figure, path: Path) -> None:
     """Draw a figure into a PNG, the same bytes for the same figure; it must have a picture."""
     import matplotlib as mpl
@@ -47,13 +51,21 @@ def start_and_cost(ax: Any, cost: str = "cost until ready ($, spot)") -> None:
 
 
 def plain(ax: Any) -> None:
-    """Numbers as people write them on logarithmic axes."""
+    """Numbers as people write them on logarithmic axes; 2 and 5 only where there is room."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    def formatter(axis: Any) -> FuncFormatter:
+        def text(value: float, _place: float) -> str:
+            low, high = sorted(axis.get_view_interval())
+            round_ten = f"{value:.0e}".startswith("1")
+            return f"{value:,.10g}" if round_ten or high / low < WIDE else ""
+
+        return FuncFormatter(text)
 
     for axis, scale in ((ax.xaxis, ax.get_xscale()), (ax.yaxis, ax.get_yscale())):
         if scale == "log":
             axis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0), numticks=30))
-            axis.set_major_formatter(FuncFormatter(lambda value, _pos: f"{value:,.10g}"))
+            axis.set_major_formatter(formatter(axis))
             axis.set_minor_formatter(NullFormatter())
 
 

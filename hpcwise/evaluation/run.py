@@ -10,6 +10,7 @@ import msgspec
 
 from hpcwise.core.catalogue import Catalogue
 from hpcwise.core.errors import UsageError
+from hpcwise.core.measure import Measurement
 from hpcwise.core.provisioner.check import provision_checked
 from hpcwise.core.provisioner.provision import ITERATIONS, Problem, evaluate, problem, provision
 from hpcwise.core.provisioner.shapes import Workflow, work_of
@@ -26,15 +27,16 @@ SEED: Final = 1
 
 #: In the order of the paper; each is a module of this package.
 FIGURES: Final = (
-    "fig3", "fig4", "fig5", "table4", "fig6", "fig7", "fig8", "relaxed", "fig9", "fig10", "fig11", "fig12",
+    "fig3", "fig4", "fig5", "table4", "fig8", "relaxed", "fig9", "fig10", "fig11", "fig12",
     "fig13", "fig14", "fig15", "fig16",
 )  # fmt: skip
 
 
 class Context:
-    """Everything that a figure may ask for. fitted: the catalogue by fitted profiles; catalogue: by the
-    artifact's points, which the evaluation's figures use. step: told what is done now, for a progress bar.
+    """Everything that a figure may ask for.
 
+    fitted: the catalogue by fitted profiles, measured: what they were fitted to; catalogue: by the artifact's
+    points, which all figures from Table 4 on use. step: told what is done now, for a progress bar.
     All plans are of spot or reserved devices as their pools say; equal questions are answered from memory.
     """
 
@@ -44,10 +46,12 @@ class Context:
         fitted: Catalogue,
         workflows: Mapping[str, Workflow],
         published: Sequence[Published] = (),
+        measured: Sequence[Measurement] = (),
         step: Callable[[str], None] = lambda _text: None,
     ) -> None:
         self.catalogue, self.fitted, self.workflows = catalogue, fitted, dict(workflows)
-        self.published, self.step, self.seed = tuple(published), step, SEED
+        self.published, self.measured = tuple(published), tuple(measured)
+        self.step, self.seed = step, SEED
         self._catalogues: dict[PriceList, Catalogue] = {
             "paper": catalogue,
             "artifact": _at_artifact(catalogue),
