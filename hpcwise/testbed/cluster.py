@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
+import pwd
 import subprocess
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from hpcwise.core.errors import UsageError
-from hpcwise.testbed import accounts, configfiles, hosts, network, packages, record, services, versions
+from hpcwise.testbed import accounts, configfiles, network, packages, record, services, versions
 from hpcwise.testbed.shape import CONTROLLER, Node, Shape, TestbedError, checked_name
 
 #: Where a testbed's files are, unless --dir says otherwise. Not in /tmp: a node has its own.
@@ -71,8 +71,8 @@ class Testbed:
     ) -> Testbed:
         """Make a testbed and wait until its nodes are idle. What a killed `up` of that name left goes first.
 
-        say: told of each step. Raises UsageError where something is missing or the name is taken, TestbedError
-        where a daemon does not start; nothing stays then but the logs' last lines in the message.
+        say: told of each step. Raises UsageError where something is missing or the name is taken,
+        TestbedError where a daemon does not start; nothing stays then but the end of its log in the message.
         """
         checked_name(name)
         packages.require(shape)
@@ -145,7 +145,7 @@ class Testbed:
 
     @property
     def env(self) -> dict[str, str]:
-        """The present environment with this cluster's: for subprocesses. Of Slurm's variables SLURM_CONF alone."""
+        """The present environment with this cluster's: SLURM_CONF and no other of Slurm's variables."""
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("SLURM_", "SBATCH_"))}
         return {**kept, **self.variables}
 
@@ -173,7 +173,9 @@ class Testbed:
             text=True,
             timeout=timeout_s,
             check=False,
-            **({"user": user, "group": user_group(user), "extra_groups": []} if user else {}),
+            user=user,
+            group=pwd.getpwnam(user).pw_gid if user else None,
+            extra_groups=[] if user else None,
         )
         if check and done.returncode:
             said = (done.stderr or done.stdout).strip()
@@ -205,7 +207,7 @@ class Testbed:
         network.slow(self.record, self.record.shape.node(node), ms)
 
     def kill(self, target: str, *, daemon_only: bool = False) -> None:
-        """kill -9: of all processes of a node (a crash), of its slurmd only, or of a service of the controller."""
+        """kill -9: all processes of a node (a crash), its slurmd only, or a service of the controller."""
         if target in services.SERVICES:
             network.kill(self.record, CONTROLLER, target)
             return
@@ -226,7 +228,7 @@ class Testbed:
         services.start_slurmd(self.record, self.programs, node)
 
     def states(self) -> dict[str, str]:
-        """Slurm's state of every node, in sinfo's long words without marks; {} where slurmctld does not answer."""
+        """sinfo's long word for every node; {} where slurmctld does not answer."""
         done = self.run(["sinfo", "-h", "-N", "-o", "%N|%T"], check=False)
         lines = [line.split("|") for line in done.stdout.splitlines() if "|" in line]
         return {line[0]: line[1] for line in lines} if done.returncode == 0 else {}
@@ -286,10 +288,8 @@ class Testbed:
         """End everything and remove every trace; does nothing for what is gone already."""
         network.kill(self.record)
         network.remove(self.record)
-        # Processes outside the nodes that a killed `up` left (the database's first files) may still write.
         folder = self.record.folder
-        if folder.is_dir():
-            shutil.rmtree(folder)
+        services.remove_files(self.record)
         if folder.parent == HOME and HOME.is_dir() and not any(HOME.iterdir()):
             HOME.rmdir()
         record.forget(self.record)
@@ -340,13 +340,6 @@ class Testbed:
         if name == CONTROLLER:
             raise UsageError(f"NODE: {name!r} runs no slurmd; name one of {', '.join(services.SERVICES)}")
         return node
-
-
-def user_group(user: str) -> int:
-    """The first group of a Unix user."""
-    import pwd
-
-    return pwd.getpwnam(user).pw_gid
 
 
 def _folder(chosen: Path | None, name: str) -> Path:

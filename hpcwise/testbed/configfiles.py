@@ -79,7 +79,7 @@ def _partitions(record: Record) -> list[str]:
         kind: [node.name for node in shape.nodes() if node.name.startswith(kind)]
         for kind in ("a100", "h200", "cpu")
     }
-    found = []
+    found: list[str] = []
     for kind, names in members.items():
         if names:
             found.append(
@@ -109,6 +109,6 @@ def _gres(record: Record) -> list[str]:
 
 def _hosts(record: Record) -> str:
     lines = ["127.0.0.1 localhost", f"{record.login_address} {LOGIN} {os.uname().nodename}"]
-    for node in (record.shape.node(CONTROLLER), *record.shape.nodes()):
-        lines.append(f"{record.address(node)} {node.name}")
+    nodes = (record.shape.node(CONTROLLER), *record.shape.nodes())
+    lines += [f"{record.address(node)} {node.name}" for node in nodes]
     return "\n".join(lines) + "\n"

@@ -41,6 +41,11 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         return f"hwb{self.index}"
 
     @property
+    def subnet(self) -> str:
+        """Its network."""
+        return f"{_SUBNET}.{self.index}.0/24"
+
+    @property
     def login_address(self) -> str:
         """This machine's address on the bridge."""
         return f"{_SUBNET}.{self.index}.1"
@@ -154,7 +159,7 @@ def _addresses_in_use() -> set[int]:
 
 @contextlib.contextmanager
 def _lock() -> Iterator[None]:
-    """Held while the records change. The last testbed removes the folder: look again which file was locked."""
+    """Held while the records change. The last testbed removes the folder: is it still the same file?"""
     while True:
         RECORDS.mkdir(mode=0o755, exist_ok=True)
         try:

@@ -6,6 +6,7 @@ Each is started on its own, so that a test can kill and restart it; none is aske
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import stat
 import subprocess
@@ -49,24 +50,34 @@ class Programs(msgspec.Struct, frozen=True, kw_only=True):
 
 def prepare_database(record: Record) -> subprocess.Popen[bytes]:
     """Begin to make an empty database; wait for it before `start_service(…, "mariadbd")`."""
-    (record.folder / "mysql").mkdir(mode=0o700)
+    (record.folder / "memory" / "mysql").mkdir(mode=0o700)
     with (record.folder / "log" / "mariadbd.log").open("ab") as log:
         return subprocess.Popen(
             [
-                program("mariadb-install-db"), "--no-defaults", f"--datadir={record.dir}/mysql/data",
+                program("mariadb-install-db"), "--no-defaults", f"--datadir={record.dir}/memory/mysql/data",
                 "--user=root", "--skip-test-db", "--auth-root-authentication-method=normal",
                 "--innodb-log-file-size=8M",
             ],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/",
+            env={**os.environ, network.MARK: record.name},
         )  # fmt: skip
 
 
 def prepare_files(record: Record) -> None:
     """Folders, the munge key and the devices that stand for GPUs."""
     folder = record.folder
-    for name in ("log", "run", "state", "nodes", "dev", "munge"):
+    for name in ("log", "run", "nodes", "dev", "munge", "memory"):
         (folder / name).mkdir(mode=0o755)
-    (folder / "state").chmod(0o700)
+    # Where daemons wait for the disk at every step: tens of seconds on a busy machine, and all of it for
+    # what ends with the testbed.
+    memory = folder / "memory"
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "mode=755,size=1g", f"hpcwise-{record.name}", str(memory)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if mounted.returncode:
+        raise TestbedError(f"{memory}: {mounted.stderr.strip()}")
+    (memory / "state").mkdir(mode=0o700)
     # The file system that all nodes share, for everybody, like /scratch of a site.
     (folder / "shared").mkdir()
     (folder / "shared").chmod(0o1777)
@@ -77,6 +88,18 @@ def prepare_files(record: Record) -> None:
         device = folder / "dev" / f"nvidia{index}"
         os.mknod(device, stat.S_IFCHR | 0o666, os.makedev(1, 3))
         device.chmod(0o666)
+
+
+def remove_files(record: Record) -> None:
+    """Take away all files of a testbed; its processes must be gone."""
+    if (record.folder / "memory").is_mount():
+        done = subprocess.run(
+            ["umount", str(record.folder / "memory")], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise TestbedError(f"{record.dir}/memory: {done.stderr.strip()}; is somebody in there?")
+    if record.folder.is_dir():
+        shutil.rmtree(record.folder)
 
 
 def start_service(record: Record, programs: Programs, name: str) -> None:
@@ -103,7 +126,7 @@ def start_service(record: Record, programs: Programs, name: str) -> None:
             ]  # fmt: skip
             ready = lambda: _answers(str(at / "socket"))  # noqa: E731
         case "mariadbd":
-            at = folder / "mysql"
+            at = folder / "memory" / "mysql"
             command = [
                 program(name), "--no-defaults", f"--datadir={at}/data", f"--socket={at}/socket",
                 f"--pid-file={at}/pid", "--user=root", *_DATABASE,
@@ -111,7 +134,7 @@ def start_service(record: Record, programs: Programs, name: str) -> None:
             ready = lambda: _answers(str(at / "socket"))  # noqa: E731
         case "slurmdbd":
             command = [str(programs.sbin / name), "-D"]
-            environment["MYSQL_UNIX_PORT"] = str(folder / "mysql" / "socket")
+            environment["MYSQL_UNIX_PORT"] = str(folder / "memory" / "mysql" / "socket")
             ready = lambda: _answers((address, 6819))  # noqa: E731
         case _:
             command = [str(programs.sbin / name), "-D", "-f", str(folder / "etc" / "slurm.conf")]

@@ -41,7 +41,8 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     spot: how many of the GPU nodes (h200 first) are in partition `spot` too; None: all. gpus: of each GPU
     node. users: Unix users that get an account, besides the one who runs `up`. grace_s: notice
     before a preempted job is killed. user_signal: a preemption sends the job's --signal too.
-    slurmd_timeout_s: silence after which a node is down. kill_wait_s: from SIGTERM to SIGKILL at the time limit.
+    slurmd_timeout_s: silence after which a node is down. kill_wait_s: from SIGTERM to SIGKILL at the time
+    limit.
     """
 
     a100: int = 4
