@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import subprocess
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -25,6 +26,7 @@ add user {user} account=teaching qos=normal defaultqos=normal
 """
 #: slurmdbd learns of GPUs from slurmctld, so this comes after that has started.
 _LIMITS: Final = "modify qos high set maxtresperuser=gres/gpu=8\n"
+_TRES_S: Final = 30.0
 
 
 def add(run: Callable[..., subprocess.CompletedProcess[str]], cluster: str, users: tuple[str, ...]) -> None:
@@ -36,6 +38,11 @@ def add(run: Callable[..., subprocess.CompletedProcess[str]], cluster: str, user
 
 def limit(run: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     """Limit what `high` may take. Raises TestbedError with what sacctmgr said."""
+    end_s = time.monotonic() + _TRES_S
+    while "gres|gpu" not in run(["sacctmgr", "-nP", "show", "tres", "format=type,name"]).stdout:
+        if time.monotonic() > end_s:
+            raise TestbedError(f"sacctmgr: slurmdbd knows no GPUs {_TRES_S:g} s after slurmctld's start")
+        time.sleep(0.05)
     _sacctmgr(run, _LIMITS)
 
 

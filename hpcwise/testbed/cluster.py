@@ -68,15 +68,17 @@ class Testbed:
         name: str,
         folder: Path | None = None,
         say: Callable[[str], None] = lambda line: None,
+        cache: Path = versions.CACHE,
     ) -> Testbed:
         """Make a testbed and wait until its nodes are idle. What a killed `up` of that name left goes first.
 
-        say: told of each step. Raises UsageError where something is missing or the name is taken,
-        TestbedError where a daemon does not start; nothing stays then but the end of its log in the message.
+        say: told of each step. cache: where another Slurm is kept. Raises UsageError where something is
+        missing or the name is taken, TestbedError with the end of its log where a daemon does not start;
+        nothing else of the testbed stays then.
         """
         checked_name(name)
         packages.require(shape)
-        programs = versions.programs(shape.slurm, say)
+        programs = versions.programs(shape.slurm, cache, say)
         left = record.find(name)
         if left is not None:
             if left.ready or record.being_made(left):
@@ -100,7 +102,7 @@ class Testbed:
         if found is None:
             others = ", ".join(known.name for known in record.known()) or "none"
             raise UsageError(f"--name: no testbed {name!r} on this machine; there are: {others}")
-        return cls(found, versions.installed(found.shape.slurm, found.root))
+        return cls(found, versions.installed(found.root))
 
     def __enter__(self) -> Testbed:
         return self
@@ -317,8 +319,8 @@ class Testbed:
         services.start_service(known, self.programs, "slurmctld")
         for node in shape.nodes():
             services.start_slurmd(known, self.programs, node)
-        accounts.limit(self.run)
         self._wait([node.name for node in shape.nodes()], ["idle"], _NODES_S)
+        accounts.limit(self.run)
         record.write(msgspec.structs.replace(known, ready=True))
 
     def _wait(self, nodes: Collection[str], states: Collection[str], timeout_s: float) -> dict[str, str]:

@@ -164,7 +164,9 @@ def _await(record: Record, host: str, name: str, ready: Callable[[], bool], log:
         runs = bool(network.daemons(record, host, name))
         # It is a shell that mounts until it becomes the daemon; 5 s are plenty for that.
         if (seen and not runs) or waited_s > (_START_S if runs else 5.0):
-            raise TestbedError(f"{name}: {'does not answer' if runs else 'ended'}; {log}: {last_line(log)}")
+            raise TestbedError(
+                f"{name}: {'does not answer' if runs else 'ended'}; its log says: {last_line(log)}"
+            )
         seen = seen or runs
         time.sleep(0.02)
 

@@ -1,22 +1,160 @@
-"""Which Slurm: this machine's own (22.05 of Debian 12)."""
+"""Which Slurm: this machine's own (22.05 on Debian 12), or Debian 13's 24.11 beside it.
+
+The other one is fetched as packages with all that they link to (31 MB), unpacked into a folder, and its
+programs are told to look for their libraries there. They then run on this machine's own file system, as
+jobs must, and nothing is installed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Final
 
 from hpcwise.core.errors import UsageError
 from hpcwise.testbed.packages import program
 from hpcwise.testbed.services import Programs
+from hpcwise.testbed.shape import TestbedError
+
+#: For everybody: other users' jobs run these programs too, and cannot look into a home directory.
+CACHE: Final = Path("/var/cache/hpcwise")
+_SUITES: Final = {"24.11": "trixie"}
+_PACKAGES: Final = (
+    "slurmctld", "slurmd", "slurmdbd", "slurm-client", "slurm-wlm-mysql-plugin", "libpmix2t64", "patchelf",
+)  # fmt: skip
+_KEYRING: Final = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+_OWN: Final = "22.05"
 
 
-def programs(version: str, say: Callable[[str], None]) -> Programs:
-    """The programs of that Slurm."""
-    return installed(version, "")
+def programs(version: str, cache: Path, say: Callable[[str], None]) -> Programs:
+    """The programs of a Slurm, fetched first if they are not in the cache.
+
+    Raises UsageError where they cannot be had, TestbedError where fetching fails.
+    """
+    if version == _OWN:
+        own = subprocess.run([program("sbatch"), "--version"], capture_output=True, text=True, check=False)
+        if not own.stdout.startswith("slurm"):
+            raise UsageError(f"sbatch: --version says {own.stdout.strip()!r}; apt-get install slurm-client")
+        return installed("")
+    root = cache.absolute() / f"slurm-{version}"
+    if not root.is_dir():
+        fetch(version, root, say)
+    return installed(str(root))
 
 
-def installed(version: str, root: str) -> Programs:
-    """The programs of a testbed that exists."""
-    if version != "22.05":
-        raise UsageError(f"--slurm: {version} is not here")
+def installed(root: str) -> Programs:
+    """The programs of this machine, or those that were fetched into a folder."""
+    if root:
+        folder = Path(root)
+        return Programs(bin=folder / "slurm", sbin=folder / "slurm", root=folder)
     return Programs(bin=Path(program("sbatch")).parent, sbin=Path(program("slurmctld")).parent)
+
+
+def fetch(version: str, root: Path, say: Callable[[str], None]) -> None:
+    """Download and unpack a Slurm into a folder; made beside and renamed. Raises TestbedError."""
+    apt, unpack = (_needed(name, name.split("-")[0]) for name in ("apt-get", "dpkg-deb"))
+    if not _KEYRING.is_file():
+        raise UsageError(f"{_KEYRING}: not there; apt-get install debian-archive-keyring")
+    beside = root.with_name(f"{root.name}.{os.getpid()}")
+    shutil.rmtree(beside, ignore_errors=True)
+    try:
+        for name in ("apt/state/lists/partial", "apt/cache/archives/partial"):
+            (beside / name).mkdir(parents=True)
+        say(f"fetching Slurm {version} of Debian {_SUITES[version]} (31 MB, once)")
+        archives = _download(apt, beside / "apt", _SUITES[version])
+        say(f"unpacking {len(archives)} packages into {root}")
+        for archive in archives:
+            _call([unpack, "-x", str(archive), str(beside)])
+        shutil.rmtree(beside / "apt")
+        _relocate(beside, root)
+        try:
+            beside.rename(root)
+        except OSError:
+            # Somebody else was faster; theirs is as good.
+            if not root.is_dir():
+                raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _download(apt: str, folder: Path, suite: str) -> list[Path]:
+    """All packages down to libc, with an apt of their own that takes nothing for installed."""
+    (folder / "status").touch()
+    sources = folder / "sources.list"
+    sources.write_text(f"deb [signed-by={_KEYRING}] {_mirror(apt)} {suite} main\n", encoding="ascii")
+    options = {
+        "Dir::State": folder / "state",
+        "Dir::State::status": folder / "status",
+        "Dir::Cache": folder / "cache",
+        "Dir::Etc::sourcelist": sources,
+        "Dir::Etc::sourceparts": "/dev/null",
+        "APT::Install-Recommends": "false",
+        "APT::Sandbox::User": "root",
+        "APT::Keep-Downloaded-Packages": "true",
+        "Acquire::Languages": "none",
+        "Acquire::Retries": "3",
+    }
+    given = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
+    _call([apt, *given, "-q", "update"])
+    _call([apt, *given, "-q", "-y", "--download-only", "install", *_PACKAGES])
+    return sorted((folder / "cache" / "archives").glob("*.deb"))
+
+
+def _mirror(apt: str) -> str:
+    """Where this machine gets its own packages of Debian."""
+    found = subprocess.run(
+        [apt, "indextargets", "--format", "$(ORIGIN) $(LABEL) $(REPO_URI)", "Created-By: Packages"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    for line in found.stdout.splitlines():
+        if line.startswith("Debian Debian "):
+            return line.split()[2]
+    return "http://deb.debian.org/debian"
+
+
+def _relocate(beside: Path, root: Path) -> None:
+    """Let the programs find libraries and loader in `root`; so far everything lies in `beside`."""
+    libraries = next((beside / "usr" / "lib").glob("*-linux-gnu"))
+    loader = next((beside / "usr").glob("lib*/ld-linux*.so.*"), None) or next(
+        libraries.glob("ld-linux*.so.*")
+    )
+    final = root / libraries.relative_to(beside)
+    path = f"{final}:{final}/slurm-wlm"
+    patch = [str(loader), "--library-path", str(libraries), str(beside / "usr" / "bin" / "patchelf")]
+    own = beside / "slurm"
+    own.mkdir()
+    for file in [*_programs(beside / "usr" / "bin"), *_programs(beside / "usr" / "sbin")]:
+        # Debian adds a suffix where another package has a program of that name.
+        shutil.copy2(file, own / file.name.removesuffix("-wlm"))
+    found = [str(file) for file in own.iterdir()]
+    interpreter = str(root / loader.relative_to(beside))
+    _call([*patch, "--set-interpreter", interpreter, *found])
+    # Their plugins also name the folder in which this machine's own Slurm would be.
+    plugins = [str(file) for file in (libraries / "slurm-wlm").glob("*.so*") if not file.is_symlink()]
+    _call([*patch, "--force-rpath", "--set-rpath", path, *found, *plugins])
+
+
+def _programs(folder: Path) -> Iterable[Path]:
+    """Slurm's programs among all that were unpacked."""
+    for file in sorted(folder.glob("s*")):
+        if file.is_file() and b"slurm" in file.read_bytes() and file.read_bytes()[:4] == b"\x7fELF":
+            yield file
+
+
+def _needed(name: str, package: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        raise UsageError(
+            f"--slurm: {name} is missing to fetch another Slurm; install {package}, or use {_OWN}"
+        )
+    return found
+
+
+def _call(command: list[str]) -> None:
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = (done.stderr or done.stdout).strip().splitlines() or [f"exit code {done.returncode}"]
+        raise TestbedError(f"{Path(command[0]).name}: {lines[-1]}")
