@@ -10,12 +10,14 @@ import msgspec
 from hpcwise.core.engine import Engine
 from hpcwise.core.explain import explain
 from hpcwise.core.report import HeadView, head_view, list_requests, receipt, show_request
+from hpcwise.launch.base import SlurmUse
 from hpcwise.wire import messages as w
 
 
 class HeadStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Answer to AskStatus. paused: why the head waits (no space), empty for not at all; garbage: messages
-    that could not be understood; events, journal_bytes: since this head started."""
+    that could not be understood; events, journal_bytes: since this head started. slurm: what it asked of
+    Slurm since then, None where it needs none."""
 
     pid: int
     host: str
@@ -29,6 +31,7 @@ class HeadStatus(msgspec.Struct, frozen=True, kw_only=True):
     publishing: int
     launching: tuple[str, ...]
     view: HeadView
+    slurm: SlurmUse | None = None
 
 
 #: Queries that read the engine alone. AskStatus adds what only the head knows; the rest acts.

@@ -15,6 +15,7 @@ class HeadConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Paths absolute. lost_after_s: without heartbeat. patience_s: how long workers live without a head.
     grace_s: what workers get at an orderly end. worker_grace_s: what a running task gets after SIGTERM.
     join_s: from start to Hello of a local worker. durable: fsync artifacts (the journal always is).
+    rpcs_per_minute: questions to Slurm at most.
     """
 
     run_dir: str
@@ -30,6 +31,7 @@ class HeadConfig(msgspec.Struct, frozen=True, kw_only=True):
     snapshot_s: float = 60.0
     durable: bool = True
     takeover: bool = False
+    rpcs_per_minute: int = 6
 
 
 def digest(value: Any) -> str:

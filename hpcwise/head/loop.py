@@ -13,7 +13,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +22,7 @@ import msgspec
 
 from hpcwise.core import messages as m
 from hpcwise.core.errors import HpcwiseError, StoreError
+from hpcwise.core.estimate import worker_work_s
 from hpcwise.core.report import receipt
 from hpcwise.core.state import LIVE_REQUEST
 from hpcwise.core.units import RequestId, WorkerId
@@ -35,6 +36,7 @@ from hpcwise.head.ledger import Ledger, SnapshotBody
 from hpcwise.head.mailroom import WATCH_POLL_S, Mailroom
 from hpcwise.head.peers import Peers
 from hpcwise.head.perform import Performer
+from hpcwise.head.provisioning import Provisioning, ground_of
 from hpcwise.head.publishing import Publishing
 from hpcwise.head.recover import Recovered
 from hpcwise.launch.base import Launcher
@@ -76,7 +78,11 @@ class Head:
         self._failure: BaseException | None = None
         clock = EngineClock.resumed(recovered.now_s, recovered.wall_s)
         self._peers = Peers(server, epoch.number)
-        self._fleet = Fleet(config, launcher, self._take, self._in_fleet, version)
+        self._fleet = Fleet(
+            config, launcher, self._take, self._in_fleet, version,
+            beats=lambda worker_id: self._silent_s(worker_id) < 3 * config.heartbeat_s,
+            work_s=lambda: worker_work_s(self._engine),
+        )  # fmt: skip
         self._publishing = Publishing(self._take)
         results = Path(config.results_dir)
         self._performer = Performer(
@@ -84,8 +90,11 @@ class Head:
         )
         self._core = Core(
             self._engine, clock, Ledger(writer), self._performer.perform, self._performer.perform_durable,
-            self._send, self._failed,
+            self._send, self._failed, self._heard,
         )  # fmt: skip
+        self._provisioning = Provisioning(
+            self._engine, ground_of(config.settings), self._take, clock.now_s
+        )
         self._mail = Mailroom(
             server, epoch.number, self._core, self._peers, self._answer, self._stale, self._fleet.left
         )
@@ -101,6 +110,8 @@ class Head:
         loop.set_exception_handler(self._unexpected)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
+        # The job that this head runs in has to give way: the next head takes the workers over.
+        loop.add_signal_handler(signal.SIGUSR1, self._hand_over)
         for token, launch in list(self._engine.state.launches.items()):
             self._fleet.launch(launch.kind, token)
         for worker_id in self._engine.state.workers:
@@ -130,12 +141,18 @@ class Head:
         """Orderly end; may be called by a signal."""
         self._stop.set()
 
+    def _hand_over(self) -> None:
+        self._keep_workers = True
+        self.stop()
+
     # -- between the parts -------------------------------------------------------------------------------
 
     def _take(self, event: m.Event) -> None:
         self._core.take(event)
         if type(event) is m.WorkerLost:
             self._peers.drop(event.worker_id)
+        elif type(event) is m.WorkerDraining:
+            self._fleet.look_soon()
         elif type(event) is m.RequestArrived:
             if event.job.workflow != "graph":
                 self._publishing.warm()
@@ -145,10 +162,17 @@ class Head:
                 if request.request_id not in self._ended and not _live(request.state):
                     self._end(request.request_id)
 
+    def _heard(self, event: m.Event, commands: Sequence[m.Command]) -> None:
+        self._provisioning.heard(event, commands)
+
     def _end(self, request_id: RequestId) -> None:
         self._ended.add(request_id)
         if self._engine.state.requests[request_id].job.workflow != "graph":
             self._performer.end_film(request_id)
+
+    def _silent_s(self, worker_id: WorkerId) -> float:
+        peer = self._peers.get(worker_id)
+        return float("inf") if peer is None else time.monotonic() - peer.heard_s
 
     def _in_fleet(self, worker_id: WorkerId) -> bool:
         return worker_id in self._engine.state.workers
@@ -206,6 +230,7 @@ class Head:
             paused=self._core.paused,
             publishing=len(self._publishing),
             launching=self._fleet.launching,
+            slurm=self._fleet.use,
         )
 
     # -- chores ------------------------------------------------------------------------------------------
@@ -243,7 +268,10 @@ class Head:
         for peer in self._peers:
             silent_s = now_s - peer.heard_s
             if silent_s > self._config.lost_after_s:
-                self._take(m.WorkerLost(peer.worker_id, f"no heartbeat for {silent_s:.0f} s"))
+                reason = f"no heartbeat for {silent_s:.0f} s{self._fleet.words(peer.worker_id)}"
+                self._take(m.WorkerLost(peer.worker_id, reason))
+            elif silent_s > 0.4 * self._config.lost_after_s:
+                self._fleet.look_soon()
         delta_s = self._core.clock.stepped_s()
         if delta_s:
             log.warning("the wall clock was set by %+.1f s", delta_s)
@@ -326,6 +354,7 @@ class Head:
         self._mail.close()
         self._fleet.close()
         self._publishing.close()
+        self._provisioning.close()
         self._core.close()
         if self._exit == EXIT_OK:
             with contextlib.suppress(HpcwiseError):

@@ -26,8 +26,11 @@ from hpcwise.core.errors import HeadExists, HpcwiseError, StaleEpoch, UsageError
 from hpcwise.head.config import HeadConfig, code_digest, digest
 from hpcwise.head.loop import EXIT_STALE, Head
 from hpcwise.head.recover import recover
-from hpcwise.head.settings import find_configs, find_models_dir, read_settings
+from hpcwise.head.settings import Settings, find_configs, find_models_dir, read_settings
+from hpcwise.launch.base import Launcher
+from hpcwise.launch.jobs import SlurmLauncher
 from hpcwise.launch.launcher import SubmititLauncher
+from hpcwise.launch.steps import StepsLauncher, allocation, in_allocation
 from hpcwise.store.epoch import OwnerInfo, claim
 from hpcwise.store.journal import JournalHeader, JournalWriter
 from hpcwise.store.keys import Keys, ensure_keys
@@ -40,6 +43,10 @@ log = logging.getLogger("hpcwise.head")
 #: How long a head is asked whether it lives, and how long an old one has to fall silent, seconds.
 PROBE_S = 1.0
 SILENCE_S = 5.0
+#: How long workers live without a head: a person starts the next one, or Slurm requeues its job, which
+#: takes minutes.
+PATIENCE_S = 120.0
+SLURM_PATIENCE_S = 600.0
 
 
 def run_head(config: HeadConfig, ready: Callable[[HeadAddress], None] = lambda _address: None) -> int:
@@ -86,7 +93,7 @@ def run_head(config: HeadConfig, ready: Callable[[HeadAddress], None] = lambda _
         version=hpcwise.__version__,
         started_wall_s=owner.started_s,
     )
-    launcher = SubmititLauncher(config.settings.cluster, paths.workers, config.settings.launch)
+    launcher = _launcher(config, paths)
 
     def advertise() -> None:
         with storage_errors(paths.head_json):
@@ -114,19 +121,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--configs", type=Path, default=None, help="folder of head.yaml and models/")
     parser.add_argument("--models-dir", type=Path, default=None, help="where model files are kept")
     parser.add_argument("--workers", type=int, default=None, help="workers at most (default: one a core)")
+    parser.add_argument("--cluster", default="", help="name of a Slurm site in configs/clusters/")
     parser.add_argument("--takeover", action="store_true", help="replace a head that still runs")
     parser.add_argument("--log", type=Path, default=None, help="log file (default: standard error)")
     chosen = parser.parse_args(arguments)
     _log_to(chosen.log)
     try:
         settings = read_settings(
-            chosen.configs or find_configs(), chosen.models_dir or find_models_dir(), chosen.workers
-        )
+            chosen.configs or find_configs(), chosen.models_dir or find_models_dir(), chosen.workers,
+            chosen.cluster,
+        )  # fmt: skip
+        settings = within_allocation(settings)
         config = HeadConfig(
             run_dir=str(chosen.run_dir.absolute()),
             results_dir=str(chosen.results_dir.absolute()),
             settings=settings,
             takeover=chosen.takeover,
+            patience_s=PATIENCE_S if settings.cluster == "local" else SLURM_PATIENCE_S,
         )
         return run_head(config)
     except UsageError as error:
@@ -136,6 +147,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log.error("%s", error)
         print(f"error: {error}", file=sys.stderr)
         return EXIT_STALE if isinstance(error, HeadExists) else 1
+
+
+def within_allocation(settings: Settings) -> Settings:
+    """With steps, the fleet is what the allocation has that this process runs in; else as it is.
+
+    Raises UsageError where it runs in none.
+    """
+    if settings.cluster != "steps":
+        return settings
+    where = allocation(os.environ)
+    if where is None:
+        raise UsageError(
+            f"cluster {settings.site}: mode: steps needs an allocation to run in; start the head with salloc "
+            "or sbatch, or `hpcwise head start --cluster` does it"
+        )
+    profiles = in_allocation(settings.launch, where)
+    nodes = {kind: sum(c.nodes for c in where.components if c.partition == p.partition)
+             for kind, p in profiles.items()}  # fmt: skip
+    fleet = tuple(
+        msgspec.structs.replace(item, max_workers=max(1, min(item.max_workers, nodes[item.kind] * most)))
+        for item in settings.engine.fleet
+        if item.kind in profiles and (most := settings.per_node.get(item.kind, 1))
+    )
+    engine = msgspec.structs.replace(settings.engine, fleet=fleet)
+    return msgspec.structs.replace(settings, engine=engine, launch=profiles)
+
+
+def _launcher(config: HeadConfig, paths: RunPaths) -> Launcher:
+    settings = config.settings
+    if settings.cluster == "slurm":
+        return SlurmLauncher(paths.workers, settings.launch, rpcs_per_minute=config.rpcs_per_minute)
+    where = allocation(os.environ) if settings.cluster == "steps" else None
+    if where is not None:
+        return StepsLauncher(paths.workers, settings.launch, where)
+    return SubmititLauncher(paths.workers, settings.launch)
 
 
 def _read_address(paths: RunPaths) -> HeadAddress | None:

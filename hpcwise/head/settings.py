@@ -18,6 +18,8 @@ from hpcwise.core.billing import DeviceShare, billed, parse_weights
 from hpcwise.core.catalogue import Catalogue, Frequency, HardwareInfo, LinearProfile, Link, ModelInfo
 from hpcwise.core.config import EngineConfig
 from hpcwise.core.errors import UsageError
+from hpcwise.core.provisioner.online import OnlineSettings
+from hpcwise.core.provisioner.types import ObjectiveName
 from hpcwise.core.resources import FleetItem
 from hpcwise.launch.base import LaunchProfile
 
@@ -80,32 +82,49 @@ class FleetEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class HeadFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """configs/head.yaml."""
+    """configs/head.yaml. provision: whether plans say how many workers there are and what they hold, or
+    demand; `auto`: plans, except on this host alone, whose cores cost the same whether they are used or not.
+    objective: what plans minimise."""
 
     cluster: Literal["local", "slurm"] = "local"
     policy: str = "streamwise"
+    provision: bool | Literal["auto"] = "auto"
+    objective: ObjectiveName | Literal["auto"] = "auto"
     interface: str = ""
     fleet: tuple[FleetEntry, ...]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """All of it. threads, device_kinds and launch: by kind of worker."""
+    """All of it. threads, device_kinds, spots and launch: by kind of worker. cluster: what launches workers:
+    this host, Slurm jobs (`slurm`) or steps of one allocation. site: name of the cluster file, if any;
+    per_node: workers that fit on a node, by kind."""
 
     engine: EngineConfig
-    cluster: Literal["local", "slurm"]
+    cluster: Literal["local", "slurm", "steps"]
     interface: str
     configs_dir: str
     models_dir: str
     threads: dict[str, int]
     device_kinds: dict[str, str]
     launch: dict[str, LaunchProfile]
+    spots: frozenset[str] = frozenset()
+    site: str = ""
+    per_node: dict[str, int] = {}
+    node_local_dir: str = ""
+    shared_dir: str = ""
+    provision: OnlineSettings | None = None
 
 
-def read_settings(configs_dir: Path, models_dir: Path, workers: int | None = None) -> Settings:
+def read_settings(
+    configs_dir: Path, models_dir: Path, workers: int | None = None, cluster: str = ""
+) -> Settings:
     """Read and join the files; `workers` replaces the number of each kind that says `cores`.
 
-    Raises UsageError that names the file and the field.
+    cluster: name of a file in configs/clusters/, whose pools are the fleet in place of head.yaml's. Raises
+    UsageError that names the file and the field.
     """
+    if cluster:
+        return _of_cluster(configs_dir, models_dir, workers, cluster)
     head = read_file(configs_dir / "head.yaml", HeadFile)
     prices = read_hardware(configs_dir / "hardware.yaml")
     models = with_site_profiles(read_models(configs_dir / "models"), configs_dir)
@@ -141,8 +160,12 @@ def read_settings(configs_dir: Path, models_dir: Path, workers: int | None = Non
         )
     hardware = priced(prices, configs_dir / "hardware.yaml", per_host)
     catalogue = Catalogue(models=models, hardware=hardware, links=prices.links)
+    provision = _provision(head, head.cluster == "local")
     return Settings(
-        engine=EngineConfig(catalogue=catalogue, fleet=tuple(fleet), policy=head.policy),
+        engine=EngineConfig(
+            catalogue=catalogue, fleet=tuple(fleet), policy=head.policy, planned=provision is not None
+        ),
+        provision=provision,
         cluster=head.cluster,
         interface=head.interface,
         configs_dir=str(configs_dir.absolute()),
@@ -150,6 +173,49 @@ def read_settings(configs_dir: Path, models_dir: Path, workers: int | None = Non
         threads={entry.kind: entry.threads for entry in head.fleet},
         device_kinds={entry.kind: entry.device_kind for entry in head.fleet},
         launch={entry.kind: entry.launch for entry in head.fleet},
+    )
+
+
+def _provision(head: HeadFile, local: bool) -> OnlineSettings | None:
+    on = not local if head.provision == "auto" else bool(head.provision)
+    return OnlineSettings(objective=head.objective) if on else None
+
+
+def _of_cluster(configs_dir: Path, models_dir: Path, workers: int | None, name: str) -> Settings:
+    """Settings of a Slurm site."""
+    from hpcwise.head import clusterfile
+
+    head = read_file(configs_dir / "head.yaml", HeadFile)
+    prices = read_hardware(configs_dir / "hardware.yaml")
+    path = clusterfile.cluster_path(configs_dir, name)
+    cluster = clusterfile.read_cluster(path, prices.hardware)
+    models = with_site_profiles(read_models(configs_dir / "models"), configs_dir)
+    models = clusterfile.with_host_profiles(models, cluster)
+    used = [pool for pool in cluster.pools if pool.use]
+    fleet = clusterfile.fleet_items(cluster, tuple(models), workers)
+    per_host = {pool.hardware: clusterfile.workers_per_node(pool) for pool in used}
+    hardware = priced(prices, configs_dir / "hardware.yaml", per_host)
+    hardware = clusterfile.with_site_prices(hardware, cluster, path)
+    catalogue = Catalogue(models=models, hardware=hardware, links=prices.links)
+    provision = _provision(head, False)
+    return Settings(
+        engine=EngineConfig(
+            catalogue=catalogue, fleet=tuple(fleet), policy=head.policy, planned=provision is not None
+        ),
+        provision=provision,
+        cluster="slurm" if cluster.mode == "jobs" else "steps",
+        interface=head.interface,
+        configs_dir=str(configs_dir.absolute()),
+        models_dir=str(models_dir.absolute()),
+        # Threads change bytes: one, as on any host, so that equal recipes give equal films.
+        threads={pool.pool: 1 for pool in used},
+        device_kinds={pool.pool: "cuda" if pool.gpus_per_node else "cpu" for pool in used},
+        launch={pool.pool: clusterfile.profile_of_pool(cluster, pool) for pool in used},
+        spots=frozenset(pool.pool for pool in used if clusterfile.is_spot(pool)),
+        site=name,
+        per_node={pool.pool: clusterfile.workers_per_node(pool) for pool in used},
+        node_local_dir=cluster.node_local_dir,
+        shared_dir=cluster.shared_dir,
     )
 
 

@@ -1,90 +1,76 @@
-"""Workers through submitit: as processes of this host, or as Slurm jobs.
+"""Workers as processes of this host, through submitit.
 
 Each launch has a folder `root/<token>/submitit` of its own (0700: submitit unpickles what lies in it) and
-a note `launch.json` beside it. The note is written after the submission; if the head dies in between,
-the job is found by its folder (local) or by its name (Slurm), both of which hold the token.
+a note `launch.json` beside it. If the head dies between submission and note, the job is found by its folder,
+which is among the arguments of its processes.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
 import signal
 import socket
 import threading
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
-
-import msgspec
+from typing import Any
 
 from hpcwise.core.errors import UsageError
-from hpcwise.launch import slurm
-from hpcwise.launch.base import Entry, Handle, JobState, LaunchError, LaunchProfile
+from hpcwise.launch.base import Entry, Handle, JobState, LaunchError, LaunchProfile, SlurmUse
+from hpcwise.launch.notes import Notes
 from hpcwise.launch.processes import by_folder, kill_all
+from hpcwise.launch.submission import local_parameters, private
 
 
 class SubmititLauncher:
     """See `Launcher`. Safe to call from several threads; one submission at a time."""
 
-    def __init__(
-        self, cluster: Literal["local", "slurm"], root: Path, profiles: Mapping[str, LaunchProfile]
-    ) -> None:
-        self._cluster = cluster
+    at_once = 1
+
+    def __init__(self, root: Path, profiles: Mapping[str, LaunchProfile]) -> None:
         self._root = root.absolute()
         self._profiles = profiles
-        self._host = socket.gethostname() if cluster == "local" else ""
+        self._notes = Notes(self._root)
+        self._host = socket.gethostname()
         self._lock = threading.Lock()
-        #: Local jobs that are children of this process.
+        #: Jobs that are children of this process.
         self._children: dict[str, Any] = {}
+
+    def may_launch(self) -> bool:
+        return True
 
     def launch(self, kind: str, token: str, entry: Entry) -> Handle:
         """Submit one job; a second call with the same token is for `find` to prevent."""
-        profile = self._profiles.get(kind)
-        if profile is None:
-            known = ", ".join(sorted(self._profiles)) or "none"
-            raise UsageError(f"fleet kind {kind!r}: no launch profile of that name; known are {known}")
+        profile = profile_of(self._profiles, kind)
         folder = self._folder(token)
         with self._lock:
             try:
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                job = self._submit(folder, token, profile, entry)
+                self._children[token] = job = self._submit(private(folder), token, profile, entry)
             except (LaunchError, UsageError):
                 raise
             except Exception as error:
-                # submitit raises its own, subprocess's and the operating system's errors.
-                lines = str(error).strip().splitlines()
-                raise LaunchError(f"{kind}: {lines[-1] if lines else type(error).__name__}") from error
-            if self._cluster == "local":
-                self._children[token] = job
+                raise LaunchError(f"{kind}: {last_line(error)}") from error
         handle = Handle(token=token, job_id=str(job.job_id), host=self._host)
-        self._note(handle)
+        self._notes.write(handle)
         return handle
 
+    def launch_many(
+        self, kind: str, entries: Mapping[str, Entry], minutes: int | None = None
+    ) -> Mapping[str, Handle]:
+        return {token: self.launch(kind, token, entry) for token, entry in entries.items()}
+
     def find(self, token: str) -> Handle | None:
-        """By note, else by process or job name."""
-        with contextlib.suppress(FileNotFoundError, msgspec.MsgspecError):
-            return msgspec.json.decode((self._root / token / "launch.json").read_bytes(), type=Handle)
-        if self._cluster == "local":
-            folder = self._folder(token)
-            pids = by_folder([folder])[folder]
-            return Handle(token=token, job_id=str(pids[0]), host=self._host) if pids else None
-        job = slurm.parse_squeue(self._squeue(token)).get(token)
-        if job is not None:
-            return Handle(token=token, job_id=job[0])
-        with contextlib.suppress(LaunchError):  # a site without accounting
-            over = slurm.run(["sacct", "-X", "-n", "-P", "-o", "JobID,JobName", "--name", token])
-            job_id = slurm.parse_sacct(over).get(token)
-            if job_id is not None:
-                return Handle(token=token, job_id=job_id)
-        return None
+        """By note, else by process."""
+        handle = self._notes.read(token)
+        if handle is not None:
+            return handle
+        folder = self._folder(token)
+        pids = by_folder([folder])[folder]
+        return Handle(token=token, job_id=str(pids[0]), host=self._host) if pids else None
 
     def states(self, handles: Iterable[Handle]) -> Mapping[str, JobState]:
-        """One pass over /proc, or one squeue."""
+        """One pass over /proc."""
         wanted = list(handles)
-        if self._cluster == "slurm":
-            return self._slurm_states(wanted)
         folders = {handle.token: self._folder(handle.token) for handle in wanted}
         alive = by_folder(folders.values())
         found: dict[str, JobState] = {}
@@ -97,22 +83,33 @@ class SubmititLauncher:
                 found[handle.token] = "gone"
         return found
 
+    def hurry(self) -> None:
+        """Looking is cheap here; it is done every second anyway."""
+
+    def words(self, token: str) -> str:
+        return ""
+
     def kill(self, handle: Handle) -> None:
-        """SIGKILL to all processes of a local job; scancel for a Slurm job."""
-        if self._cluster == "slurm":
-            with contextlib.suppress(LaunchError):
-                slurm.run(["scancel", handle.job_id])
-        elif handle.host == self._host:
-            if not kill_all(self._folder(handle.token)):
-                raise LaunchError(f"worker {handle.token}: processes of it do not end")
-            while not self._reaped(handle.token):
-                time.sleep(0.005)
+        """SIGKILL to all processes of the job."""
+        if handle.host != self._host:
+            return
+        if not kill_all(self._folder(handle.token)):
+            raise LaunchError(f"worker {handle.token}: processes of it do not end")
+        while not self._reaped(handle.token):
+            time.sleep(0.005)
+
+    def kill_many(self, handles: Iterable[Handle]) -> None:
+        for handle in handles:
+            self.kill(handle)
 
     def log_path(self, token: str) -> Path:
         """Newest standard error of the job."""
         folder = self._folder(token)
         logs = sorted(folder.glob("*_0_log.err"), key=lambda path: path.stat().st_mtime)
         return logs[-1] if logs else folder
+
+    def use(self) -> SlurmUse | None:
+        return None
 
     # -- inside ------------------------------------------------------------------------------------------
 
@@ -128,18 +125,16 @@ class SubmititLauncher:
     def _folder(self, token: str) -> Path:
         return self._root / token / "submitit"
 
-    def _note(self, handle: Handle) -> None:
-        final = self._root / handle.token / "launch.json"
-        beside = final.with_name(".launch.json")
-        beside.write_bytes(msgspec.json.encode(handle))
-        beside.replace(final)
+    def _python(self, token: str, profile: LaunchProfile) -> str | None:
+        """What starts Python, None for our own interpreter."""
+        return None
 
     def _submit(self, folder: Path, token: str, profile: LaunchProfile, entry: Entry) -> Any:
         import submitit
 
         # cluster is always given: without it submitit takes Slurm wherever srun is on PATH.
-        executor = submitit.AutoExecutor(folder, cluster=self._cluster)
-        executor.update_parameters(**parameters(self._cluster, token, profile))
+        executor = submitit.AutoExecutor(folder, cluster="local", local_python=self._python(token, profile))
+        executor.update_parameters(**local_parameters(token, profile))
         # Ctrl-C goes to the whole process group of a terminal. The mask is inherited: a head stops its
         # workers itself, or leaves them to the next head.
         old = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -148,37 +143,16 @@ class SubmititLauncher:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, old)
 
-    def _squeue(self, token: str = "") -> str:
-        command = ["squeue", "--user", str(os.geteuid()), "--noheader", f"--format={slurm.SQUEUE_FORMAT}"]
-        return slurm.run([*command, "--states=all", *([f"--name={token}"] if token else [])])
 
-    def _slurm_states(self, wanted: list[Handle]) -> dict[str, JobState]:
-        try:
-            jobs = slurm.parse_squeue(self._squeue())
-        except LaunchError:
-            return {handle.token: "unknown" for handle in wanted}
-        return {h.token: jobs[h.token][1] if h.token in jobs else "gone" for h in wanted}
+def profile_of(profiles: Mapping[str, LaunchProfile], kind: str) -> LaunchProfile:
+    """Raises UsageError for a kind without one."""
+    if kind not in profiles:
+        known = ", ".join(sorted(profiles)) or "none"
+        raise UsageError(f"fleet kind {kind!r}: no launch profile of that name; known are {known}")
+    return profiles[kind]
 
 
-def parameters(cluster: str, token: str, profile: LaunchProfile) -> dict[str, Any]:
-    """submitit's parameters of one launch; only what the profile states."""
-    chosen: dict[str, Any] = {
-        "name": token,
-        "nodes": profile.nodes,
-        "tasks_per_node": profile.tasks_per_node,
-        "timeout_min": profile.timeout_min,
-        "gpus_per_node": profile.gpus_per_node or None,
-        "cpus_per_task": profile.cpus_per_task or None,
-        "mem_gb": profile.memory_gb or None,
-    }
-    if cluster == "slurm":
-        chosen |= {
-            "slurm_partition": profile.partition or None,
-            "slurm_account": profile.account or None,
-            "slurm_qos": profile.qos or None,
-            "slurm_constraint": profile.constraint or None,
-            "slurm_setup": list(profile.setup) or None,
-            # The name can be cut or rewritten by a site; the comment is kept as it is.
-            "slurm_additional_parameters": {"comment": token, **profile.extra},
-        }
-    return {name: value for name, value in chosen.items() if value is not None}
+def last_line(error: BaseException) -> str:
+    """submitit raises its own, subprocess's and the operating system's errors."""
+    lines = str(error).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__

@@ -37,9 +37,12 @@ IDLE_POLL_S = 0.25
 
 @dataclass(slots=True)
 class Signals:
-    """Set by signal handlers, read between two steps. terms: SIGTERMs so far (the second one hurries)."""
+    """Set by signal handlers, read between two steps. terms: SIGTERMs so far (the second one hurries), the
+    last at monotonic time term_s. warned: SIGUSR2, which comes before an end that may be minutes away."""
 
     terms: int = 0
+    term_s: float = float("-inf")
+    warned: bool = False
 
 
 class Worker:
@@ -212,8 +215,8 @@ class Worker:
         now = time.monotonic()
         if not self._leaving:
             left = self._left_s()
-            if self._signals.terms:
-                self._drain("told to stop by a signal", self._config.grace_s)
+            if self._signals.terms or self._signals.warned:
+                self._drain(*self._notice(left))
             elif left is not None and left < self._config.drain_margin_s:
                 self._drain("its allocation ends", max(0.0, left))
             elif (
@@ -229,6 +232,16 @@ class Worker:
             self._hurried() or self._link.silent_s > self._config.patience_s
         ):
             current.stop = "leave"
+
+    def _notice(self, left_s: float | None) -> tuple[str, float]:
+        """What a signal means, and how long there is: near the end of the allocation that end, else it has to
+        give way to somebody, within the grace of its partition."""
+        if left_s is not None and left_s < 2 * self._config.drain_margin_s:
+            return "its allocation ends", max(0.0, left_s)
+        if left_s is None:
+            return "told to stop by a signal", self._config.grace_s
+        word = "SIGTERM" if self._signals.terms else "SIGUSR2"
+        return f"{word}: preempted or cancelled", self._config.grace_s
 
     def _hurried(self) -> bool:
         """Whether the grace that follows a signal or the end of the allocation is over."""

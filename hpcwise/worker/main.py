@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import secrets
 import shutil
 import signal
 import socket
 import time
 import types
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("hpcwise.worker")
 
+#: Two SIGTERMs within so many seconds are one.
+ECHO_S = 1.0
+#: Clocks of nodes may differ by so much without a word, seconds.
+SKEW_S = 60.0
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "BLIS_NUM_THREADS",
 )  # fmt: skip
@@ -40,6 +46,7 @@ def run_worker(encoded: bytes) -> str:
     """
     started_s = time.monotonic()
     config = msgspec.json.decode(encoded, type=WorkerConfig)
+    config = with_local_cache(with_real_end(config, os.environ, time.time()), os.environ)
     for name in _THREAD_VARIABLES:
         os.environ[name] = str(config.threads)
     # MKL may choose other kernels for other memory addresses; equal recipes are to give equal bytes.
@@ -50,7 +57,12 @@ def run_worker(encoded: bytes) -> str:
     paths = RunPaths(Path(config.run_dir))
     paths.worker(config.worker_id).mkdir(mode=0o700, parents=True, exist_ok=True)
     _log_to(paths.worker_log(config.worker_id))
-    log.info("worker %s on %s, process %d", config.worker_id, socket.gethostname(), os.getpid())
+    job = os.environ.get("SLURM_JOB_ID")
+    log.info(
+        "worker %s on %s, process %d%s, %s", config.worker_id, socket.gethostname(), os.getpid(),
+        f", job {job}" if job else "",
+        "no end" if config.lifetime_s is None else f"{config.lifetime_s:.0f} s to live",
+    )  # fmt: skip
     try:
         reason = _work(config, started_s)
     except HpcwiseError as error:
@@ -105,12 +117,48 @@ def _work(config: WorkerConfig, started_s: float) -> str:
 
 
 def _listen(signals: Signals) -> None:
-    def note(_signum: int, _frame: types.FrameType | None) -> None:
-        signals.terms += 1
+    """Notices that this worker has to give way. submitit ignores SIGTERM, which is Slurm's; SIGUSR2 comes
+    before the end of the walltime, and at a preemption where a site sends it too."""
 
-    # USR2 is what submitit has Slurm send before the time limit and, where a site allows it, on preemption.
-    signal.signal(signal.SIGTERM, note)
-    signal.signal(signal.SIGUSR2, note)
+    def term(_signum: int, _frame: types.FrameType | None) -> None:
+        # slurmd signals the task, and srun beside the batch script hands on its copy: one notice, not two.
+        now_s = time.monotonic()
+        if now_s - signals.term_s > ECHO_S:
+            signals.terms += 1
+            signals.term_s = now_s
+
+    def warn(_signum: int, _frame: types.FrameType | None) -> None:
+        signals.warned = True
+
+    signal.signal(signal.SIGTERM, term)
+    signal.signal(signal.SIGUSR2, warn)
+
+
+def with_real_end(config: WorkerConfig, environment: Mapping[str, str], now_wall_s: float) -> WorkerConfig:
+    """The lifetime that Slurm gives this job, in place of the one that was asked for.
+
+    SLURM_JOB_END_TIME is Slurm's own (24.11 and newer); HPCWISE_END_S is set by the batch script. A value
+    that is over already, or far later than the walltime, is of another clock: what was asked for counts.
+    """
+    text = environment.get("SLURM_JOB_END_TIME") or environment.get("HPCWISE_END_S") or ""
+    if not text.isdigit():
+        return config
+    left_s = int(text) - now_wall_s
+    asked_s = config.lifetime_s
+    if left_s <= 0 or (asked_s is not None and left_s > asked_s + SKEW_S):
+        log.error(
+            "this node's clock and Slurm's differ: the job would end in %.0f s, %s s were asked for; "
+            "have the clocks set (chrony, ntpd)", left_s, asked_s,
+        )  # fmt: skip
+        return config
+    return msgspec.structs.replace(config, lifetime_s=left_s)
+
+
+def with_local_cache(config: WorkerConfig, environment: Mapping[str, str]) -> WorkerConfig:
+    """Variables of the node in `local_cache` filled in; no cache where that is no folder to write to."""
+    path = re.sub(r"\$\{?(\w+)\}?", lambda found: environment.get(found[1], "?"), config.local_cache)
+    usable = path.startswith("/") and "?" not in path and os.access(path, os.W_OK | os.X_OK)
+    return msgspec.structs.replace(config, local_cache=path if usable else "")
 
 
 def _lead_group() -> None:

@@ -59,7 +59,7 @@ def root(tmp_path: Path) -> Iterator[Path]:
 
 
 def local(root: Path) -> SubmititLauncher:
-    return SubmititLauncher("local", root, {"cpu": LaunchProfile()})
+    return SubmititLauncher(root, {"cpu": LaunchProfile()})
 
 
 def test_a_job_runs_and_a_kill_ends_it_with_all_that_it_started(root: Path, tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_a_launch_outlives_its_launcher_and_is_found_without_its_note(root: Path
         from pathlib import Path
         from hpcwise.launch.base import Entry, LaunchProfile
         from hpcwise.launch.launcher import SubmititLauncher
-        launcher = SubmititLauncher("local", Path({str(root)!r}), {{"cpu": LaunchProfile()}})
+        launcher = SubmititLauncher(Path({str(root)!r}), {{"cpu": LaunchProfile()}})
         launcher.launch("cpu", "w2", Entry("builtins:exec", {entry(tmp_path / "up").payload!r}))
         os.killpg(0, signal.SIGINT)
         os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,196 @@
+"""`configs/clusters/<name>.yaml`, read and checked, and what a head makes of it: kinds of workers with their
+launch profiles, and prices.
+
+A kind of worker is a pool: one GPU with its share of the node's cores and memory, or one core of a node
+without GPUs. Models without a profile of the pool's hardware run on the node's cores, as on any host.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from msgspec.structs import replace
+
+from hpcwise.core.billing import DeviceShare, billed_usd_per_h, parse_weights
+from hpcwise.core.catalogue import HardwareInfo, ModelInfo
+from hpcwise.core.cluster import Cluster, Pool
+from hpcwise.core.errors import UsageError
+from hpcwise.core.resources import FleetItem
+from hpcwise.launch.base import LaunchProfile
+
+#: A worker that has had nothing to do for so long is given back, and one not needed any more is not awaited.
+IDLE_S: Final = 120.0
+#: From the start of a job to its worker's Hello, where nothing was learned yet.
+START_S: Final = 10.0
+#: Asked for where neither pool nor partition has a limit.
+LONGEST_MIN: Final = 60 * 24 * 7
+#: Share of a node's memory that jobs may ask for: RealMemory is what slurmd found, some is always in use.
+MEMORY: Final = 0.95
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
+
+
+def cluster_path(configs_dir: Path, name: str) -> Path:
+    """Where the file of that cluster is. Raises UsageError for a name that is none or has no file."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"--cluster: {name[:60]!r}: use 1 to 40 letters, digits, '-' or '_'")
+    path = configs_dir / "clusters" / f"{name}.yaml"
+    if not path.is_file():
+        there = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml"))) or "none yet"
+        raise UsageError(
+            f"--cluster: {name!r} has no file {path} (there: {there}); `hpcwise cluster discover` writes it"
+        )
+    return path
+
+
+def read_cluster(path: Path, hardware: Mapping[str, object]) -> Cluster:
+    """The file's content, checked. hardware: entries of hardware.yaml. Raises UsageError with the field."""
+    from hpcwise.head.settings import read_file
+
+    cluster = read_file(path, Cluster)
+    names = [pool.pool for pool in cluster.pools]
+    for number, pool in enumerate(cluster.pools):
+        where = f"{path}: pools[{number}] ({pool.pool})"
+        if not _NAME.fullmatch(pool.pool) or names.count(pool.pool) > 1:
+            raise UsageError(f"{where}.pool: give each pool a name of its own (letters, digits, '-', '_')")
+        if not pool.partition or re.search(r"[\s,]", pool.partition):
+            raise UsageError(f"{where}.partition: {pool.partition!r} is not one partition; name one")
+        if pool.hardware not in hardware:
+            known = ", ".join(hardware)
+            raise UsageError(f"{where}.hardware: {pool.hardware!r} is not in hardware.yaml; use {known}")
+        for field in ("nodes", "cpus_per_node", "memory_gb_per_node"):
+            value: float = getattr(pool, field)
+            if not 0 < value < math.inf:
+                raise UsageError(f"{where}.{field}: {value} is not usable; give more than 0")
+        if pool.gpus_per_node < 0 or pool.grace_s < 0 or (pool.max_min is not None and pool.max_min < 1):
+            raise UsageError(f"{where}: gpus_per_node, grace_s and max_min must not be negative")
+        if pool.usd_per_gpu_h is not None and not 0 <= pool.usd_per_gpu_h < math.inf:
+            raise UsageError(f"{where}.usd_per_gpu_h: {pool.usd_per_gpu_h} is not usable; give 0 or more")
+    if not any(pool.use for pool in cluster.pools):
+        raise UsageError(f"{path}: pools: none is in use; give one of them `use: yes`")
+    return cluster
+
+
+def workers_per_node(pool: Pool) -> int:
+    """One a GPU, or one a core."""
+    return pool.gpus_per_node or pool.cpus_per_node
+
+
+def profile_of_pool(cluster: Cluster, pool: Pool) -> LaunchProfile:
+    """How to ask for one worker of the pool."""
+    share = workers_per_node(pool)
+    gpus = 1 if pool.gpus_per_node else 0
+    return LaunchProfile(
+        partition=pool.partition,
+        gpus_per_node=gpus,
+        gres=f"gpu:{pool.gpu}:1" if gpus and pool.gpu else "",
+        cpus_per_task=max(1, pool.cpus_per_node // share),
+        memory_gb=math.floor(1000 * MEMORY * pool.memory_gb_per_node / share) / 1000,
+        timeout_min=pool.max_min or LONGEST_MIN,
+        account=cluster.account
+        if not pool.accounts or cluster.account in pool.accounts
+        else pool.accounts[0],
+        qos=cluster.qos if not pool.qos or cluster.qos in pool.qos else pool.qos[0],
+        constraint="&".join(pool.features[:1]) if _features_needed(cluster, pool) else "",
+        setup=cluster.setup,
+        # Without notice of its own a job still has KillWait between SIGTERM and SIGKILL.
+        grace_s=pool.grace_s or cluster.kill_wait_s,
+    )
+
+
+def fleet_items(cluster: Cluster, models: tuple[str, ...], limit: int | None = None) -> list[FleetItem]:
+    """Kinds of workers. limit: workers of a kind at most, beside what the pool has and the site allows."""
+    most = min(1024, limit or 1024, (cluster.jobs_max - 1) if cluster.jobs_max else 1024)
+    return [
+        FleetItem(
+            kind=pool.pool,
+            hardware=pool.hardware,
+            models=models,
+            memory_gb=pool.memory_gb_per_node / workers_per_node(pool),
+            min_workers=0,
+            max_workers=max(1, min(most, pool.nodes * workers_per_node(pool))),
+            idle_timeout_s=IDLE_S,
+            launch_s=START_S,
+            nodes=1,
+            devices_per_node=1 if pool.gpus_per_node else 0,
+        )
+        for pool in cluster.pools
+        if pool.use
+    ]
+
+
+def with_host_profiles(models: Mapping[str, ModelInfo], cluster: Cluster) -> dict[str, ModelInfo]:
+    """Cards with a profile for each hardware of the cluster: models that were profiled on a CPU only run on
+    the cores beside a GPU just as fast."""
+    used = {pool.hardware for pool in cluster.pools if pool.use}
+    found: dict[str, ModelInfo] = {}
+    for name, info in models.items():
+        host = info.profiles.get("cpu") if set(info.profiles) == {"cpu"} else None
+        missing = dict.fromkeys(used - set(info.profiles), host) if host is not None else {}
+        found[name] = replace(info, profiles={**info.profiles, **missing}) if missing else info
+    return found
+
+
+def with_site_prices(
+    hardware: Mapping[str, HardwareInfo], cluster: Cluster, path: Path
+) -> dict[str, HardwareInfo]:
+    """Prices of a unit of each hardware: a pool's own, else by its billing weights, else hardware.yaml's.
+
+    A preemptible pool sets the spot price, others the reserved one; of several pools of one hardware the
+    dearest counts.
+    """
+    found = dict(hardware)
+    seen: dict[tuple[str, bool], float] = {}
+    for pool in cluster.pools:
+        if not pool.use:
+            continue
+        usd, source = _price(pool, cluster, path)
+        if usd is None:
+            continue
+        spot = is_spot(pool)
+        usd = max(usd, seen.get((pool.hardware, spot), 0.0))
+        seen[pool.hardware, spot] = usd
+        info = found[pool.hardware]
+        found[pool.hardware] = replace(
+            info,
+            usd_per_h=info.usd_per_h if spot else usd,
+            spot_usd_per_h=usd if spot else info.spot_usd_per_h,
+            price_source=source,
+        )
+    return found
+
+
+def is_spot(pool: Pool) -> bool:
+    """Whether its jobs may have to give way."""
+    return pool.preempts != "off"
+
+
+def _price(pool: Pool, cluster: Cluster, path: Path) -> tuple[float | None, str]:
+    if pool.usd_per_gpu_h is not None:
+        return pool.usd_per_gpu_h, f"{path.name}, pool {pool.pool}"
+    if cluster.usd_per_unit_h is None or not pool.billing_weights:
+        return None, ""
+    share = workers_per_node(pool)
+    device = DeviceShare(
+        cpus=pool.cpus_per_node / share,
+        memory_gb=pool.memory_gb_per_node / share,
+        gres=pool.gpu,
+        gpu=pool.gpus_per_node > 0,
+    )
+    try:
+        weights = parse_weights(pool.billing_weights)
+    except UsageError as error:
+        raise UsageError(f"{path}: pool {pool.pool}: {error}") from None
+    usd = billed_usd_per_h(pool.hardware, device, weights, cluster.usd_per_unit_h)
+    return usd, "billing weights of this site"
+
+
+def _features_needed(cluster: Cluster, pool: Pool) -> bool:
+    """Whether another pool of the partition lacks what tells this one apart; GPU types tell themselves."""
+    others = [p for p in cluster.pools if p.partition == pool.partition and p.pool != pool.pool]
+    return bool(pool.features) and any(
+        p.gpu == pool.gpu and pool.features[0] not in p.features for p in others
+    )

@@ -1,0 +1,139 @@
+"""What submitit is asked for, and the batch script that it writes.
+
+Submitted by us and not by submitit, for two reasons. submitit moves the pickle to a name with the job's id
+after sbatch has answered: a job whose answer came too late would wait for it in vain, so the script links it
+itself. And sbatch is called with a scrubbed environment and a time-out. submitit's watcher, which polls
+sacct, never runs: nobody asks its jobs for their state.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from hpcwise.launch.base import Entry, LaunchProfile
+
+#: USR2 so long before the end of the walltime: what a worker needs to drain.
+SIGNAL_S: Final = 60
+#: The interpreter on the node: that of an unpacked environment (`hpcwise env pack`), else ours.
+PYTHON: Final = f'"${{HPCWISE_PYTHON:-{sys.executable}}}"'
+#: The allocation's real end: newer Slurms tell, older ones are asked once, by the job itself.
+END_LINE: Final = (
+    'export HPCWISE_END_S="${SLURM_JOB_END_TIME:-'
+    '$(date -d "$(squeue --noheader --job "$SLURM_JOB_ID" --format %e)" +%s)}"'
+)
+
+
+def local_parameters(token: str, profile: LaunchProfile) -> dict[str, Any]:
+    """submitit's parameters of a process of this host."""
+    return _stated({
+        "name": token,
+        "nodes": 1,
+        "tasks_per_node": 1,
+        "timeout_min": 60 * 24 * 7,
+        "gpus_per_node": profile.gpus_per_node or None,
+    })  # fmt: skip
+
+
+def slurm_parameters(
+    name: str, profile: LaunchProfile, minutes: int, exclude: Sequence[str] = (), members: int = 1
+) -> dict[str, Any]:
+    """Parameters of submitit's Slurm executor; only what the profile states.
+
+    Not requeued by Slurm: after a preemption it holds a job back for two minutes, a new submission starts at
+    once, and one that the engine has given up must not come back.
+    """
+    extra: dict[str, Any] = {"no-requeue": True, **profile.extra}
+    return _stated({
+        "job_name": name,
+        # A site may cut or rewrite names; a comment is kept as it is.
+        "comment": name,
+        "nodes": profile.nodes,
+        "ntasks_per_node": profile.tasks_per_node,
+        "time": minutes,
+        "gres": profile.gres or None,
+        "gpus_per_node": None if profile.gres else profile.gpus_per_node or None,
+        "cpus_per_task": profile.cpus_per_task or None,
+        "mem": f"{int(profile.memory_gb * 1000)}M" if profile.memory_gb else None,
+        "partition": profile.partition or None,
+        "account": profile.account or None,
+        "qos": profile.qos or None,
+        "constraint": profile.constraint or None,
+        "exclude": ",".join(exclude) or None,
+        "signal_delay_s": SIGNAL_S,
+        "map_count": members if members > 1 else None,
+        "additional_parameters": extra,
+    })  # fmt: skip
+
+
+def write_submission(
+    folder: Path, entries: Sequence[Entry], profile: LaunchProfile, chosen: dict[str, Any]
+) -> Path:
+    """Pickles and batch script of one job, or of an array of equal ones, in `folder` (0700)."""
+    from submitit.core.utils import DelayedSubmission
+    from submitit.slurm.slurm import SlurmExecutor
+
+    for number, entry in enumerate(entries):
+        delayed = DelayedSubmission(entry)
+        delayed.set_timeout(chosen["time"], 0)
+        delayed.dump(folder / f"entry-{number}.pkl")
+    setup = [link_line(folder), END_LINE, *profile.setup]
+    executor = SlurmExecutor(folder, python=PYTHON)
+    members = chosen.pop("map_count", None)
+    executor.update_parameters(**chosen, setup=setup)
+    if members:
+        executor.parameters["map_count"] = members
+    script = folder / "submission.sh"
+    script.write_text(executor._make_submission_file_text(executor._submitit_command_str, ""), "utf-8")
+    return script
+
+
+def link_line(folder: Path) -> str:
+    """Shell: the pickle of this member of the array under the name by which submitit looks for it."""
+    ident = "${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}"
+    where = shlex.quote(str(folder))
+    return f'ln -sfn "entry-${{SLURM_ARRAY_TASK_ID:-0}}.pkl" {where}/"{ident}_submitted.pkl"'
+
+
+def step_command(
+    profile: LaunchProfile, job_id: str, name: str, ends_s: float | None, exclude: Sequence[str] = ()
+) -> str:
+    """Command line that runs Python as a step of allocation `job_id`: what stands in for `python` in
+    submitit's local executor.
+
+    --exact: the step takes what it asks for and leaves the rest of the allocation to others. --overlap is not
+    given: it would share the batch step's cores. --kill-on-bad-exit ends a gang with its first lost rank.
+    """
+    end = "" if ends_s is None else f",HPCWISE_END_S={ends_s:.0f}"
+    command = ["srun", f"--jobid={job_id}", "--exact", "--unbuffered", "--kill-on-bad-exit=1",
+               f"--job-name={name}", f"--nodes={profile.nodes}",
+               f"--ntasks-per-node={profile.tasks_per_node}", f"--export=ALL{end}"]  # fmt: skip
+    if profile.het_group is not None:
+        command.append(f"--het-group={profile.het_group}")
+    if profile.cpus_per_task:
+        command.append(f"--cpus-per-task={profile.cpus_per_task}")
+    gres = profile.gres or (f"gpu:{profile.gpus_per_node}" if profile.gpus_per_node else "")
+    command.append(f"--gres={gres or 'none'}")
+    command.append(f"--mem={int(profile.memory_gb * 1000)}M" if profile.memory_gb else "--mem=0")
+    if exclude:
+        command.append(f"--exclude={','.join(exclude)}")
+    lines = " && ".join([*profile.setup, f'exec {PYTHON} "$@"'])
+    return shlex.join([*command, "bash", "-c", lines, "worker"])
+
+
+def private(folder: Path) -> Path:
+    """`folder`, made 0700: submitit unpickles what lies in it."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.stat().st_uid != os.geteuid():
+        from hpcwise.core.errors import UsageError
+
+        raise UsageError(f"{folder}: belongs to another user; use a run directory of your own")
+    return folder
+
+
+def _stated(chosen: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in chosen.items() if value is not None}
