@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-ShotKind = Literal["title", "two_shot", "close_up", "figure", "end"]
+ShotKind = Literal["title", "chapter", "two_shot", "close_up", "over_shoulder", "split", "figure", "end"]
 
 
 class Character(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,7 +33,8 @@ class Shot(msgspec.Struct, frozen=True, kw_only=True):
     """What plays without a cut. `expected_s` is an estimate until speech has been made.
 
     prominence: 0 to 1; the quality ladder lowers prominent shots last (opening, figures, close).
-    figure: index into the document's figures, for kind `figure`.
+    figure: index into the document's figures, for kind `figure`. heading, subheading: words of cards (a
+    chapter's name and its number). notes: more lines of an end card, such as sources.
     """
 
     kind: ShotKind
@@ -44,6 +45,7 @@ class Shot(msgspec.Struct, frozen=True, kw_only=True):
     prominence: float = 0.5
     expected_s: float = 5.0
     pause_after_s: float = 0.25
+    notes: tuple[str, ...] = ()
 
 
 class Scene(msgspec.Struct, frozen=True, kw_only=True):
