@@ -123,7 +123,7 @@ def _needed(engine: Engine) -> tuple[set[str], set[str], set[str]]:
     for request in engine.state.requests.values():
         if request.state not in LIVE_REQUEST:
             continue
-        documents.add(request.job.input_sha256)
+        documents |= request.job.hashes
         for task_id in request.tasks:
             task = engine.state.tasks[task_id]
             keys |= {key for key in (task.key, task.checkpoint) if key}
@@ -134,7 +134,7 @@ def _documents(payload: bytes) -> set[str]:
     from hpcwise.core.spec import JobSpec
 
     try:
-        return {msgspec.json.decode(payload, type=JobSpec).input_sha256}
+        return set(msgspec.json.decode(payload, type=JobSpec).hashes)
     except msgspec.MsgspecError:
         return set()
 

@@ -26,7 +26,7 @@ _TAKEN_S: Final = 30.0
 
 
 @click.command("generate")
-@click.argument("source", metavar="DOCUMENT|SPEC", type=click.Path(path_type=Path))
+@click.argument("source", metavar="[DOCUMENT|SPEC]", required=False, type=click.Path(path_type=Path))
 @job_options
 @click.option(
     "--workers", type=click.IntRange(1, 1024), metavar="N", help="Workers at most; default one a core."
@@ -35,15 +35,16 @@ _TAKEN_S: Final = 30.0
 @run_dir_option
 @json_option
 def generate_command(
-    source: Path, workers: int | None, again: bool, run: Run, as_json: bool, **options: Any
+    source: Path | None, workers: int | None, again: bool, run: Run, as_json: bool, **options: Any
 ) -> int:
-    """Make the film of a DOCUMENT (PDF, Markdown, text) or of a job SPEC (YAML), and wait for it.
+    """Make the film of a DOCUMENT (PDF, PPTX, Markdown, HTML, EPUB, text) or a job SPEC (YAML); wait for it.
 
     Starts a head and workers if none run, and stops those that it started when the film is there. Ctrl-C
     stops cleanly; the same command goes on where it stopped, or shows the film that is there already.
-    A document is filmed to be watched live unless --by, --in or --batch says otherwise.
+    A document is filmed to be watched live unless --by, --in or --batch says otherwise. With --script FILE
+    the spec or document is the one that the file names, unless another is given.
     """
-    loaded = load(source, options)
+    loaded = load(source or _source_of(options["script"]), options)
     from hpcwise.cli import submission
     from hpcwise.cli.localhead import LocalHead, connect_ok
 
@@ -77,6 +78,15 @@ def generate_command(
             head.stop()
         except HpcwiseError as error:
             click.echo(f"hpcwise: {error}", err=True)
+
+
+def _source_of(script: str | None) -> Path:
+    """What a script file is of. Raises UsageError where there is none."""
+    if not script:
+        raise UsageError("DOCUMENT|SPEC: is missing; name a document, a job spec, or --script FILE")
+    from hpcwise.cli.scriptfile import job_of
+
+    return job_of(Path(script), script)
 
 
 def _watch(run: Run, request_id: str, head: Any, *, quiet: bool) -> RequestView:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from hpcwise.cli import specown as own
 from hpcwise.cli import specread as read
 from hpcwise.cli import values
 from hpcwise.cli.yamlread import Value
@@ -36,6 +37,11 @@ def _list_schema(known: Sequence[str]) -> Schema:
 
 def _text_schema(most: int) -> Schema:
     return {"type": ["string", "number"], "minLength": 1, "maxLength": most}
+
+
+def _file_schema(suffixes: Sequence[str]) -> Schema:
+    either = "|".join(suffix.lstrip(".") for suffix in suffixes)
+    return {"type": "string", "pattern": rf"\.(?:{either})$"}
 
 
 _SLO_SCHEMA: Final[Schema] = {
@@ -156,13 +162,13 @@ FIELDS: Final[Mapping[str, Field]] = {
     ),
     "input": Field(
         read.text(4096),
-        _described({"type": "string", "minLength": 1}, "PDF, Markdown or text; relative to this file"),
+        _described(
+            {"type": "string", "minLength": 1}, "the document: PDF, PPTX, Markdown, HTML, EPUB or text"
+        ),
     ),
     "cast": Field(
         read.cast,
-        _described(
-            {"type": "array", "minItems": 2, "maxItems": 2, "items": _SPEAKER_SCHEMA}, "the two speakers"
-        ),
+        _described({"type": "array", "minItems": 2, "maxItems": 4, "items": _SPEAKER_SCHEMA}, "who speaks"),
     ),
     "set": Field(read.one_of(read.SETS), _described({"enum": list(read.SETS)}, "where they sit")),
     "show": Field(read.text(60), _described(_text_schema(60), "name of the show, on the title card")),
@@ -245,6 +251,96 @@ FIELDS: Final[Mapping[str, Field]] = {
                 "properties": {s: {"type": "string"} for s in read.STAGES},
             },
             "another model for a stage",
+        ),
+    ),
+    "script": Field(
+        read.text(4096),
+        _described(
+            {"type": "string", "minLength": 1},
+            "a screenplay of `hpcwise script`, edited or not: it is filmed as it stands",
+        ),
+    ),
+    "lexicon": Field(
+        own.lexicon,
+        _described(
+            {
+                "anyOf": [
+                    {"type": "object", "additionalProperties": _text_schema(200)},
+                    {"type": "string", "pattern": r"\.ya?ml$"},
+                ]
+            },
+            "how words are said: {USP: U S P}, or a YAML file with such lines",
+        ),
+    ),
+    "llm": Field(
+        own.llm,
+        _described(
+            {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["url", "model"],
+                "properties": {
+                    "url": {"type": "string", "pattern": "^https?://"},
+                    "model": {"type": "string", "minLength": 1},
+                },
+            },
+            "an OpenAI-compatible endpoint that writes the screenplay",
+        ),
+    ),
+    "logo": Field(
+        own.named(own.PICTURES), _described(_file_schema(own.PICTURES), "shown on title and end card")
+    ),
+    "fonts": Field(
+        own.fonts,
+        _described(
+            {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["regular"],
+                "properties": {"regular": _file_schema(own.FONTS), "bold": _file_schema(own.FONTS)},
+            },
+            "of titles and captions",
+        ),
+    ),
+    "pictures": Field(
+        own.pictures,
+        _described(
+            {
+                "type": "array",
+                "minItems": 1,
+                "items": {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "required": ["file", "caption"],
+                    "properties": {"file": _file_schema(own.PICTURES), "caption": _text_schema(400)},
+                },
+            },
+            "pictures of your own, shown like figures of the document",
+        ),
+    ),
+    "music": Field(
+        own.music,
+        _described(
+            {
+                "anyOf": [
+                    {"const": False},
+                    _file_schema(own.MUSIC),
+                    {
+                        "type": "object",
+                        "additionalProperties": False,
+                        "required": ["file"],
+                        "properties": {
+                            "file": _file_schema(own.MUSIC),
+                            "level": {
+                                "type": "integer",
+                                "minimum": own.LEVEL_DB[0],
+                                "maximum": own.LEVEL_DB[1],
+                            },
+                        },
+                    },
+                ]
+            },
+            "music under the film; level: so many dB below the speech",
         ),
     ),
     "graph": Field(read.graph, _described(_GRAPH_SCHEMA, "tasks of the graph workflow")),

@@ -9,27 +9,29 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
+from hpcwise.cli import specown, values
 from hpcwise.cli import specread as f
-from hpcwise.cli import values
+from hpcwise.cli.specerrors import Complaints
 from hpcwise.cli.specfields import FIELDS
 from hpcwise.cli.specgraph import read_graph
+from hpcwise.cli.specinput import DOCUMENT_SUFFIXES as DOCUMENT_SUFFIXES
+from hpcwise.cli.specinput import check_asset, check_input
+from hpcwise.cli.specslo import Overrides as Overrides
+from hpcwise.cli.specslo import deadline_of
 from hpcwise.cli.yamlread import Value, read_yaml
 from hpcwise.core.errors import SpecError, UsageError
-from hpcwise.core.spec import Batch, By, JobSpec, Live, problems
+from hpcwise.core.screenplay import Scene
+from hpcwise.core.spec import Asset, Batch, JobSpec, problems
 
-#: As much of a document as is looked at; the document stage refuses more.
-MAX_INPUT_BYTES: Final = 1 << 30
-DOCUMENT_SUFFIXES: Final = (".pdf", ".md", ".markdown", ".txt", ".text")
 SPEC_SUFFIXES: Final = (".yaml", ".yml")
-#: Mistakes listed at once.
-_MOST_LINES: Final = 20
+_NOTHING: Final = Overrides()
 #: Field of the spec that a field of the JobSpec was made from, where the names differ.
 _TARGETS: Final[Mapping[str, str]] = {
     "input": "input_path",
@@ -38,23 +40,6 @@ _TARGETS: Final[Mapping[str, str]] = {
     "quality": "ladder",
     "budget": "budget_usd",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Overrides:
-    """What the command line says instead of the file; None for nothing. Text as it was typed."""
-
-    live: bool = False
-    ttff: str | None = None
-    by: str | None = None
-    zone: str | None = None
-    within: str | None = None
-    batch: bool = False
-    duration: str | None = None
-    resolution: str | None = None
-    fps: int | None = None
-    seed: int | None = None
-    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,52 +52,41 @@ class Loaded:
     @property
     def digest(self) -> str:
         """Hex digest of the job with its document, wherever either lies."""
-        job = msgspec.structs.replace(self.job, input_path="", slo=Batch())
+        job = with_paths(msgspec.structs.replace(self.job, input_path="", slo=Batch()), lambda _: "")
         return hashlib.sha256(
             msgspec.json.encode([msgspec.to_builtins(job), self.asked], order="sorted")
         ).hexdigest()
 
 
-@dataclass(slots=True)
-class _Complaints:
-    shown: str
-    root: Value
-    lines: list[tuple[int, str]]
+def with_paths(job: JobSpec, path_of: Callable[[Asset], str]) -> JobSpec:
+    """The job with other paths for the files of the person's own."""
 
-    def add(self, field: str, value: Value | None, fix: str, line: int | None = None) -> None:
-        at = line if line is not None else value.line if value is not None else self.root.line
-        if value is None:
-            self.lines.append((at, f"{self.shown}:{at}: {field}: {fix}"))
-            return
-        written = value.text if value.text and not isinstance(value.data, str) else repr(value.plain())
-        text = values.printable(written, 60)
-        said = fix if fix.startswith("there is no such field") else f"{text} is not usable; {fix}"
-        self.lines.append((at, f"{self.shown}:{at}: {values.printable(field)}: {said}"))
+    def moved(asset: Asset) -> Asset:
+        return Asset(path=path_of(asset), sha256=asset.sha256)
 
-    def part(self, field: str, error: f.Part, whole: Value) -> None:
-        self.add(field + error.path, error.value, error.fix, None if error.value is not None else whole.line)
-
-    def check(self) -> None:
-        if self.lines:
-            ordered = [text for _, text in sorted(self.lines, key=lambda entry: entry[0])]
-            more = len(ordered) - _MOST_LINES
-            shown = ordered[:_MOST_LINES] + ([f"{self.shown}: and {more} more mistakes"] if more > 0 else [])
-            raise SpecError("\n".join(shown))
+    swap = msgspec.structs.replace
+    return swap(
+        job,
+        logo=moved(job.logo) if job.logo else None,
+        fonts={name: moved(font) for name, font in job.fonts.items()},
+        pictures=tuple(swap(picture, file=moved(picture.file)) for picture in job.pictures),
+        music=swap(job.music, file=moved(job.music.file)) if job.music else None,
+    )
 
 
-def load_spec(path: Path, now_s: float, overrides: Overrides = Overrides()) -> JobSpec:
+def load_spec(path: Path, now_s: float, overrides: Overrides = _NOTHING) -> JobSpec:
     """The job of a spec file. now_s: Unix time, for `by`. Raises SpecError, one line a mistake."""
     return load_job(path, now_s, overrides).job
 
 
-def load_job(path: Path, now_s: float, overrides: Overrides = Overrides()) -> Loaded:
+def load_job(path: Path, now_s: float, overrides: Overrides = _NOTHING) -> Loaded:
     """As load_spec, with what identifies the asking."""
     shown = values.printable(path, 200)
     root = read_yaml(path, shown)
     return _load(root, shown, path.parent, now_s, overrides)
 
 
-def load_document(path: Path, now_s: float, overrides: Overrides = Overrides()) -> Loaded:
+def load_document(path: Path, now_s: float, overrides: Overrides = _NOTHING) -> Loaded:
     """The job that films a document with all defaults: watched live unless said otherwise."""
     shown = values.printable(path, 200)
     try:
@@ -121,7 +95,7 @@ def load_document(path: Path, now_s: float, overrides: Overrides = Overrides()) 
         raise UsageError(f"{shown}: {error}") from None
     root = Value({"input": Value(str(path.absolute()), 1, str(path))}, 1)
     if not overrides.by and not overrides.within and not overrides.batch:
-        overrides = _with_live(overrides)
+        overrides = replace(overrides, live=True)
     return _load(root, shown, Path(), now_s, overrides)
 
 
@@ -138,72 +112,8 @@ def looks_like_spec(path: Path) -> bool:
     )
 
 
-def check_input(text: str, folder: Path) -> tuple[Path, str]:
-    """The document's absolute path and sha256; raises ValueError with the fix."""
-    if not text.isprintable() or not text.strip():
-        raise ValueError("write a path without control characters")
-    if text.startswith("~") and not text.startswith("~/"):
-        raise ValueError("write the path in full; only ~/ is understood")
-    path = Path(text).expanduser() if text.startswith("~/") else folder / text
-    if path.suffix.lower() not in DOCUMENT_SUFFIXES:
-        raise ValueError(f"name a file of type {', '.join(DOCUMENT_SUFFIXES)}")
-    try:
-        if path.is_dir():
-            raise ValueError("it is a folder; name a file in it")
-        if not path.is_file():
-            raise ValueError("there is no such file; check the path")
-        size = path.stat().st_size
-        if size == 0:
-            raise ValueError("the file is empty; name one with text")
-        if size > MAX_INPUT_BYTES:
-            raise ValueError("the file is larger than 1 GiB; name a smaller one")
-        with path.open("rb") as file:
-            start = file.read(4096)
-            _check_kind(path, start)
-            file.seek(0)
-            return path.resolve(), hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise ValueError(f"it cannot be read ({error.strerror}); check its permissions") from error
-
-
-def _check_kind(path: Path, start: bytes) -> None:
-    """What can be told of a document at once; what is in it is for the document stage."""
-    if path.suffix.lower() != ".pdf":
-        if b"%PDF-" not in start[:1024] and b"\0" in start:
-            raise ValueError("it holds binary data, no text; name a PDF, Markdown or text file")
-        return
-    if b"%PDF-" not in start[:1024]:
-        raise ValueError("it is named .pdf but is no PDF; export it again as PDF")
-    try:
-        import pypdfium2
-    except ImportError:
-        return  # a machine that only hands jobs in need not be able to read them
-    try:
-        pypdfium2.PdfDocument(path).close()
-    except pypdfium2.PdfiumError as error:
-        if "password" in str(error).lower():
-            raise ValueError("it is encrypted; save it without a password") from error
-        raise ValueError("it is not a readable PDF (damaged or cut off); export it again") from error
-
-
-def _with_live(overrides: Overrides) -> Overrides:
-    return (
-        overrides
-        if overrides.live
-        else Overrides(
-            live=True,
-            ttff=overrides.ttff,
-            duration=overrides.duration,
-            resolution=overrides.resolution,
-            fps=overrides.fps,
-            seed=overrides.seed,
-            name=overrides.name,
-        )
-    )
-
-
 def _load(root: Value, shown: str, folder: Path, now_s: float, overrides: Overrides) -> Loaded:
-    complaints = _Complaints(shown, root, [])
+    complaints = Complaints(shown, root, [])
     if not isinstance(root.data, dict):
         raise SpecError(f"{shown}:{root.line}: is no map of fields; write `input: paper.pdf`")
     given: dict[str, Any] = {}
@@ -219,7 +129,7 @@ def _load(root: Value, shown: str, folder: Path, now_s: float, overrides: Overri
         except ValueError as error:
             complaints.add(name, value, str(error))
     _override(given, overrides)
-    asked = _deadline(given, root.data, overrides, now_s, complaints)
+    asked = deadline_of(given, root.data, overrides, now_s, complaints)
     _size(given, root.data, complaints)
     if "graph" in given:
         try:
@@ -233,6 +143,9 @@ def _load(root: Value, shown: str, folder: Path, now_s: float, overrides: Overri
             given["input"], given["input_sha256"] = str(path), sha256
         except ValueError as error:
             complaints.add("input", root.data["input"], str(error))
+    specown.settle(given, root.data, folder, complaints)
+    if "script" in given:
+        given["script"] = _script(given, root.data, folder, complaints)
     complaints.check()
     job = JobSpec(**{_TARGETS.get(name, name): value for name, value in given.items()})
     for problem in problems(job):
@@ -242,6 +155,22 @@ def _load(root: Value, shown: str, folder: Path, now_s: float, overrides: Overri
     return Loaded(job, asked)
 
 
+def _script(
+    given: dict[str, Any], fields: Mapping[str, Value], folder: Path, complaints: Complaints
+) -> tuple[Scene, ...]:
+    from hpcwise.cli.scriptfile import read_script
+
+    cast = [c.id for c in given.get("cast", f.DEFAULT_CAST)]
+    try:
+        path, _ = check_asset(given["script"], folder, SPEC_SUFFIXES)
+    except ValueError as error:
+        if "script" not in fields:
+            raise UsageError(f"--script: {values.printable(given['script'])}: {error}") from None
+        complaints.add("script", fields["script"], str(error))
+        return ()
+    return read_script(path, relative(path), cast, given.get("input_sha256", "")).scenes
+
+
 def _override(given: dict[str, Any], overrides: Overrides) -> None:
     readers: tuple[tuple[str, str | int | None, Callable[[Value], Any]], ...] = (
         ("duration", overrides.duration, FIELDS["duration"].read),
@@ -249,6 +178,7 @@ def _override(given: dict[str, Any], overrides: Overrides) -> None:
         ("fps", overrides.fps, FIELDS["fps"].read),
         ("seed", overrides.seed, FIELDS["seed"].read),
         ("name", overrides.name, FIELDS["name"].read),
+        ("script", overrides.script, FIELDS["script"].read),
     )
     for name, value, read in readers:
         if value is None:
@@ -261,85 +191,7 @@ def _override(given: dict[str, Any], overrides: Overrides) -> None:
             given.pop("aspect", None)
 
 
-def _deadline(
-    given: dict[str, Any],
-    fields: Mapping[str, Value],
-    overrides: Overrides,
-    now_s: float,
-    complaints: _Complaints,
-) -> str:
-    """Settle the SLO; returns how it was asked for."""
-    chosen = [
-        flag
-        for flag, on in (
-            ("--live", overrides.live),
-            ("--by", overrides.by),
-            ("--in", overrides.within),
-            ("--batch", overrides.batch),
-        )
-        if on
-    ]
-    if len(chosen) > 1:
-        raise UsageError(f"{' and '.join(chosen)}: choose one of them")
-    if overrides.ttff is not None and chosen not in ([], ["--live"]):
-        raise UsageError(f"--ttff: belongs to --live, not to {chosen[0]}; leave it out")
-    if chosen or overrides.ttff is not None:
-        given["slo"], asked = _asked_slo(overrides, given.get("slo"), now_s)
-        return asked
-    slo = given.get("slo", Batch())
-    if isinstance(slo, dict):
-        text, zone, day = (_text(slo.get(name)) for name in ("by", "zone", "date"))
-        try:
-            values.zone_of(zone)
-        except ValueError as error:
-            complaints.add("slo.zone", slo["zone"], str(error))
-            given.pop("slo")
-            return ""
-        try:
-            if not isinstance(slo["by"].data, str):
-                raise ValueError('write "08:00" in quotes, or an ISO date and time')
-            deadline = values.parse_by(text, zone, day, now_s)
-        except ValueError as error:
-            complaints.add("slo.by", slo["by"], str(error))
-            given.pop("slo")
-            return ""
-        given["slo"] = By(wall_s=deadline.wall_s, text=deadline.text, zone=deadline.zone)
-        return f"by {text} {day} {zone}"
-    given["slo"] = slo
-    return repr(slo)
-
-
-def _asked_slo(overrides: Overrides, slo: Any, now_s: float) -> tuple[Live | By | Batch, str]:
-    def usage(flag: str, value: str, error: ValueError) -> UsageError:
-        return UsageError(f"{flag}: {values.printable(repr(value))} is not usable; {error}")
-
-    if overrides.by:
-        zone = overrides.zone or ""
-        try:
-            deadline = values.parse_by(overrides.by, zone, "", now_s)
-        except ValueError as error:
-            raise usage("--by", overrides.by, error) from None
-        by = By(wall_s=deadline.wall_s, text=deadline.text, zone=deadline.zone)
-        return by, f"by {overrides.by}  {zone}"
-    if overrides.within:
-        try:
-            deadline = values.deadline_in(values.parse_duration_s(overrides.within), now_s)
-        except ValueError as error:
-            raise usage("--in", overrides.within, error) from None
-        by = By(wall_s=deadline.wall_s, text=deadline.text, zone=deadline.zone)
-        return by, f"in {overrides.within}"
-    if overrides.batch:
-        return Batch(), repr(Batch())
-    live = slo if isinstance(slo, Live) else Live()
-    if overrides.ttff is not None:
-        try:
-            live = Live(ttff_s=f.duration(0.1, 3600)(Value(overrides.ttff, 1, overrides.ttff)))
-        except ValueError as error:
-            raise usage("--ttff", overrides.ttff, error) from None
-    return live, repr(live)
-
-
-def _size(given: dict[str, Any], fields: Mapping[str, Value], complaints: _Complaints) -> None:
+def _size(given: dict[str, Any], fields: Mapping[str, Value], complaints: Complaints) -> None:
     aspect: Fraction | None = given.pop("aspect", None)
     size: tuple[int, int] | None = given.pop("resolution", None)
     if size is None and aspect is not None:
@@ -352,7 +204,7 @@ def _size(given: dict[str, Any], fields: Mapping[str, Value], complaints: _Compl
         given["width"], given["height"] = size
 
 
-def _workflow(given: dict[str, Any], fields: Mapping[str, Value], complaints: _Complaints) -> None:
+def _workflow(given: dict[str, Any], fields: Mapping[str, Value], complaints: Complaints) -> None:
     workflow = given.get("workflow", "podcast")
     if workflow == "graph":
         only = {"workflow", "name", "slo", "budget", "seed", "graph"}
@@ -365,7 +217,7 @@ def _workflow(given: dict[str, Any], fields: Mapping[str, Value], complaints: _C
     if "graph" in fields:
         complaints.add("graph", fields["graph"], "it belongs to workflow: graph; remove it")
     if "input" not in fields:
-        complaints.add("input", None, "is missing; name a PDF, Markdown or text file")
+        complaints.add("input", None, "is missing; name a document")
     given.setdefault("cast", f.DEFAULT_CAST)
 
 
@@ -383,10 +235,6 @@ def _find(root: Value, field: str) -> Value | None:
             break
         value = found = value.data[name]
     return found
-
-
-def _text(value: Value | None) -> str:
-    return "" if value is None or value.data is None else value.text or str(value.data)
 
 
 def relative(path: Path) -> str:

@@ -20,10 +20,15 @@ LEAST_S: Final = 20.0
 SETS: Final = ("studio", "lecture")
 VOICES: Final = ("af_heart", "am_michael", "bf_emma", "bm_george")
 LOOKS: Final = ("maya", "dan", "ada", "ken")
-ROLES: Final = ("host", "expert")
+ROLES: Final = ("host", "expert", "sceptic", "guest")
+MOST_SPEAKERS: Final = 4
 OUTPUTS: Final[tuple[str, ...]] = get_args(Output)
 SUBTITLES: Final = ("srt", "vtt")
 STAGES: Final = ("document", "screenplay", "speech", "image", "animate")
+_NEXT_SPEAKERS: Final = (
+    Character(id="ada", name="Ada", role="sceptic", voice="bf_emma", look="ada"),
+    Character(id="ken", name="Ken", role="guest", voice="bm_george", look="ken"),
+)
 DEFAULT_CAST: Final = (
     Character(id="maya", name="Maya", role="host", voice="af_heart", look="maya"),
     Character(id="dan", name="Dan", role="expert", voice="am_michael", look="dan"),
@@ -58,6 +63,12 @@ _MEANT: Final[Mapping[str, str]] = {
     "tasks": "graph",
     "scene": "set",
     "model": "models",
+    "screenplay": "script",
+    "images": "pictures",
+    "figures": "pictures",
+    "font": "fonts",
+    "endpoint": "llm",
+    "pronunciation": "lexicon",
 }
 
 
@@ -198,11 +209,11 @@ def part(path: str, value: Value, read: Callable[[Value], Any]) -> Any:
 
 
 def cast(value: Value) -> tuple[Character, ...]:
-    """Two speakers; voice and look have defaults by their place."""
+    """Two to four speakers; role, voice and look have defaults by their place."""
     if not isinstance(value.data, list):
-        raise ValueError("write a list of two speakers, each with id and name")
-    if len(value.data) != 2:
-        raise ValueError("name exactly two speakers, a host and an expert")
+        raise ValueError("write a list of speakers, each with id and name")
+    if not 2 <= len(value.data) <= MOST_SPEAKERS:
+        raise ValueError(f"name two to {MOST_SPEAKERS} speakers, a host and an expert first")
     found: list[Character] = []
     for i, item in enumerate(value.data):
         at = f"[{i}]"
@@ -215,7 +226,7 @@ def cast(value: Value) -> tuple[Character, ...]:
             "look": one_of(LOOKS),
         }
         given = {name: part(f"{at}.{name}", v, readers[name]) for name, v in fields.items()}
-        base = DEFAULT_CAST[i]
+        base = (*DEFAULT_CAST, *_NEXT_SPEAKERS)[i]
         found.append(
             Character(
                 id=given["id"],
@@ -225,12 +236,12 @@ def cast(value: Value) -> tuple[Character, ...]:
                 look=given.get("look", base.look),
             )
         )
-    if found[0].id == found[1].id:
-        raise Part("[1].id", value.data[1].data["id"], "give every speaker an id of their own")
-    if found[0].role == found[1].role:
-        raise Part(
-            "[1]", value.data[1].data.get("role", value.data[1]), "one speaker is the host, one the expert"
-        )
+        if found[i].id in [c.id for c in found[:i]]:
+            raise Part(f"{at}.id", fields["id"], "give every speaker an id of their own")
+    roles = [c.role for c in found]
+    for role in ("host", "expert"):
+        if roles.count(role) != 1:
+            raise Part("[1]", value.data[1], "one speaker is the host, one the expert")
     return tuple(found)
 
 

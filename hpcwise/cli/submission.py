@@ -13,7 +13,7 @@ import msgspec
 
 from hpcwise.cli.client import ask
 from hpcwise.cli.run import Run
-from hpcwise.cli.specfile import Loaded
+from hpcwise.cli.specfile import Loaded, with_paths
 from hpcwise.core.errors import UsageError
 from hpcwise.core.report import RequestRow
 from hpcwise.core.spec import JobSpec
@@ -76,18 +76,21 @@ def submit(run: Run, loaded: Loaded, request_id: str) -> None:
 
 
 def _with_copy(run: Run, job: JobSpec) -> JobSpec:
-    """The job with its document copied under its hash: what happens to the original no longer matters."""
-    if not job.input_path:
-        return job
-    source = Path(job.input_path)
+    """The job with its files copied under their hashes: what happens to the originals no longer matters."""
+    if job.input_path:
+        job = msgspec.structs.replace(job, input_path=_kept(run, Path(job.input_path), job.input_sha256))
+    return with_paths(job, lambda asset: _kept(run, Path(asset.path), asset.sha256))
+
+
+def _kept(run: Run, source: Path, sha256: str) -> str:
     # Its own name stays: it is what people read in messages and, without a title, on the title card.
     name = re.sub(r"[^A-Za-z0-9_ .()+-]", "_", source.name)[-100:].lstrip(". ")
-    target = run.inputs / job.input_sha256 / name
+    target = run.inputs / sha256 / name
     if not target.exists():
         with storage_errors(target.parent):
             target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _copy(source, target, job.input_sha256)
-    return msgspec.structs.replace(job, input_path=str(target))
+        _copy(source, target, sha256)
+    return str(target)
 
 
 def _copy(source: Path, target: Path, sha256: str) -> None:

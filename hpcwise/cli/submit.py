@@ -31,6 +31,9 @@ def job_options(function: F) -> F:
         click.option("--fps", type=int, metavar="N", help="Frames a second."),
         click.option("--seed", type=int, metavar="N", help="Equal seeds give equal films."),
         click.option("--name", metavar="TEXT", help="Title of the film."),
+        click.option(
+            "--script", metavar="FILE", help="Film this screenplay of `hpcwise script` as it stands."
+        ),
     ]
     for option in reversed(options):
         function = option(function)
@@ -42,6 +45,8 @@ def load(path: Path, options: dict[str, Any], *, to_plan: bool = False) -> Loade
 
     to_plan: nothing is to be made of it, so a workflow whose models have no adapters will do.
     """
+    if options.get("script"):
+        options["script"] = str(Path(options["script"]).absolute())
     overrides = Overrides(**options)
     if not looks_like_spec(path):
         return load_document(path, time.time(), overrides)

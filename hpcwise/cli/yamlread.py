@@ -48,22 +48,22 @@ class Value:
                 yield from value.walk(f"{path}[{i}]")
 
 
-def read_yaml(path: Path, shown: str) -> Value:
+def read_yaml(path: Path, shown: str, most_bytes: int = MAX_BYTES) -> Value:
     """The file's one document. Raises SpecError, one line that starts with `shown` (the name to use)."""
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+            data = file.read(most_bytes + 1)
     except OSError as error:
         raise SpecError(f"{shown}: cannot be read ({error.strerror}); check the path") from error
     except ValueError as error:
         raise SpecError(f"{shown}: is not a usable path; choose another") from error
-    return parse_yaml(data, shown)
+    return parse_yaml(data, shown, most_bytes)
 
 
-def parse_yaml(data: bytes, shown: str) -> Value:
+def parse_yaml(data: bytes, shown: str, most_bytes: int = MAX_BYTES) -> Value:
     """As read_yaml, of bytes."""
-    if len(data) > MAX_BYTES:
-        raise SpecError(f"{shown}: is larger than {MAX_BYTES >> 10} KiB; a job spec is a short file")
+    if len(data) > most_bytes:
+        raise SpecError(f"{shown}: is larger than {most_bytes >> 10} KiB; a job spec is a short file")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

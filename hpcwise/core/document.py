@@ -52,6 +52,25 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     figures: tuple[Figure, ...]
     n_pages: int
     truncated: bool = False
+    language: str = "en"
+
+    @property
+    def text(self) -> str:
+        """`document.txt`: every sentence and then every caption on a line of its own. Spans count in it."""
+        return "".join(f"{line}\n" for line in self._lines())
+
+    def _lines(self) -> list[str]:
+        said = [sentence.text for section in self.sections for sentence in section.sentences]
+        return [*said, *(f"{figure.label}: {figure.caption}" for figure in self.figures)]
+
+    def spans(self) -> dict[str, tuple[int, int]]:
+        """Where each sentence and caption stands in `text`: first character, and the one after its last."""
+        found: dict[str, tuple[int, int]] = {}
+        at = 0
+        for line in self._lines():
+            found.setdefault(line, (at, at + len(line)))
+            at += len(line) + 1
+        return found
 
     @property
     def n_sentences(self) -> int:

@@ -6,6 +6,7 @@ A workflow is two functions: what can be known at once, and what a chunk of an e
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,7 @@ from hpcwise.core.state import RequestRecord, TaskRecord
 from hpcwise.core.units import SEGMENT_S, TaskId
 from hpcwise.core.workflow import Alternative, Edge, TaskSpec
 
+_WORDS = re.compile(r"\w+")
 #: Rough length of a shot before there is a screenplay.
 SKETCH_SHOT_S = 8.0
 #: Size at which a tier is drawn, as a share of the film's size.
@@ -32,6 +34,9 @@ STAGE_MODELS = {
     "image": ("drawn-scene",),
     "animate": ("drawn-scene",),
 }
+#: The screenplay of a job that brings its own, and of one that names an endpoint.
+SCRIPT_MODEL = "approved-script"
+LLM_MODEL = "llm-screenplay"
 
 
 def first_tasks(request: RequestRecord) -> AddTasks:
@@ -59,7 +64,11 @@ def expand(
 
 def models_of(job: JobSpec, stage: str) -> tuple[str, ...]:
     """Models of a stage, best first."""
+    if stage == "screenplay" and job.script:
+        return (SCRIPT_MODEL,)
     chosen = job.models.get(stage)
+    if not chosen and stage == "screenplay" and job.llm is not None:
+        return (LLM_MODEL, *STAGE_MODELS[stage])
     return (chosen,) if chosen else STAGE_MODELS[stage]
 
 
@@ -121,20 +130,17 @@ def _podcast(request: RequestRecord) -> AddTasks:
         task_id=f"{rid}/document",
         request_id=rid,
         stage="document",
-        params={"sha256": job.input_sha256},
-        local={"path": job.input_path},
+        params={"sha256": job.input_sha256} | _own_pictures(job, paths=False),
+        local={"path": job.input_path} | _own_pictures(job, paths=True),
         alternatives=tuple(Alternative(tier="high", model=m) for m in models_of(job, "document")),
     )
     screenplay = TaskSpec(
         task_id=f"{rid}/screenplay",
         request_id=rid,
         stage="screenplay",
-        params={"duration_s": job.duration_s, "cast": msgspec.to_builtins(job.cast)},
+        params=_written(job),
         inputs=(Edge("document", document.task_id),),
-        alternatives=tuple(
-            Alternative(tier="high", model=m, features={"film_s": job.duration_s})
-            for m in models_of(job, "screenplay")
-        ),
+        alternatives=_screenplay_alternatives(job),
         expand="screenplay",
         seed=job.seed,
     )
@@ -150,6 +156,30 @@ def _podcast(request: RequestRecord) -> AddTasks:
         seed=job.seed,
     )
     return AddTasks(request_id=rid, tasks=(document, screenplay, backdrop), total_s=job.duration_s)
+
+
+def _own_pictures(job: JobSpec, *, paths: bool) -> dict[str, Any]:
+    """The person's own pictures: what they are is part of the recipe, where they lie is not."""
+    if not job.pictures:
+        return {}
+    if paths:
+        return {"picture_paths": [p.file.path for p in job.pictures]}
+    return {"pictures": [{"sha256": p.file.sha256, "caption": p.caption} for p in job.pictures]}
+
+
+def _written(job: JobSpec) -> dict[str, Any]:
+    if job.script:
+        return {"scenes": msgspec.to_builtins(job.script)}
+    return {"duration_s": job.duration_s, "cast": msgspec.to_builtins(job.cast)}
+
+
+def _screenplay_alternatives(job: JobSpec) -> tuple[Alternative, ...]:
+    out = []
+    for i, model in enumerate(models_of(job, "screenplay")):
+        asked = {"endpoint": msgspec.to_builtins(job.llm)} if model == LLM_MODEL else {}
+        tier: Tier = "high" if i == 0 else "low"
+        out.append(Alternative(tier=tier, model=model, params=asked, features={"film_s": job.duration_s}))
+    return tuple(out)
 
 
 def _scene(request: RequestRecord, tasks: dict[TaskId, TaskRecord], facts: dict[str, Any]) -> AddTasks:
@@ -184,7 +214,8 @@ def _shot(request: RequestRecord, index: int, shot: Shot, introduces: bool) -> t
             "lines": [{"speaker": line.speaker, "text": line.text} for line in shot.lines],
             "cast": cast,
             "pause_after_s": shot.pause_after_s,
-        },
+        }
+        | _said_here(job, shot),
         alternatives=_speech_alternatives(job, shot.expected_s),
         order=float(index),
         shot=index,
@@ -218,6 +249,13 @@ def _shot(request: RequestRecord, index: int, shot: Shot, introduces: bool) -> t
         seed=job.seed,
     )
     return speech, animate
+
+
+def _said_here(job: JobSpec, shot: Shot) -> dict[str, Any]:
+    """Entries of the lexicon that the shot's words need: a new one makes no other shot again."""
+    words = {word for line in shot.lines for word in _WORDS.findall(line.text)}
+    here = {word: said for word, said in sorted(job.lexicon.items()) if words & set(_WORDS.findall(word))}
+    return {"lexicon": here} if here else {}
 
 
 def _drawn(shot: Shot) -> dict[str, Any]:

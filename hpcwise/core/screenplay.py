@@ -21,12 +21,17 @@ class Character(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """One spoken line. `source` is the sentence of the document that it rests on, if it makes a claim."""
+    """One spoken line. `source` is the sentence of the document that it rests on, if it makes a claim.
+
+    page: where that is printed, from 1. span: first character of the source in `document.txt` and the one
+    after its last.
+    """
 
     speaker: str
     text: str
     source: str = ""
     page: int = 0
+    span: tuple[int, int] = (0, 0)
 
 
 class Shot(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +59,28 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     shots: tuple[Shot, ...]
     last: bool = False
+
+
+class Screenplay(msgspec.Struct, frozen=True, kw_only=True):
+    """`screenplay.json`: the whole film. notes: one line for each line of a model that was not taken."""
+
+    title: str
+    scenes: tuple[Scene, ...]
+    written_by: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def script_problem(scenes: tuple[Scene, ...], speakers: list[str]) -> str:
+    """What keeps these scenes from being filmed with these speakers, in words; "" when nothing does."""
+    shots = [shot for scene in scenes for shot in scene.shots]
+    if not shots or not scenes[-1].last or any(scene.last for scene in scenes[:-1]):
+        return "has no shots, or does not end with its last scene"
+    unknown = sorted({line.speaker for shot in shots for line in shot.lines} - set(speakers))
+    if unknown:
+        return f"speaker {unknown[0]} is not in the cast"
+    if any(shot.kind == "figure" and shot.figure is None for shot in shots):
+        return "a figure shot names no figure"
+    return ""
 
 
 class Word(msgspec.Struct, frozen=True, array_like=True):

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from hpcwise.core.screenplay import Character
+from hpcwise.core.screenplay import Character, Scene, script_problem
 from hpcwise.core.workflow import Edge
 
 Tier = Literal["high", "medium", "low", "static"]
@@ -56,11 +56,41 @@ class GraphTask(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
 
 
+class Asset(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that the film is made with. sha256: of its bytes; it stands in recipes, the path does not."""
+
+    path: str
+    sha256: str
+
+
+class OwnPicture(msgspec.Struct, frozen=True, kw_only=True):
+    """A picture of the person's own, shown like a figure of the document, with its caption."""
+
+    file: Asset
+    caption: str
+
+
+class Music(msgspec.Struct, frozen=True, kw_only=True):
+    """Music under the film. level_db: its loudness below the speech, in dB."""
+
+    file: Asset
+    level_db: float = 22.0
+
+
+class Llm(msgspec.Struct, frozen=True, kw_only=True):
+    """An OpenAI-compatible endpoint that writes the screenplay. Its key is no part of a job."""
+
+    url: str
+    model: str
+
+
 class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     """See the module docstring. Sizes in pixels, times in seconds, money in US dollars.
 
     elo_floor: the ladder never takes a model whose Elo is below it; static content has no Elo and stays.
     upscale: `streamwise-podcast` draws its best rung at half size and enlarges it; otherwise at full size.
+    script: a screenplay that a person approved; it is filmed as it stands, and none is written.
+    lexicon: how words are said ("USP": "U S P"), whole words, upper and lower case apart.
     """
 
     workflow: Literal["podcast", "streamwise-podcast", "graph"] = "podcast"
@@ -85,6 +115,24 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     models: dict[str, str] = {}
     upscale: bool = True
     graph: tuple[GraphTask, ...] = ()
+    script: tuple[Scene, ...] = ()
+    lexicon: dict[str, str] = {}
+    llm: Llm | None = None
+    logo: Asset | None = None
+    fonts: dict[Literal["regular", "bold"], Asset] = {}
+    pictures: tuple[OwnPicture, ...] = ()
+    music: Music | None = None
+
+    @property
+    def assets(self) -> tuple[Asset, ...]:
+        """The files of the person's own that the film is made with."""
+        own = [self.logo, self.music.file if self.music else None, *self.fonts.values()]
+        return (*(a for a in own if a is not None), *(p.file for p in self.pictures))
+
+    @property
+    def hashes(self) -> frozenset[str]:
+        """SHA-256 of every file that the job needs."""
+        return frozenset({self.input_sha256, *(asset.sha256 for asset in self.assets)} - {""})
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -116,7 +164,7 @@ def problems(job: JobSpec) -> list[Problem]:
             for e in t.inputs:
                 need(e.source in names, f"graph.{t.name}.inputs", e.source, "name a task of this graph")
         return found + _cycle_problem(job)
-    need(bool(job.input_path), "input", job.input_path, "name a PDF, Markdown or text file")
+    need(bool(job.input_path), "input", job.input_path, "name a document")
     need(20 <= job.duration_s <= 3600, "duration", job.duration_s, "choose 20s to 60m")
     need(1 <= job.fps <= 60, "fps", job.fps, "choose 1 to 60")
     need(
@@ -139,12 +187,25 @@ def problems(job: JobSpec) -> list[Problem]:
     need(len(job.cast) >= 2, "cast", [c.id for c in job.cast], "name at least two speakers")
     ids = [c.id for c in job.cast]
     need(len(set(ids)) == len(ids), "cast", ids, "give every speaker an id of their own")
+    roles = [c.role for c in job.cast]
+    need(len(set(roles)) > 1, "cast", roles, "give one speaker the role host, another the role expert")
+    wrong = script_problem(job.script, ids) if job.script else ""
+    need(not wrong, "script", wrong, "write it again with `hpcwise script`")
+    for word, said in job.lexicon.items():
+        need(_is_word(word), "lexicon", word, "write a word without spaces, up to 60 characters")
+        need(0 < len(said) <= 200 and said.isprintable(), f"lexicon.{word}", said, "write how it is said")
+    if job.llm is not None:
+        need(job.llm.url.startswith(("http://", "https://")), "llm.url", job.llm.url, "write http://host/v1")
     need(0 <= job.seed < 2**63, "seed", job.seed, "choose 0 to 9223372036854775807")
     if isinstance(job.slo, Live):
         need(0.1 <= job.slo.ttff_s <= 3600, "slo.live.ttff", job.slo.ttff_s, "choose 0.1s to 60m")
     if isinstance(job.slo, Batch):
         need(job.slo.max_age_s > 0, "slo.batch.max_age", job.slo.max_age_s, "choose more than 0s")
     return found
+
+
+def _is_word(text: str) -> bool:
+    return 0 < len(text) <= 60 and text.isprintable() and not any(c.isspace() for c in text)
 
 
 def _cycle_problem(job: JobSpec) -> list[Problem]:

@@ -22,6 +22,7 @@ from hpcwise.models.sources import ModelCard, read_card, resolve
 FAMILIES: Final[Mapping[str, tuple[str, str]]] = {
     "document": ("hpcwise.models.document.adapter", "DocumentAdapter"),
     "screenplay": ("hpcwise.models.screenplay.adapter", "ExtractiveScreenplayAdapter"),
+    "approved-script": ("hpcwise.models.screenplay.approved", "ApprovedScreenplayAdapter"),
     "kokoro": ("hpcwise.models.kokoro.adapter", "KokoroAdapter"),
     "fallback-voice": ("hpcwise.models.kokoro.fallback", "FallbackVoiceAdapter"),
     "drawn-scene": ("hpcwise.models.drawn.adapter", "DrawnSceneAdapter"),

@@ -167,8 +167,8 @@ BAD: list[tuple[str, list[str]]] = [
     ("input: \"a\\nb.pdf\"\n",
      ["job.yaml:1: input: 'a\\nb.pdf' is not usable; write one line of 1 to 4096 printable characters"]),
     ("input: /etc/passwd\n",
-     ["job.yaml:1: input: '/etc/passwd' is not usable; name a file of type .pdf, .md, .markdown, .txt, .text"]),
-    ("fps: 24\n", ["job.yaml:1: input: is missing; name a PDF, Markdown or text file"]),
+     ["job.yaml:1: input: '/etc/passwd' is not usable; name a file of type .pdf, .pptx, .md, .markdown, .html, .htm, .epub, .txt, .text"]),
+    ("fps: 24\n", ["job.yaml:1: input: is missing; name a document"]),
     ("input: mills.md\nframerate: 24\n", ["job.yaml:2: framerate: there is no such field; did you mean fps?"]),
     ("input: mills.md\ndurtion: 90s\n", ["job.yaml:2: durtion: there is no such field; did you mean duration?"]),
     ("input: mills.md\nfps: 24\nfps: 25\n", ["job.yaml:3: 'fps' is given twice; keep one (line 2)"]),
@@ -184,7 +184,7 @@ BAD: list[tuple[str, list[str]]] = [
      ["job.yaml:2: seed: -1 is not usable; choose 0 to 9223372036854775807"]),
     ("input: mills.md\nset: studoi\n", ["job.yaml:2: set: 'studoi' is not usable; did you mean studio?"]),
     ("input: mills.md\ncast:\n  - {id: a}\n",
-     ["job.yaml:3: cast: [{'id': 'a'}] is not usable; name exactly two speakers, a host and an expert"]),
+     ["job.yaml:3: cast: [{'id': 'a'}] is not usable; name two to 4 speakers, a host and an expert first"]),
     ("input: mills.md\ncast:\n  - {id: a}\n  - {id: a}\n",
      ["job.yaml:4: cast[1].id: 'a' is not usable; give every speaker an id of their own"]),
     ("input: mills.md\ncast:\n  - {id: a, voice: af_hart}\n  - {id: b}\n",
@@ -229,10 +229,10 @@ def test_a_mistake_is_answered_with_file_line_field_value_and_fix(
 
 def test_documents_that_cannot_be_read_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     cases = {
-        "empty.pdf": (b"", "the file is empty; name one with text"),
+        "empty.pdf": (b"", "the file is empty; name one with something in it"),
         "none.pdf": (b"hello", "it is named .pdf but is no PDF; export it again as PDF"),
         "cut.pdf": (b"%PDF-1.7\nrubbish", "it is not a readable PDF (damaged or cut off); export it again"),
-        "zip.txt": (b"PK\0\0", "it holds binary data, no text; name a PDF, Markdown or text file"),
+        "zip.txt": (b"PK\0\0", "it holds binary data, no text; name a document of the type it says"),
     }
     found = {}
     for name, (data, _) in cases.items():

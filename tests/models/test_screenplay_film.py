@@ -11,9 +11,9 @@ import pytest
 
 from hpcwise.core.document import Document, Figure, Section, Sentence
 from hpcwise.core.errors import Stopped, UsageError
-from hpcwise.core.screenplay import Line, Scene
+from hpcwise.core.screenplay import Line, Scene, Screenplay
 from hpcwise.models.base import Call, Devices, Input, ModelSpec, OnStep, Output
-from hpcwise.models.screenplay.adapter import ExtractiveScreenplayAdapter, Screenplay
+from hpcwise.models.screenplay.adapter import ExtractiveScreenplayAdapter
 from hpcwise.models.screenplay.speakable import check_line
 from hpcwise.models.screenplay.timing import lines_s
 

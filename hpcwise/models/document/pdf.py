@@ -10,9 +10,11 @@ import pypdfium2.raw as raw
 
 from hpcwise.core.document import Document, Figure
 from hpcwise.core.errors import DocumentError
-from hpcwise.models.document import figures, front, glyphs, layout, prose
+from hpcwise.models.document import figures, front, glyphs, layout, ocr, prose, slides
 from hpcwise.models.document.sentences import vocabulary
 
+#: A page with less text than this, and a picture all over it, was scanned.
+_LEAST_CHARS = 40
 Step = Callable[[int, int, str], None]
 
 _REASONS = {
@@ -46,17 +48,8 @@ def _read(pdf: pdfium.PdfDocument, name: str, work: Path, max_pages: int, step: 
     for i in range(count):
         pages.append(glyphs.read_page(pdf[i], i))
         step(i + 1, total, f"read page {i + 1}")
+    _read_scans(pdf, pages, name, step, total)
     characters = sum(len(line.text) for page in pages for line in page.lines)
-    pictured = any(
-        obj.type == raw.FPDF_PAGEOBJ_IMAGE
-        for i in range(min(count, 5))
-        for obj in pdf[i].get_objects(max_depth=2)
-    )
-    if characters < 40 * count and pictured:
-        raise DocumentError(
-            f"{name}: its pages are pictures without a text layer, as in a scan; OCR is not there yet, "
-            "so give a PDF with text (for example after `ocrmypdf`)"
-        )
     letters = sum(char.isalnum() for page in pages for line in page.lines for char in line.text)
     if characters >= 200 and letters < 0.4 * characters:
         raise DocumentError(
@@ -65,6 +58,9 @@ def _read(pdf: pdfium.PdfDocument, name: str, work: Path, max_pages: int, step: 
         )
     layout.strip_line_numbers(pages)
     metadata = pdf.get_metadata_dict()
+    if slides.are_slides(pages):
+        boxes = [[] if p.rotated else figures.drawn_boxes(pdf[p.index], p.width, p.height) for p in pages]
+        return slides.read_slides(pdf, pages, boxes, work, metadata)
     body_pt = layout.body_size(pages)
     layout.drop_running_heads(pages)
     title, title_lines = front.find_title(pages, metadata.get("Title", ""), body_pt)
@@ -96,6 +92,37 @@ def _read(pdf: pdfium.PdfDocument, name: str, work: Path, max_pages: int, step: 
         n_pages=n_pages,
         truncated=n_pages > max_pages,
     )
+
+
+def _read_scans(
+    pdf: pdfium.PdfDocument, pages: list[glyphs.PageText], name: str, step: Step, total: int
+) -> None:
+    """Pages that are a picture without text are read by OCR. Raises DocumentError where that is missing."""
+    reader: ocr.Reader | None = None
+    for page in pages:
+        if sum(len(line.text) for line in page.lines) >= _LEAST_CHARS or not _is_picture(pdf[page.index]):
+            continue
+        reader = reader or ocr.Reader.load(name)
+        page.lines = reader.read(pdf[page.index], page.index).lines
+        step(page.index + 1, total, f"read scanned page {page.index + 1}")
+
+
+def _is_picture(page: pdfium.PdfPage) -> bool:
+    width, height = page.get_size()
+    for obj in page.get_objects(filter=(raw.FPDF_PAGEOBJ_IMAGE,), max_depth=2):
+        try:
+            x0, y0, x1, y1 = obj.get_bounds()
+        except pdfium.PdfiumError:
+            continue
+        if (x1 - x0) * (y1 - y0) > 0.5 * width * height:
+            return True
+    return False
+
+
+def bare_text(path: Path) -> str:
+    """Text of the first pages as PDFium gives it, whatever its script."""
+    with pdfium.PdfDocument(path) as pdf:
+        return " ".join(pdf[i].get_textpage().get_text_bounded() for i in range(min(4, len(pdf))))
 
 
 def _cut_out(

@@ -26,7 +26,7 @@ _KNOWN = re.compile(
     re.I,
 )
 _ABSTRACT_LEAD = re.compile(r"^(abstract|summary)\s*[.:—–-]+\s*(?=\S)", re.I)
-_SKIPPED = re.compile(
+SKIPPED = re.compile(
     r"^(acknowledge?ments?|funding|author contributions?|(?:conflicts?|competing"
     r"|declaration)s? (?:of )?(?:competing )?"
     r"interests?.*|declarations?|data availability.*|code availability.*|availability|ethic.*|supplement.*"
@@ -36,13 +36,13 @@ _SKIPPED = re.compile(
     r"|disclaimer)$",
     re.I,
 )
-_REST_SKIPPED = re.compile(
+REST_SKIPPED = re.compile(
     r"^(references|bibliography|literature cited|works cited|appendi(?:x|ces)\b.*)$", re.I
 )
 _NOT_PROSE = re.compile(
     r"^(key ?words|index terms|ccs concepts|acm reference|categories|jel|msc|pacs)\b", re.I
 )
-_BOILERPLATE = re.compile(
+BOILERPLATE = re.compile(
     r"unedited manuscript|copyediting|early version of the manuscript|legal disclaimers"
     r"|cite this (?:article|paper)"
     r"|all rights reserved|permission to make|permissions? (?:from|to reprint)|licensed under"
@@ -159,13 +159,13 @@ def _drafts(rows: Sequence[Line], body_pt: float, n_pages: int) -> list[_Draft]:
                 previous_heading, previous = line, None
                 continue
             heading = _heading_text(line.text)
-            if _REST_SKIPPED.match(heading) and (line.page + 1 > 0.35 * n_pages or n_pages == 1):
+            if REST_SKIPPED.match(heading) and (line.page + 1 > 0.35 * n_pages or n_pages == 1):
                 break
             if re.match(r"^(appendix )?[A-H][.\s]\s*\S", line.text, re.I) and any(
                 re.match(r"conclu|discuss|limit", d.heading, re.I) for d in drafts
             ):
                 break  # lettered sections after the conclusions are appendices
-            skip = bool(_SKIPPED.match(heading))
+            skip = bool(SKIPPED.match(heading))
             drafts.append(_Draft(heading, line.page))
             previous_heading, previous = line, None
             continue
@@ -185,7 +185,7 @@ def _drafts(rows: Sequence[Line], body_pt: float, n_pages: int) -> list[_Draft]:
             _strip_run_in_heading(line)
         draft.paragraphs[-1].lines.append(line)
         previous = line
-    return [d for d in drafts if not _SKIPPED.match(d.heading)]
+    return [d for d in drafts if not SKIPPED.match(d.heading)]
 
 
 def _is_noise(line: Line, body_pt: float) -> bool:
@@ -256,6 +256,6 @@ def _sentences(paragraph: _Paragraph, words: frozenset[str]) -> list[Sentence]:
         at += len(sentence)
         if i == 0 and bullet:
             sentence = sentence[bullet.end() :]
-        if is_sentence(sentence) and not _BOILERPLATE.search(sentence):
+        if is_sentence(sentence) and not BOILERPLATE.search(sentence):
             out.append(Sentence(text=clean(sentence), page=page, starts_paragraph=i == 0))
     return out

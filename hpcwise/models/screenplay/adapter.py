@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import msgspec
 
 from hpcwise.core.document import Document
 from hpcwise.core.errors import ModelError, UsageError
-from hpcwise.core.screenplay import Character, Scene
+from hpcwise.core.screenplay import Character, Screenplay
 from hpcwise.models.base import Call, Devices, ModelSpec, OnStep, Output
 from hpcwise.models.screenplay.embed import Embedder, WordStatistics, load_embedder
+from hpcwise.models.screenplay.files import scene_output, write_json
 from hpcwise.models.screenplay.writer import Writer
 
 _LEAST_S, _MOST_S = 20.0, 4 * 3600.0
@@ -25,13 +25,6 @@ class ScreenplayParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
     duration_s: float
     cast: tuple[Character, ...]
-
-
-class Screenplay(msgspec.Struct, frozen=True, kw_only=True):
-    """`screenplay.json` in the last chunk: the whole film."""
-
-    title: str
-    scenes: tuple[Scene, ...]
 
 
 class ExtractiveScreenplayAdapter:
@@ -65,7 +58,7 @@ class ExtractiveScreenplayAdapter:
         writer = Writer(document, params.cast, params.duration_s, call.seed)
         opening = writer.opening()
         if call.first_chunk == 0:
-            yield _output(call.work, 0, opening, {})
+            yield scene_output(call.work, 0, opening, None)
         if self._embed is None:
             self._embed = load_embedder()
         rest = writer.rest(self._embed, on_step)
@@ -73,19 +66,8 @@ class ExtractiveScreenplayAdapter:
             on_step(index, len(rest) + 1, f"scene {index}: {scene.title}")
             if index < call.first_chunk:
                 continue
-            files: dict[str, Path] = {}
+            play = None
             if scene.last:
-                play = Screenplay(title=document.title, scenes=(opening, *rest))
-                files["screenplay.json"] = _write(call.work / "screenplay.json", play)
-            yield _output(call.work, index, scene, files)
-
-
-def _output(work: Path, index: int, scene: Scene, files: dict[str, Path]) -> Output:
-    path = _write(work / f"scene-{index}.json", scene)
-    return Output(files={"scene.json": path, **files}, facts={"scene": msgspec.to_builtins(scene)})
-
-
-def _write(path: Path, value: msgspec.Struct) -> Path:
-    beside = path.with_name(path.name + ".part")
-    beside.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=1))
-    return beside.replace(path)
+                whole = Screenplay(title=document.title, scenes=(opening, *rest))
+                play = write_json(call.work / "screenplay.json", whole)
+            yield scene_output(call.work, index, scene, play)

@@ -85,6 +85,7 @@ class Writer:
     def __init__(self, document: Document, cast: Sequence[Character], duration_s: float, seed: int) -> None:
         self._document, self._duration_s, self._seed = document, duration_s, seed
         self._cast = cast_of(cast)
+        self._spans = document.spans()
         self._hook = hook_of(document, 190 if duration_s >= 60 else 100)
         heads = [s.heading for s in document.sections]
         self._noun = "paper" if sum(bool(_PAPER.match(h)) for h in heads) > 1 else "document"
@@ -209,10 +210,7 @@ class Writer:
         return [*shots, _shot("close_up", [line], 0.45)]
 
     def _picture(self, figure: Figure, texts: Sequence[tuple[str, str, int]], lead: str | None) -> list[Shot]:
-        lines = [
-            Line(speaker=self._cast.expert.id, text=text, source=source, page=page)
-            for text, source, page in texts
-        ]
+        lines = [self._sourced(text, source, page) for text, source, page in texts]
         spoken = [self._host_line(lead), lines[0]] if lead else [lines[0]]
         if lines_s(spoken) > MAX_SHOT_S:
             spoken = [lines[0]]
@@ -239,7 +237,11 @@ class Writer:
         return Line(speaker=self._cast.host.id, text=text)
 
     def _claim_line(self, claim: Claim) -> Line:
-        return Line(speaker=self._cast.expert.id, text=claim.text, source=claim.source, page=claim.page)
+        return self._sourced(claim.text, claim.source, claim.page)
+
+    def _sourced(self, text: str, source: str, page: int) -> Line:
+        span = self._spans.get(source, (0, 0))
+        return Line(speaker=self._cast.expert.id, text=text, source=source, page=page, span=span)
 
 
 def _names(authors: Sequence[str]) -> str:
