@@ -22,6 +22,11 @@ _WEIGHTS: Final = {
     "spot": "CPU=0.08,Mem=0.01G,GRES/gpu:a100=4.0,GRES/gpu:h200=12.0",
     "cpu": "CPU=0.25,Mem=0.03G",
 }
+#: A preemption sends a job's --signal too; the option has moved.
+_USER_SIGNAL: Final = {
+    "22.05": "SlurmctldParameters=preempt_send_user_signal",
+    "24.11": "PreemptParameters=send_user_signal",
+}
 
 
 def find_templates() -> Path:
@@ -45,9 +50,7 @@ def write_configs(record: Record, plugin_dir: str) -> None:
         "ctl_address": record.address(shape.node(CONTROLLER)),
         "slurmd_timeout_s": str(shape.slurmd_timeout_s),
         "kill_wait_s": str(shape.kill_wait_s),
-        "slurmctld_parameters": ",".join(
-            ["node_reg_mem_percent=0", *(["preempt_send_user_signal"] if shape.user_signal else [])]
-        ),
+        "user_signal": _USER_SIGNAL[shape.slurm] if shape.user_signal else "",
         "plugin_dir": f"PluginDir={plugin_dir}" if plugin_dir else "",
         "nodes": "\n".join(_node(record, node) for node in shape.nodes()),
         "partitions": "\n".join(_partitions(record)),

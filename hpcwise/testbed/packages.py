@@ -23,12 +23,6 @@ _PROGRAMS: Final = {
     "mount": "mount",
     "hostname": "hostname",
 }
-_SLURM: Final = {
-    "slurmctld": "slurmctld",
-    "slurmd": "slurmd",
-    "slurmdbd": "slurmdbd",
-    "sbatch": "slurm-client",
-}
 #: Bits of CapEff: CAP_NET_ADMIN and CAP_SYS_ADMIN.
 _CAPABILITIES: Final = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}
 _SYSTEM: Final = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
@@ -40,18 +34,16 @@ def program(name: str) -> str:
     """The path of a program of this machine, also where sbin is not on PATH. Raises UsageError."""
     found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}")
     if found is None:
-        package = (_PROGRAMS | _SLURM)[name]
-        raise UsageError(f"{name}: not installed; apt-get install {package}")
+        raise UsageError(f"{name}: not installed; apt-get install {_PROGRAMS.get(name, 'slurm-wlm')}")
     return found
 
 
 def require(shape: Shape) -> None:
     """Raise UsageError, one line, for the first right, program or user that is missing for this shape."""
     require_rights()
-    wanted = _PROGRAMS | (_SLURM if shape.slurm == "22.05" else {})
-    missing = [name for name in wanted if shutil.which(name, path=SYSTEM_PATH) is None]
+    missing = [name for name in _PROGRAMS if shutil.which(name, path=SYSTEM_PATH) is None]
     if missing:
-        packages = " ".join(dict.fromkeys(wanted[name] for name in missing))
+        packages = " ".join(dict.fromkeys(_PROGRAMS[name] for name in missing))
         raise UsageError(f"{', '.join(missing)}: not installed; apt-get install {packages}")
     for user in shape.users:
         try:

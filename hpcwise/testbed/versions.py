@@ -1,6 +1,6 @@
-"""Which Slurm: this machine's own (22.05 on Debian 12), or Debian 13's 24.11 beside it.
+"""Which Slurm: 22.05 (Debian 12) or 24.11 (Debian 13); this machine's own where it is that.
 
-The other one is fetched as packages with all that they link to (31 MB), unpacked into a folder, and its
+Another one is fetched as packages with all that they link to (31 MB), unpacked into a folder, and its
 programs are told to look for their libraries there. They then run on this machine's own file system, as
 jobs must, and nothing is installed.
 """
@@ -15,30 +15,33 @@ from pathlib import Path
 from typing import Final
 
 from hpcwise.core.errors import UsageError
-from hpcwise.testbed.packages import program
+from hpcwise.testbed.packages import SYSTEM_PATH, program
 from hpcwise.testbed.services import Programs
 from hpcwise.testbed.shape import TestbedError
 
 #: For everybody: other users' jobs run these programs too, and cannot look into a home directory.
 CACHE: Final = Path("/var/cache/hpcwise")
-_SUITES: Final = {"24.11": "trixie"}
+#: Version -> the Debian that has it, and what its PMIx is called.
+_SUITES: Final = {"22.05": ("bookworm", "libpmix2"), "24.11": ("trixie", "libpmix2t64")}
 _PACKAGES: Final = (
-    "slurmctld", "slurmd", "slurmdbd", "slurm-client", "slurm-wlm-mysql-plugin", "libpmix2t64", "patchelf",
+    "slurmctld", "slurmd", "slurmdbd", "slurm-client", "slurm-wlm-mysql-plugin", "patchelf",
 )  # fmt: skip
 _KEYRING: Final = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-_OWN: Final = "22.05"
+#: Where Debian's PMIx plugin looks for its library. Ours must fit into the same bytes.
+_PMIX: Final = "/usr/lib/{}/pmix2/lib"
+_OURS: Final = "p"
 
 
 def programs(version: str, cache: Path, say: Callable[[str], None]) -> Programs:
-    """The programs of a Slurm, fetched first if they are not in the cache.
+    """The programs of a Slurm: this machine's own, or those in the cache, fetched first if need be.
 
     Raises UsageError where they cannot be had, TestbedError where fetching fails.
     """
-    if version == _OWN:
-        own = subprocess.run([program("sbatch"), "--version"], capture_output=True, text=True, check=False)
-        if not own.stdout.startswith("slurm"):
-            raise UsageError(f"sbatch: --version says {own.stdout.strip()!r}; apt-get install slurm-client")
-        return installed("")
+    own = shutil.which("slurmctld", path=SYSTEM_PATH)
+    if own is not None:
+        said = subprocess.run([own, "-V"], capture_output=True, text=True, check=False).stdout
+        if f" {version}." in said:
+            return installed("")
     root = cache.absolute() / f"slurm-{version}"
     if not root.is_dir():
         fetch(version, root, say)
@@ -58,13 +61,16 @@ def fetch(version: str, root: Path, say: Callable[[str], None]) -> None:
     apt, unpack = (_needed(name, name.split("-")[0]) for name in ("apt-get", "dpkg-deb"))
     if not _KEYRING.is_file():
         raise UsageError(f"{_KEYRING}: not there; apt-get install debian-archive-keyring")
+    if len(str(root / _OURS)) > len(_PMIX.format("x86_64-linux-gnu")):
+        raise UsageError(f"--cache: {root.parent} is too long for Slurm's PMIx; use {CACHE}")
     beside = root.with_name(f"{root.name}.{os.getpid()}")
     shutil.rmtree(beside, ignore_errors=True)
     try:
         for name in ("apt/state/lists/partial", "apt/cache/archives/partial"):
             (beside / name).mkdir(parents=True)
-        say(f"fetching Slurm {version} of Debian {_SUITES[version]} (31 MB, once)")
-        archives = _download(apt, beside / "apt", _SUITES[version])
+        suite, pmix = _SUITES[version]
+        say(f"fetching Slurm {version} of Debian {suite} (31 MB, once)")
+        archives = _download(apt, beside / "apt", suite, (*_PACKAGES, pmix))
         say(f"unpacking {len(archives)} packages into {root}")
         for archive in archives:
             _call([unpack, "-x", str(archive), str(beside)])
@@ -80,7 +86,7 @@ def fetch(version: str, root: Path, say: Callable[[str], None]) -> None:
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def _download(apt: str, folder: Path, suite: str) -> list[Path]:
+def _download(apt: str, folder: Path, suite: str, packages: Iterable[str]) -> list[Path]:
     """All packages down to libc, with an apt of their own that takes nothing for installed."""
     (folder / "status").touch()
     sources = folder / "sources.list"
@@ -99,7 +105,7 @@ def _download(apt: str, folder: Path, suite: str) -> list[Path]:
     }
     given = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
     _call([apt, *given, "-q", "update"])
-    _call([apt, *given, "-q", "-y", "--download-only", "install", *_PACKAGES])
+    _call([apt, *given, "-q", "-y", "--download-only", "install", *packages])
     return sorted((folder / "cache" / "archives").glob("*.deb"))
 
 
@@ -118,23 +124,29 @@ def _mirror(apt: str) -> str:
 def _relocate(beside: Path, root: Path) -> None:
     """Let the programs find libraries and loader in `root`; so far everything lies in `beside`."""
     libraries = next((beside / "usr" / "lib").glob("*-linux-gnu"))
-    loader = next((beside / "usr").glob("lib*/ld-linux*.so.*"), None) or next(
-        libraries.glob("ld-linux*.so.*")
-    )
-    final = root / libraries.relative_to(beside)
-    path = f"{final}:{final}/slurm-wlm"
-    patch = [str(loader), "--library-path", str(libraries), str(beside / "usr" / "bin" / "patchelf")]
+    # Debian 12 still has the oldest of them in /lib.
+    folders = [path for path in (libraries, beside / "lib" / libraries.name) if path.is_dir()]
+    places = [*(beside / name for name in ("lib64", "usr/lib64", "lib", "usr/lib")), *folders]
+    loader = next(file for place in places for file in sorted(place.glob("ld-linux*.so.*")))
+    path = ":".join(f"{root / place.relative_to(beside)}" for place in (*folders, libraries / "slurm-wlm"))
+    near = ":".join(str(place) for place in folders)
+    patch = [str(loader), "--library-path", near, str(beside / "usr" / "bin" / "patchelf")]
     own = beside / "slurm"
     own.mkdir()
     for file in [*_programs(beside / "usr" / "bin"), *_programs(beside / "usr" / "sbin")]:
         # Debian adds a suffix where another package has a program of that name.
         shutil.copy2(file, own / file.name.removesuffix("-wlm"))
     found = [str(file) for file in own.iterdir()]
-    interpreter = str(root / loader.relative_to(beside))
-    _call([*patch, "--set-interpreter", interpreter, *found])
+    _call([*patch, "--set-interpreter", str(root / loader.relative_to(beside)), *found])
     # Their plugins also name the folder in which this machine's own Slurm would be.
-    plugins = [str(file) for file in (libraries / "slurm-wlm").glob("*.so*") if not file.is_symlink()]
-    _call([*patch, "--force-rpath", "--set-rpath", path, *found, *plugins])
+    plugins = [file for file in (libraries / "slurm-wlm").glob("*.so*") if not file.is_symlink()]
+    _call([*patch, "--force-rpath", "--set-rpath", path, *found, *map(str, plugins)])
+    theirs = _PMIX.format(libraries.name).encode() + b"\0"
+    ours = str(root / _OURS).encode().ljust(len(theirs), b"\0")
+    (beside / _OURS).symlink_to((libraries / "pmix2" / "lib").relative_to(beside))
+    for file in plugins:
+        if file.name.startswith("mpi_pmix"):
+            file.write_bytes(file.read_bytes().replace(theirs, ours))
 
 
 def _programs(folder: Path) -> Iterable[Path]:
@@ -147,9 +159,7 @@ def _programs(folder: Path) -> Iterable[Path]:
 def _needed(name: str, package: str) -> str:
     found = shutil.which(name)
     if found is None:
-        raise UsageError(
-            f"--slurm: {name} is missing to fetch another Slurm; install {package}, or use {_OWN}"
-        )
+        raise UsageError(f"--slurm: {name} is missing to fetch another Slurm; install {package}")
     return found
 
 
