@@ -1,0 +1,1 @@
+"""Models that diffusers covers: one adapter for all of them, a card in configs/models/ for each."""
