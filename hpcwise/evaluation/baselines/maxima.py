@@ -89,6 +89,11 @@ def maxima(asked: Problem, plan: Plan) -> Maxima:
     )
 
 
+def whole_nodes(plan: Plan) -> dict[str, int]:
+    """Devices by pool, in whole nodes, as the paper pays for them."""
+    return {pool: ceil(n / NODE) * NODE for pool, n in plan.estimate.devices.items()}
+
+
 def counts_of(plan: Plan, candidate: Candidate, asked: Problem) -> list[Counts]:
     """A plan's replicas by station and option of its candidate."""
     pools = {pool.name: i for i, pool in enumerate(asked.pools)}

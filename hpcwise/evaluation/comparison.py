@@ -1,0 +1,146 @@
+"""One system after the other on the same budgets, judged by the paper's estimate and by the engine.
+
+Figures 8 to 11 compare planners and what they may choose from. Of each budget come two results: `maxima`, the
+paper's own estimate (all stages one after the other, see baselines.maxima), by which its published curves
+were made, and `engine`, the schedule that would really be. Our planner is asked for each with that judge in
+mind; a baseline has one plan, judged twice. Prices are the artifact's, as its curves are; its spot prices are
+the paper's, its reserved A100 costs 3.40 dollars an hour where Table 3 says 1.80.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Literal, NamedTuple
+
+from hpcwise.core.errors import UsageError
+from hpcwise.core.provisioner.provision import provision
+from hpcwise.core.provisioner.types import Objective, Plan, Work
+from hpcwise.core.units import HOUR_S
+from hpcwise.evaluation.baselines import ditonly, helix, hexgen, naive
+from hpcwise.evaluation.baselines.maxima import in_turn, maxima, whole_nodes
+from hpcwise.evaluation.baselines.ways import text
+from hpcwise.evaluation.published import Published
+from hpcwise.evaluation.rows import Cell, Point, Table
+from hpcwise.evaluation.run import ARTIFACT_RESERVED, ARTIFACT_SPOT, Context, PriceList, label, pools_of
+
+Planner = Literal["ours", "naive", "ddit", "hexgen", "helix"]
+Judge = Literal["maxima", "engine"]
+Budget = Mapping[str, int]
+_PLANNERS: Final[Mapping[Planner, Callable[..., Plan]]] = {
+    "naive": naive.plan, "ddit": ditonly.plan, "hexgen": hexgen.plan, "helix": helix.plan,
+}  # fmt: skip
+
+#: Few budgets that tell the curves apart, as each is planned and carried out for a dozen systems.
+A100: Final[tuple[Budget, ...]] = tuple({"a100": n} for n in (8, 16, 64, 256))
+MIXED: Final[tuple[Budget, ...]] = (
+    {"h100": 16}, {"h100": 64}, {"h200": 64}, {"gb200": 64}, {"a100": 48, "h200": 16},
+    {"a100": 96, "h200": 32}, {"a100": 256, "h200": 64},
+)  # fmt: skip
+ALL: Final[tuple[Budget, ...]] = (*A100, *MIXED)
+
+
+class Result(NamedTuple):
+    """A budget's plan by one judge. used: devices; ready_s: film whole; ttff_s: start without a stall."""
+
+    budget: Budget
+    used: Budget
+    ttff_s: float
+    ready_s: float
+    replicas: str
+
+    def cost_usd(self, spot: bool) -> float:
+        """All devices until ready_s."""
+        prices = ARTIFACT_SPOT if spot else ARTIFACT_RESERVED
+        return sum(n * prices[kind] for kind, n in self.used.items()) * self.ready_s / HOUR_S
+
+
+class System(NamedTuple):
+    """Something that plans, on a row of budgets. published: the artifact's series of it, if there is one."""
+
+    name: str
+    spot: bool
+    maxima: tuple[Result, ...]
+    engine: tuple[Result, ...]
+    published: str = ""
+
+    def points(self, judge: Judge, *kinds: str) -> list[Point]:
+        """As points of start and cost; kinds: only budgets of just these GPU types."""
+        return [
+            Point(each.ttff_s, each.cost_usd(self.spot), label(each.budget))
+            for each in getattr(self, judge)
+            if not kinds or set(each.budget) == set(kinds)
+        ]
+
+    def at(self, judge: Judge, **budget: int) -> Result:
+        """Of one budget. Raises UsageError where it is none of its own."""
+        for each in getattr(self, judge):
+            if dict(each.budget) == budget:
+                return each  # type: ignore[no-any-return]
+        raise UsageError(f"evaluation: {self.name} was not asked for {label(budget)}; add the budget")
+
+    def priced(self, name: str, spot: bool, published: str = "") -> System:
+        """The same plans at the other price: for planners that do not look at prices."""
+        return System(name, spot, self.maxima, self.engine, published)
+
+
+def system(
+    context: Context,
+    name: str,
+    work: Work,
+    planner: Planner,
+    budgets: Sequence[Budget],
+    *,
+    spot: bool,
+    published: str = "",
+    objective: Objective | None = None,
+) -> System:
+    """Plan and judge a system on budgets; those that it has too few devices for are left out."""
+    # The paper's spot prices are the artifact's, and plans at the paper's are made for other figures too.
+    prices: PriceList = "paper" if spot else "artifact"
+    by_maxima: list[Result] = []
+    by_engine: list[Result] = []
+    for budget in budgets:
+        context.step(f"{name}, {label(budget)}")
+        pools = pools_of(budget, spot=spot)
+        asked = context.problem(work, pools, prices=prices)
+        try:
+            if planner == "ours":
+                in_mind = provision(in_turn(asked), objective)
+                plan, done = context.checked(work, pools, objective, prices=prices)
+            else:
+                in_mind = plan = _PLANNERS[planner](context, work, pools, objective, prices=prices)
+                done = context.execute(plan, work, pools, prices=prices)
+        except UsageError:
+            continue
+        judged = maxima(asked, in_mind)
+        by_maxima.append(
+            Result(budget, whole_nodes(in_mind), judged.ttff_s, judged.total_s, text(in_mind))
+        )  # fmt: skip
+        by_engine.append(Result(budget, plan.estimate.devices, done.ttff_eff_s, done.ready_s, text(plan)))
+    return System(name, spot, tuple(by_maxima), tuple(by_engine), published)
+
+
+def published_at(context: Context, series: str, budget: Budget) -> Published | None:
+    """The artifact's result of a series for a budget, None where it published none."""
+    return context.budget(series, **budget) if series else None
+
+
+def table(name: str, context: Context, systems: Sequence[System]) -> Table:
+    """Every plan of a figure with both judges' and the artifact's results."""
+    rows: list[tuple[Cell, ...]] = []
+    for each in systems:
+        for by_maxima, by_engine in zip(each.maxima, each.engine, strict=True):
+            theirs = published_at(context, each.published, by_maxima.budget)
+            rows.append(
+                (
+                    each.name, label(by_maxima.budget), "spot" if each.spot else "reserved",
+                    by_maxima.ttff_s, by_maxima.cost_usd(each.spot), by_engine.ttff_s,
+                    by_engine.cost_usd(each.spot), theirs.ttff_s if theirs else None,
+                    theirs.cost_usd if theirs else None, by_maxima.replicas, by_engine.replicas,
+                )
+            )  # fmt: skip
+    columns = (
+        "system", "gpus", "price", "maxima_ttff_s", "maxima_cost_usd", "engine_ttff_s", "engine_cost_usd",
+        "artifact_ttff_s", "artifact_cost_usd", "maxima_replicas", "engine_replicas",
+    )  # fmt: skip
+    return Table(name=name, columns=columns, rows=tuple(rows))
