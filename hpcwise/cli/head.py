@@ -21,12 +21,36 @@ def head_command() -> None:
 @click.option(
     "--workers", type=click.IntRange(1, 1024), metavar="N", help="Workers at most; default one a core."
 )
-def start(run: Run, workers: int | None) -> None:
+@click.option(
+    "--cluster", default="", metavar="NAME",
+    help="Submit the head as a job of this Slurm site (configs/clusters/NAME.yaml).",
+)  # fmt: skip
+@click.option("--here", is_flag=True, help="With --cluster: run the head here, its workers as Slurm jobs.")
+@click.option(
+    "--nodes", "nodes", multiple=True, metavar="POOL=N",
+    help="With steps: nodes of the allocation; repeat. Default: one of each pool.",
+)  # fmt: skip
+def start(run: Run, workers: int | None, cluster: str, here: bool, nodes: tuple[str, ...]) -> None:
     """Start a head in the background; says so if one runs already."""
     from hpcwise.cli.localhead import LocalHead, connect_ok
 
-    if not connect_ok(run):
-        LocalHead(run, workers, with_us=False).start()
+    if (here or nodes) and not cluster:
+        raise click.UsageError("--here and --nodes: need --cluster NAME")
+    running = connect_ok(run)
+    if cluster and not here and not running:
+        from hpcwise.cli.headjob import start_head_job
+
+        job, said = start_head_job(run, cluster, _nodes(nodes))
+        running_now = connect_ok(run)
+        click.echo(
+            f"head: {said}" + ("" if running_now else "; it runs when Slurm lets it, jobs may be handed in")
+        )
+        click.echo(
+            f"log: {run.paths.logs / 'head-job.out'}; end it with `hpcwise head stop` or scancel {job.job_id}"
+        )
+        return
+    if not running:
+        LocalHead(run, workers, with_us=False, cluster=cluster).start()
         verb = "started"
     else:
         verb = "runs already"
@@ -36,6 +60,16 @@ def start(run: Run, workers: int | None) -> None:
     with client:
         address = client.address
     click.echo(f"head {verb}: epoch {address.epoch}, process {address.pid} on {address.host}, {run.results}")
+
+
+def _nodes(given: tuple[str, ...]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for text in given:
+        pool, _, number = text.partition("=")
+        if not pool or not number.isdigit():
+            raise click.UsageError(f"--nodes: {text!r} is not POOL=N")
+        found[pool] = int(number)
+    return found
 
 
 @head_command.command("stop")
@@ -79,6 +113,16 @@ def status(run: Run, as_json: bool) -> int:
     for trouble in (found.paused and f"paused: {found.paused}", view.store_full):
         if trouble:
             out.print(trouble, style="yellow", markup=False)
+    if found.slurm is not None:
+        use = found.slurm
+        out.print(
+            f"Slurm: {use.total} questions, {use.per_minute:.1f} a minute, {use.last_minute} in the last",
+            markup=False,
+        )
+        if use.trouble:
+            out.print(use.trouble, style="yellow", markup=False)
+        if use.avoided:
+            out.print(f"avoided after failures: {', '.join(use.avoided)}", markup=False)
     rows = [
         (
             worker.worker_id,

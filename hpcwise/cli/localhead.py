@@ -29,12 +29,14 @@ _PR_SET_PDEATHSIG: Final = 1
 
 
 class LocalHead:
-    """Runs one head process for this run. with_us: it ends when this process ends."""
+    """Runs one head process for this run. with_us: it ends when this process ends. cluster: name of a Slurm
+    site whose jobs its workers are."""
 
-    def __init__(self, run: Run, workers: int | None = None, *, with_us: bool) -> None:
+    def __init__(self, run: Run, workers: int | None = None, *, with_us: bool, cluster: str = "") -> None:
         self._run = run
         self._workers = workers
         self._with_us = with_us
+        self._cluster = cluster
         self._process: subprocess.Popen[bytes] | None = None
         self.restarts = 0
 
@@ -112,6 +114,8 @@ class LocalHead:
         ]  # fmt: skip
         if self._workers is not None:
             command += ["--workers", str(self._workers)]
+        if self._cluster:
+            command += ["--cluster", self._cluster]
         with storage_errors(paths.logs), self._words.open("wb") as output:
             # A session of its own: Ctrl-C in the terminal is for us, who then stop it in order.
             return subprocess.Popen(

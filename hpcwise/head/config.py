@@ -15,7 +15,7 @@ class HeadConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Paths absolute. lost_after_s: without heartbeat. patience_s: how long workers live without a head.
     grace_s: what workers get at an orderly end. worker_grace_s: what a running task gets after SIGTERM.
     join_s: from start to Hello of a local worker. durable: fsync artifacts (the journal always is).
-    rpcs_per_minute: questions to Slurm at most.
+    rpcs_per_minute: questions to Slurm at most. hand_over: at SIGTERM workers are kept for the next head.
     """
 
     run_dir: str
@@ -32,6 +32,7 @@ class HeadConfig(msgspec.Struct, frozen=True, kw_only=True):
     durable: bool = True
     takeover: bool = False
     rpcs_per_minute: int = 6
+    hand_over: bool = False
 
 
 def digest(value: Any) -> str:

@@ -122,6 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--models-dir", type=Path, default=None, help="where model files are kept")
     parser.add_argument("--workers", type=int, default=None, help="workers at most (default: one a core)")
     parser.add_argument("--cluster", default="", help="name of a Slurm site in configs/clusters/")
+    parser.add_argument("--hand-over", action="store_true", help="keep workers at SIGTERM, for the next head")
     parser.add_argument("--takeover", action="store_true", help="replace a head that still runs")
     parser.add_argument("--log", type=Path, default=None, help="log file (default: standard error)")
     chosen = parser.parse_args(arguments)
@@ -137,6 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             results_dir=str(chosen.results_dir.absolute()),
             settings=settings,
             takeover=chosen.takeover,
+            hand_over=chosen.hand_over,
             patience_s=PATIENCE_S if settings.cluster == "local" else SLURM_PATIENCE_S,
         )
         return run_head(config)

@@ -182,15 +182,20 @@ def scrubbed(environment: Mapping[str, str]) -> dict[str, str]:
     return kept
 
 
-def ask(command: Sequence[str], timeout_s: float = COMMAND_TIMEOUT_S) -> str:
-    """Standard output of a Slurm command; its standard error where it has none. Raises LaunchError,
-    Unreachable or NoAnswer, with one line."""
+def ask(
+    command: Sequence[str], timeout_s: float = COMMAND_TIMEOUT_S, variables: Mapping[str, str] | None = None
+) -> str:
+    """Standard output of a Slurm command; its standard error where it has none.
+
+    variables: added to the (scrubbed) environment, which sbatch hands on to the job. Raises LaunchError,
+    Unreachable or NoAnswer, with one line.
+    """
     name = Path(command[0]).name
     try:
         # A group of its own, which goes as a whole: sites wrap these commands in scripts.
         with subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            errors="replace", env=scrubbed(os.environ), process_group=0,
+            errors="replace", env={**scrubbed(os.environ), **(variables or {})}, process_group=0,
         ) as process:  # fmt: skip
             try:
                 out, err = process.communicate(timeout=timeout_s)
