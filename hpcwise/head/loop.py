@@ -108,9 +108,9 @@ class Head:
         """Serve until told to stop. ready: called once workers and clients may come."""
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._unexpected)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
-        # The job that this head runs in has to give way: the next head takes the workers over.
+        loop.add_signal_handler(signal.SIGINT, self.stop)
+        # Slurm sends SIGTERM to a job that has to give way: then the next head takes the workers over.
+        loop.add_signal_handler(signal.SIGTERM, self._hand_over if self._config.hand_over else self.stop)
         loop.add_signal_handler(signal.SIGUSR1, self._hand_over)
         for token, launch in list(self._engine.state.launches.items()):
             self._fleet.launch(launch.kind, token)
