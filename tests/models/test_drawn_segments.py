@@ -266,11 +266,12 @@ def test_a_backdrop_is_a_picture_of_the_asked_size_and_the_same_every_time(tmp_p
         (tmp_path / work).mkdir()
         call = Call("image", {"set": name, "width": 90, "height": 160}, 0, {}, tmp_path / work)
         (out,) = DrawnSceneAdapter().run(call, lambda *a: None, lambda: False)
-        assert out.facts == {"w": 90, "h": 160, "set": name}
+        mood = {"studio": "night", "lecture": "morning"}[name]
+        assert out.facts == {"w": 90, "h": 160, "set": name, "mood": mood}
         pictures.append(out.files["backdrop.png"].read_bytes())
     assert pictures[0] == pictures[1] != pictures[2]
     image = skia.Image.open(str(tmp_path / "a" / "backdrop.png"))
     assert (image.width(), image.height()) == (90, 160)
-    with pytest.raises(UsageError, match="image: set is 'beach'; use one of studio, lecture"):
+    with pytest.raises(UsageError, match="image: set is 'beach'; use one of studio, lecture, street, newsroom"):
         call = Call("image", {"set": "beach", "width": 90, "height": 160}, 0, {}, tmp_path)
         list(DrawnSceneAdapter().run(call, lambda *a: None, lambda: False))

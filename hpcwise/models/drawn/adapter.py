@@ -14,23 +14,28 @@ from hpcwise.core.screenplay import Speech
 from hpcwise.models.base import Call, Devices, Input, ModelSpec, OnStep, Output
 from hpcwise.models.drawn.captions import page_at, paged
 from hpcwise.models.drawn.encode import Pixels, SegmentWriter
+from hpcwise.models.drawn.figures import FigureShot
 from hpcwise.models.drawn.layout import Stage
 from hpcwise.models.drawn.looks import LOOKS
 from hpcwise.models.drawn.motion import acting, frame_count
-from hpcwise.models.drawn.paint import LINEAR, box, fill
+from hpcwise.models.drawn.paint import LINEAR, Image, box, colour, fill
 from hpcwise.models.drawn.params import AnimateParams, checked_animate, checked_image
+from hpcwise.models.drawn.places import PLACES
 from hpcwise.models.drawn.scene import (
     DocumentText,
     Material,
     Moment,
+    Scenery,
     draw_overlays,
     fade_at,
     read_image,
     seated,
     still_acting,
 )
-from hpcwise.models.drawn.sets import SETS, set_picture
+from hpcwise.models.drawn.sets import far_picture, near_picture
 from hpcwise.models.drawn.shots import drawing_of
+from hpcwise.models.drawn.text import Fonts, own_font
+from hpcwise.models.drawn.transition import Dissolve, dip_at, dissolves
 
 THUMB_WIDTH_PX = 320
 #: The instant at which people in still pictures are caught, seconds.
@@ -42,10 +47,10 @@ class DrawnSceneAdapter:
 
     def load(self, spec: ModelSpec, devices: Devices) -> None:
         """Warm up by drawing a small set once."""
-        set_picture("studio", 160, 100)
+        far_picture("studio", 160, 100)
 
     def run(self, call: Call, on_step: OnStep, should_stop: Callable[[], bool]) -> Iterator[Output]:
-        """Stage `image`: one `backdrop.png`. Stage `animate`: `video.mp4` and `thumb.jpg` a segment."""
+        """Stage `image`: `backdrop.png` and `near.png`. `animate`: `video.mp4` and `thumb.jpg` a segment."""
         if call.stage == "image":
             yield self._image(call, on_step)
         elif call.stage == "animate":
@@ -54,15 +59,17 @@ class DrawnSceneAdapter:
             raise UsageError(f"drawn-scene: stage is {call.stage!r}; it does image and animate")
 
     def _image(self, call: Call, on_step: OnStep) -> Output:
-        params = checked_image(call.params, tuple(SETS))
-        on_step(0, 1, f"drawing {params.set}")
-        picture = set_picture(params.set, params.width, params.height)
-        path = call.work / "backdrop.png"
-        path.write_bytes(bytes(picture.encodeToData(skia.kPNG, 100)))
-        on_step(1, 1, "drawn")
-        return Output(
-            files={"backdrop.png": path}, facts={"w": params.width, "h": params.height, "set": params.set}
-        )
+        params = checked_image(call.params, tuple(PLACES))
+        on_step(0, 2, f"drawing {params.set}")
+        files = {}
+        for name, draw in (("backdrop.png", far_picture), ("near.png", near_picture)):
+            picture = draw(params.set, params.width, params.height, call.seed)
+            files[name] = call.work / name
+            files[name].write_bytes(bytes(picture.encodeToData(skia.kPNG, 100)))
+            on_step(len(files), 2, "drawn")
+        mood = PLACES[params.set].mood(call.seed)
+        facts = {"w": params.width, "h": params.height, "set": params.set, "mood": mood}
+        return Output(files=files, facts=facts)
 
     def _animate(self, call: Call, on_step: OnStep, should_stop: Callable[[], bool]) -> Iterator[Output]:
         params = checked_animate(call.params, tuple(LOOKS))
@@ -117,19 +124,26 @@ class _Shot:
         self._surface_pixels: Pixels = np.zeros((height, width, 4), np.uint8)
         self._surface = skia.Surface(self._surface_pixels, colorType=skia.kRGBA_8888_ColorType)
         self._scale = min(width, height) / 400.0
+        self._document, self._folder = _document_of(call)
         self._material = self._collected(call, speech, width, height)
-        self._drawing = drawing_of(self._material)
-        stage = self._material.stage
+        self._drawing = drawing_of(self._material, self.still)
+        stage, fonts = self._material.stage, self._material.fonts
         self._pages = (
-            paged(speech, stage.caption_size, self._drawing.captions.width) if params.captions else ()
+            paged(speech, stage.caption_size, self._drawing.captions.width, fonts.semi)
+            if params.captions
+            else ()
         )
         kind = params.shot.kind
-        self._first = params.index == 0 or (params.index < 0 and kind == "title")
+        self._first = params.index == 0 or (params.index < 0 and kind == "title" and params.before is None)
         self._last = (
             kind == "end"
             if params.total_shots <= 0 or params.index < 0
             else params.index == params.total_shots - 1
         )
+        self._dissolve: Dissolve | None = None
+        if params.before is not None and dissolves(params.before, kind) and not self.still:
+            figure = self._figure(call, params.before.figure) if params.before.kind == "figure" else None
+            self._dissolve = Dissolve(self._material, params.before, figure, params.fps)
 
     @property
     def drawn_per_second(self) -> float:
@@ -149,7 +163,8 @@ class _Shot:
     def _what(self, time_s: float) -> tuple[object, ...]:
         """What a still picture shows at a time: captions, the figure's speaker, the fade in four steps."""
         speaker = self._material.speaker_at(time_s).id if self._material.shot.kind == "figure" else ""
-        return id(page_at(self._pages, time_s)), speaker, round(self._fade(time_s) * 4)
+        lit = id(self._drawing.region_at(time_s)) if isinstance(self._drawing, FigureShot) else 0
+        return id(page_at(self._pages, time_s)), speaker, lit, round(self._fade(time_s) * 4)
 
     def _fade(self, time_s: float) -> float:
         return fade_at(time_s, self.frames / self._params.fps - time_s, self._first, self._last)
@@ -176,6 +191,13 @@ class _Shot:
             moment,
             round(fade * 4) / 4 if self.still else fade,
         )
+        if self._dissolve is not None:
+            self._dissolve.draw(canvas, time_s)
+        if not self.still:
+            left_s = self.frames / fps - time_s
+            dip = dip_at(time_s, left_s, self._params.opens, self._params.closes)
+            if dip > 0:
+                canvas.drawColor(colour(self._material.scenery.place.ground[0], round(dip, 3)))
         canvas.restore()
         return self._surface_pixels
 
@@ -190,22 +212,8 @@ class _Shot:
 
     def _collected(self, call: Call, speech: Speech, width: int, height: int) -> Material:
         params = self._params
-        set_name, backdrop = "studio", None
-        if "backdrop" in call.inputs:
-            given = _only(call, "backdrop")
-            backdrop = read_image(given.path / "backdrop.png")
-            set_name = str(given.facts.get("set", "studio"))
-        set_name = set_name if set_name in SETS else "studio"
-        document, figure = DocumentText(), None
-        if "document" in call.inputs:
-            folder = _only(call, "document").path
-            try:
-                document = msgspec.json.decode((folder / "document.json").read_bytes(), type=DocumentText)
-            except (OSError, msgspec.DecodeError) as error:
-                raise BadOutput(f"animate: document.json cannot be read: {error}") from error
-            index = params.shot.figure
-            if params.shot.kind == "figure" and index is not None and 0 <= index < len(document.figures):
-                figure = read_image(folder / document.figures[index].file)
+        scenery = _scenery_of(call, width, height)
+        figure = self._figure(call, params.shot.figure) if params.shot.kind == "figure" else None
         sides = {character.id: side for character, side in seated(params.cast, speech)}
         moves = acting(speech, params.cast, sides, params.fps)
         return Material(
@@ -215,14 +223,58 @@ class _Shot:
             acting=still_acting(moves) if self.still else moves,
             stage=Stage.of(width, height),
             scale=self._scale,
-            set_name=set_name,
-            backdrop=backdrop or set_picture(set_name, width, height),
-            document=document,
+            scenery=scenery,
+            document=self._document,
             figure=figure,
             show_title=params.show_title,
             show_name=params.show_name,
             index=params.index if params.index >= 0 else sum(len(line.text) for line in params.shot.lines),
+            fonts=_fonts_of(params),
+            logo=read_image(Path(params.logo_path)) if params.logo_path else None,
         )
+
+    def _figure(self, call: Call, index: int | None) -> Image | None:
+        """A figure of the document, None where it has none of that number."""
+        if self._folder is None or index is None or not 0 <= index < len(self._document.figures):
+            return None
+        return read_image(self._folder / self._document.figures[index].file)
+
+
+def _document_of(call: Call) -> tuple[DocumentText, Path | None]:
+    """The document and the folder of its figures, where the shot has one."""
+    if "document" not in call.inputs:
+        return DocumentText(), None
+    folder = _only(call, "document").path
+    try:
+        return msgspec.json.decode((folder / "document.json").read_bytes(), type=DocumentText), folder
+    except (OSError, msgspec.DecodeError) as error:
+        raise BadOutput(f"animate: document.json cannot be read: {error}") from error
+
+
+def _scenery_of(call: Call, width: int, height: int) -> Scenery:
+    """The set that was made for the film; without one, the studio."""
+    if "backdrop" not in call.inputs:
+        place = PLACES["studio"]
+        far, near = far_picture("studio", width, height), near_picture("studio", width, height)
+        return Scenery("studio", place, place.moods[0], far, near)
+    given = _only(call, "backdrop")
+    name = str(given.facts.get("set", "studio"))
+    name = name if name in PLACES else "studio"
+    place = PLACES[name]
+    mood = str(given.facts.get("mood", ""))
+    near_path = given.path / "near.png"
+    # Another model's picture is one layer, before which nothing lives.
+    near = read_image(near_path) if mood in place.moods and near_path.is_file() else None
+    return Scenery(name, place, mood, read_image(given.path / "backdrop.png"), near)
+
+
+def _fonts_of(params: AnimateParams) -> Fonts:
+    if params.fonts is None or params.font_paths is None:
+        return Fonts()
+    own = {"regular": own_font(params.font_paths.regular, params.fonts.regular)}
+    if params.font_paths.bold:
+        own["bold"] = own_font(params.font_paths.bold, params.fonts.bold)
+    return Fonts.of(own)
 
 
 def _only(call: Call, edge: str) -> Input:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hpcwise.models.drawn import hands
@@ -85,15 +85,35 @@ def draw_torso(canvas: Canvas, look: Look, breath: float) -> None:
     canvas.restore()
 
 
+#: Raised forearms point up like this where there is no room beside the body.
+_UPRIGHT = 264.0
+
+
 def draw_arms(
-    canvas: Canvas, look: Look, gestures: tuple[Gesture, ...], time_s: float, sway: float, lead: int
+    canvas: Canvas,
+    look: Look,
+    gestures: tuple[Gesture, ...],
+    time_s: float,
+    sway: float,
+    lead: int,
+    tuck: float = 0.0,
 ) -> None:
-    """Both arms over the table. lead: the side (1 right, -1 left of the picture) that gestures first."""
+    """Both arms over the table. lead: the side (1 right, -1 left of the picture) that gestures first.
+
+    tuck: from 0 (arms as wide as they like) to 1 (no wider than the elbows), for narrow pictures.
+    """
     moving = next((g for g in gestures if g.start_s < time_s < g.end_s), None)
     share = lift(moving, time_s) if moving else 0.0
     goals = arm_goals(moving) if moving else (REST, REST)
     for side in (-lead, lead):
-        pose = REST.toward(goals[0 if side == lead else 1], share)
+        goal = goals[0 if side == lead else 1]
+        if goal.angle > _UPRIGHT:
+            goal = replace(
+                goal,
+                angle=goal.angle + (_UPRIGHT - goal.angle) * tuck,
+                elbow_x=goal.elbow_x + (96.0 - goal.elbow_x) * tuck,
+            )
+        pose = REST.toward(goal, share)
         _draw_arm(canvas, look, side, pose, math.sin(time_s * 8.2) * pose.beat, sway)
 
 

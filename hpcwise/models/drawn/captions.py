@@ -26,7 +26,7 @@ class Page:
     end_s: float
 
 
-def paged(speech: Speech, size: float, width: float) -> tuple[Page, ...]:
+def paged(speech: Speech, size: float, width: float, font: str = SEMI) -> tuple[Page, ...]:
     """The shot's words as pages that fit `width`; a page never mixes two speakers."""
     room = width - 2 * PAD_X
     groups: list[list[list[Word]]] = []
@@ -34,20 +34,20 @@ def paged(speech: Speech, size: float, width: float) -> tuple[Page, ...]:
         said = [w for w in speech.words if start_s - 1e-3 <= w.start_s < end_s + 1e-3]
         page: list[Word] = []
         for i, word in enumerate(said):
-            if page and len(_lines([*page, word], size, room)) > 2:
-                groups.append(_balanced(page, size, room))
+            if page and len(_lines([*page, word], size, room, font)) > 2:
+                groups.append(_balanced(page, size, room, font))
                 page = []
             page.append(word)
             if _ends(
                 word.text,
                 said[i + 1].text if i + 1 < len(said) else "",
-                len(_lines(page, size, room)),
+                len(_lines(page, size, room, font)),
                 len(page),
             ):
-                groups.append(_balanced(page, size, room))
+                groups.append(_balanced(page, size, room, font))
                 page = []
         if page:
-            groups.append(_balanced(page, size, room))
+            groups.append(_balanced(page, size, room, font))
     return tuple(_timed(groups, speech.duration_s))
 
 
@@ -59,26 +59,26 @@ def _ends(word: str, following: str, lines: int, words: int) -> bool:
     return lines == 2 and word[-1:] in ",;:—"
 
 
-def _lines(words: Sequence[Word], size: float, room: float) -> list[list[Word]]:
+def _lines(words: Sequence[Word], size: float, room: float, font: str) -> list[list[Word]]:
     """Words filled into lines, as many as they need."""
     lines: list[list[Word]] = [[]]
     used = 0.0
     for word in words:
-        wide = width_of(word.text, SEMI, size)
+        wide = width_of(word.text, font, size)
         if lines[-1] and used + wide > room:
             lines.append([])
             used = 0.0
         lines[-1].append(word)
-        used += wide + width_of(" ", SEMI, size)
+        used += wide + width_of(" ", font, size)
     return lines
 
 
-def _balanced(words: Sequence[Word], size: float, room: float) -> list[list[Word]]:
+def _balanced(words: Sequence[Word], size: float, room: float, font: str) -> list[list[Word]]:
     """The same number of lines, as equal in width as they get: no word alone on the second line."""
-    lines = _lines(words, size, room)
+    lines = _lines(words, size, room, font)
     if len(lines) != 2:
         return lines
-    widths = [width_of(w.text + " ", SEMI, size) for w in words]
+    widths = [width_of(w.text + " ", font, size) for w in words]
     cuts = [c for c in range(1, len(words)) if sum(widths[:c]) <= room + 6 and sum(widths[c:]) <= room + 6]
     best = min(cuts or [len(lines[0])], key=lambda c: abs(sum(widths[:c]) - sum(widths[c:])))
     return [list(words[:best]), list(words[best:])]
@@ -111,10 +111,11 @@ def draw_captions(
     size: float,
     accent: str,
     still: bool = False,
+    font: str = SEMI,
 ) -> None:
     """`page` centred over `left`..`left + width`, ending at `bottom`. `still`: no word is singled out."""
     leading = size * LEADING
-    widths = [width_of(" ".join(w.text for w in line), SEMI, size) for line in page.lines]
+    widths = [width_of(" ".join(w.text for w in line), font, size) for line in page.lines]
     wide, tall = max(widths) + 2 * PAD_X, len(page.lines) * leading + 2 * PAD_Y
     top = bottom - tall
     canvas.drawRRect(rounded(left + (width - wide) / 2, top, wide, tall, 9), fill("#0B0812", 0.78))
@@ -127,8 +128,8 @@ def draw_captions(
                 paint = fill(accent)
             else:
                 paint = fill("#FFFFFF", 0.62)
-            write(canvas, word.text, x, y, SEMI, size, paint)
-            x += width_of(word.text + " ", SEMI, size)
+            write(canvas, word.text, x, y, font, size, paint)
+            x += width_of(word.text + " ", font, size)
 
 
 def caption_height(size: float) -> float:

@@ -24,17 +24,18 @@ def draw_character(
     upper: bool = True,
     arms: bool = True,
     lead: int = 1,
+    tuck: float = 0.0,
 ) -> None:
     """Draw at the origin. Upper body and arms can be drawn apart, since a table stands between them.
 
-    lead: the hand that gestures first, 1 the one at the picture's right.
+    lead: the hand that gestures first, 1 the one at the picture's right. tuck: as for `draw_arms`.
     """
     look = LOOKS[look_name]
     breath = math.sin(time_s * 1.45 + acting.phase)
     if upper:
         _draw_upper(canvas, look, acting, frame, time_s, breath)
     if arms:
-        draw_arms(canvas, look, acting.gestures, time_s, breath * 0.4, lead)
+        draw_arms(canvas, look, acting.gestures, time_s, breath * 0.4, lead, tuck)
 
 
 def _draw_upper(canvas: Canvas, look: Look, acting: Acting, frame: int, time_s: float, breath: float) -> None:

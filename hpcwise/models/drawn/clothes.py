@@ -106,7 +106,8 @@ def _shirt(canvas: Canvas, look: Look) -> None:
 def _hoodie(canvas: Canvas, look: Look) -> None:
     canvas.drawPath(
         shape(
-            "M -40 14 C -34 -14 -22 -18 -18 -4 C -12 26 12 26 18 -4 C 22 -18 34 -14 40 14 C 20 44 -20 44 -40 14 Z"
+            "M -40 14 C -34 -14 -22 -18 -18 -4 C -12 26 12 26 18 -4 C 22 -18 34 -14 40 14 "
+            "C 20 44 -20 44 -40 14 Z"
         ),
         linear(0, -16, 0, 40, look.top_colour, look.top_shade),
     )

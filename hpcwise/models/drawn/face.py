@@ -192,7 +192,8 @@ def _eye(canvas: Canvas, look: Look, face: Expression, side: int, shift: float) 
     dark = _dark(look)
     canvas.drawPath(lid, line(dark, 2.8 if look.lashes else 2.0))
     fold = drawn_shape(
-        f"M {x - half * 0.8} {y - high * 0.72 - 2.6} Q {x} {y - high * 0.95 - 4.2} {x + half * 0.84} {y - high * 0.6 - 2.2}"
+        f"M {x - half * 0.8} {y - high * 0.72 - 2.6} "
+        f"Q {x} {y - high * 0.95 - 4.2} {x + half * 0.84} {y - high * 0.6 - 2.2}"
     )
     canvas.drawPath(fold, line(look.shade, 1.5, 0.8))
     if look.lashes:
@@ -257,7 +258,8 @@ def _mouth(canvas: Canvas, look: Look, face: Expression, shift: float) -> None:
             corner = x + side * (half + 1.5)
             canvas.drawPath(
                 drawn_shape(
-                    f"M {corner} {y - smile - 3} Q {corner + side * 3} {y - smile} {corner + side * 1.5} {y - smile + 3}"
+                    f"M {corner} {y - smile - 3} Q {corner + side * 3} {y - smile} "
+                    f"{corner + side * 1.5} {y - smile + 3}"
                 ),
                 line(look.shade, 1.7, 0.8),
             )

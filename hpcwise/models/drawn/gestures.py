@@ -54,15 +54,16 @@ _KINDS: tuple[tuple[str, frozenset[str]], ...] = (
     (
         "wide",
         _words(
-            "all every whole large larger largest huge big bigger many more most grow grows increase increases "
-            "across entire everything thousands millions long longer wide full world high higher faster"
+            "all every whole large larger largest huge big bigger many more most grow grows "
+            "increase increases across entire everything thousands millions long longer wide "
+            "full world high higher faster"
         ),
     ),
     (
         "pinch",
         _words(
-            "small smaller smallest few fewer less least little tiny short shorter low lower only just exactly "
-            "precisely single detail key point exact important idea answer trick called"
+            "small smaller smallest few fewer less least little tiny short shorter low lower only just "
+            "exactly precisely single detail key point exact important idea answer trick called"
         ),
     ),
     ("offer", _words("you your give gives take here's welcome thanks thank show shows read today's today")),

@@ -72,22 +72,39 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class FigureLayout:
-    """A figure shot: the card, the figure inside of it, the label, the speaker's inset and the captions."""
+    """A figure shot: the card, the figure inside of it, the label, the speaker's inset and the captions.
+
+    presented: the speaker stands in `inset` from the waist up, instead of looking out of a round window.
+    """
 
     card: Box
     figure: Box
     label: Box
     inset: Box
     captions: Box
+    presented: bool = False
+
+
+#: A presenter who stands beside the figure may cost this share of its greatest size.
+PRESENTER_COST = 0.3
 
 
 def figure_layout(stage: Stage, aspect: float) -> FigureLayout:
-    """The arrangement that shows a figure of that width / height largest, with nothing overlapping it."""
-    choices = [_stacked(stage, aspect)] if stage.portrait else [_strip(stage, aspect), _column(stage, aspect)]
-    return max(choices, key=lambda c: c.figure.width * c.figure.height)
+    """The arrangement that shows a figure of that width / height large, with nothing overlapping it.
+
+    With a person beside it where that costs little, else with their face in a round window.
+    """
+    if stage.portrait:
+        return _stacked(stage, aspect)
+    choices = [_strip(stage, aspect), _column(stage, aspect)]
+    best = max(choices, key=lambda c: c.figure.width * c.figure.height)
+    beside = _presented(stage, aspect)
+    cost = 1 - beside.figure.width * beside.figure.height / (best.figure.width * best.figure.height)
+    return beside if stage.width > stage.height * 1.3 and cost <= PRESENTER_COST else best
 
 
 _LABEL, _PAD = 34.0, 12.0
+PRESENTER_WIDTH = 178.0
 
 
 def _card(area: Box, aspect: float) -> tuple[Box, Box, Box]:
@@ -124,11 +141,20 @@ def _column(stage: Stage, aspect: float) -> FigureLayout:
     return FigureLayout(*_card(area, aspect), inset, captions)
 
 
+def _presented(stage: Stage, aspect: float) -> FigureLayout:
+    """Card over captions on the left, the speaker on the right, down to the lower edge."""
+    tall = caption_height(stage.caption_size)
+    inset = Box(stage.width - PRESENTER_WIDTH - 4, 60, PRESENTER_WIDTH, stage.height - 60)
+    captions = Box(MARGIN, stage.height - 12 - tall, inset.x - MARGIN - 8, tall)
+    area = Box(MARGIN, 12, inset.x - MARGIN - 8, captions.y - 22)
+    return FigureLayout(*_card(area, aspect), inset, captions, presented=True)
+
+
 def _stacked(stage: Stage, aspect: float) -> FigureLayout:
-    """Card, below it the inset, below that the captions."""
+    """Card, below it the speaker in a window as wide, below that the captions."""
     captions = stage.captions
-    size = 150.0
-    inset = Box((stage.width - size) / 2, captions.y - 18 - size, size, size)
+    size = min(250.0, captions.y * 0.4)
+    inset = Box(MARGIN, captions.y - 18 - size, stage.width - 2 * MARGIN, size)
     area = Box(MARGIN, 24, stage.width - 2 * MARGIN, inset.y - 24 - 18)
     return FigureLayout(*_card(area, aspect), inset, captions)
 
@@ -155,3 +181,24 @@ def card_layout(stage: Stage) -> CardLayout:
         Box(28, middle + 6, stage.width - 56, captions.y - middle - 6 - 14),
         captions,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class SplitLayout:
+    """Two windows and the captions."""
+
+    first: Box
+    second: Box
+    captions: Box
+
+
+def split_layout(stage: Stage) -> SplitLayout:
+    """Windows side by side, or above each other where the picture is tall."""
+    captions = stage.captions
+    top, gap = 18.0, 12.0
+    room = captions.y - top - 14
+    if stage.portrait:
+        wide, tall = stage.width - 2 * MARGIN, (room - gap) / 2
+        return SplitLayout(Box(MARGIN, top, wide, tall), Box(MARGIN, top + tall + gap, wide, tall), captions)
+    wide = (stage.width - 2 * MARGIN - gap) / 2
+    return SplitLayout(Box(MARGIN, top, wide, room), Box(MARGIN + wide + gap, top, wide, room), captions)

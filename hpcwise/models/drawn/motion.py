@@ -32,13 +32,58 @@ MOUTHS: dict[str, tuple[float, float, float, float, float]] = {
 _SUB = 8
 #: Words that lift the brows, that draw them together, and that make people smile.
 _RAISES = frozenset(
-    "really wow new surprising surprise better best faster most all never every much double".split()
+    (
+        "really",
+        "wow",
+        "new",
+        "surprising",
+        "surprise",
+        "better",
+        "best",
+        "faster",
+        "most",
+        "all",
+        "never",
+        "every",
+        "much",
+        "double",
+    )
 )
 _KNITS = frozenset(
-    "but however problem problems hard difficult fail fails not wrong limit limits cannot cost".split()
+    (
+        "but",
+        "however",
+        "problem",
+        "problems",
+        "hard",
+        "difficult",
+        "fail",
+        "fails",
+        "not",
+        "wrong",
+        "limit",
+        "limits",
+        "cannot",
+        "cost",
+    )
 )
 _SMILES = frozenset(
-    "welcome thanks thank good great nice well right happy love works hello enjoy fun".split()
+    (
+        "welcome",
+        "thanks",
+        "thank",
+        "good",
+        "great",
+        "nice",
+        "well",
+        "right",
+        "happy",
+        "love",
+        "works",
+        "hello",
+        "enjoy",
+        "fun",
+    )
 )
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from hpcwise.core.errors import UsageError
-from hpcwise.core.screenplay import Character, Shot
+from hpcwise.core.screenplay import Character, Shot, ShotKind
 
 Quality = Literal["high", "medium", "low", "static"]
 SMALLEST_PX, LARGEST_PX = 64, 4096
@@ -17,11 +17,29 @@ P = TypeVar("P", bound=msgspec.Struct)
 
 
 class ImageParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A set without people: `set` is one of `sets.SETS`; sizes in pixels."""
+    """A set without people: `set` is one of `places.PLACES`; sizes in pixels."""
 
     set: str
     width: int
     height: int
+
+
+class Before(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What can be seen of the shot before: enough to dissolve from it. speakers: in order of speaking."""
+
+    kind: ShotKind
+    heading: str = ""
+    subheading: str = ""
+    notes: tuple[str, ...] = ()
+    figure: int | None = None
+    speakers: tuple[str, ...] = ()
+
+
+class OwnFonts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A person's own fonts; `bold` is the regular one where it is not given."""
+
+    regular: str
+    bold: str = ""
 
 
 class AnimateParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -32,6 +50,9 @@ class AnimateParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         so a lower third introduces them. segment_frames: frames of a chunk (the last may be shorter).
     index, total_shots: place in the film; the first shot fades in, the last one out. Where `index` is not
         known (-1), a title shot is taken for the first and an end shot for the last.
+    before: the shot before this one, where both are of one scene. opens, closes: the first and the last shot
+        of a scene, which come from and go to the set's colour.
+    logo, fonts: SHA-256 of a person's own files, which lie at logo_path and font_paths.
     """
 
     shot: Shot
@@ -48,6 +69,13 @@ class AnimateParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     index: int = -1
     total_shots: int = 0
     captions: bool = True
+    before: Before | None = None
+    opens: bool = False
+    closes: bool = False
+    logo: str = ""
+    logo_path: str = ""
+    fonts: OwnFonts | None = None
+    font_paths: OwnFonts | None = None
 
     @property
     def drawn_size(self) -> tuple[int, int]:
@@ -96,6 +124,13 @@ def checked_animate(raw: Mapping[str, Any], known_looks: tuple[str, ...]) -> Ani
             raise UsageError(
                 f"animate: cast[{i}].look is {character.look!r}; use one of {', '.join(known_looks)}"
             )
+    strangers = sorted(set(params.before.speakers if params.before else ()) - set(ids))
+    if strangers:
+        raise UsageError(f"animate: before.speakers has {strangers[0]!r}; the cast has {', '.join(ids)}")
+    if bool(params.logo) != bool(params.logo_path):
+        raise UsageError("animate: logo and logo_path: give both, or neither")
+    if (params.fonts is None) != (params.font_paths is None):
+        raise UsageError("animate: fonts and font_paths: give both, or neither")
     for i, line in enumerate(params.shot.lines):
         if line.speaker not in ids:
             raise UsageError(

@@ -1,11 +1,10 @@
-"""What every kind of shot has in common: its material, the people at the table, captions and fades."""
+"""What every kind of shot has in common: its material, who sits where, captions, the logo and fades."""
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -13,26 +12,17 @@ import skia
 
 from hpcwise.core.errors import BadOutput
 from hpcwise.core.screenplay import Character, Shot, Speech
-from hpcwise.models.drawn.body import TABLE_Y
 from hpcwise.models.drawn.captions import Page, draw_captions
-from hpcwise.models.drawn.characters import draw_character
-from hpcwise.models.drawn.layout import Box, Stage
+from hpcwise.models.drawn.layout import MARGIN, Box, Stage
 from hpcwise.models.drawn.motion import Acting
-from hpcwise.models.drawn.paint import (
-    LINEAR,
-    Canvas,
-    Image,
-    box,
-    eased,
-    fill,
-    line,
-    linear,
-    recorded,
-    rounded,
-)
-from hpcwise.models.drawn.sets import draw_table
+from hpcwise.models.drawn.paint import LINEAR, Canvas, Image, box, eased
+from hpcwise.models.drawn.places.base import Place
+from hpcwise.models.drawn.regions import FigureWord
+from hpcwise.models.drawn.text import INTER, Fonts
 
 ACCENT = "#FFD166"
+#: The logo's height in the corner, and the greatest width as a share of the picture's, in units.
+LOGO_HEIGHT, LOGO_SHARE = 30.0, 0.22
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +41,13 @@ class Moment:
 
 
 class FigureText(msgspec.Struct, frozen=True):
-    """What a figure shot prints below the picture."""
+    """What a figure shot prints below the picture. kind: figure, table or equation; words: in the picture."""
 
     label: str = ""
     caption: str = ""
     file: str = ""
+    kind: str = "figure"
+    words: tuple[FigureWord, ...] = ()
 
 
 class DocumentText(msgspec.Struct, frozen=True):
@@ -64,6 +56,17 @@ class DocumentText(msgspec.Struct, frozen=True):
     title: str = ""
     authors: tuple[str, ...] = ()
     figures: tuple[FigureText, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Scenery:
+    """The place of a film as pictures. near is None, and nothing lives, where another model drew the set."""
+
+    name: str
+    place: Place
+    mood: str
+    far: Image
+    near: Image | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +79,15 @@ class Material:
     acting: dict[str, Acting]
     stage: Stage
     scale: float
-    set_name: str
-    backdrop: Image
+    scenery: Scenery
     document: DocumentText
     figure: Image | None
     show_title: str
     show_name: bool
     #: The shot's place in the film, or a number from its words: only whether it is even counts.
     index: int
+    fonts: Fonts = INTER
+    logo: Image | None = None
 
     def seated(self) -> tuple[tuple[Character, float], ...]:
         """Those at the table, left to right, with their side (-1 to 1)."""
@@ -94,6 +98,14 @@ class Material:
         said = [who for who, start_s, _ in self.speech.spans if start_s - 0.12 <= time_s]
         who = said[-1] if said else (self.speech.spans[0][0] if self.speech.spans else self.cast[0].id)
         return next(c for c in self.cast if c.id == who)
+
+    def listener(self, speaker: Character) -> Character | None:
+        """The other one at the table, if there is one."""
+        return next((c for c, _ in self.seated() if c.id != speaker.id), None)
+
+    def side_of(self, character: Character) -> float:
+        """Where somebody sits: -1 left, 1 right, 0 in the middle or not at the table."""
+        return next((side for c, side in self.seated() if c.id == character.id), 0.0)
 
     def main_speaker(self) -> Character:
         """Who speaks longest."""
@@ -115,8 +127,10 @@ def seated(cast: tuple[Character, ...], speech: Speech) -> tuple[tuple[Character
 class ShotDrawing(Protocol):
     """One kind of shot. Coordinates are the stage's units."""
 
-    #: Where captions go, and how large their type is.
+    #: Where captions go.
     captions: Box
+    #: Whether the upper right corner is free for a logo.
+    corner: bool
 
     def draw(self, canvas: Canvas, moment: Moment) -> None:
         """Draw all but captions and fades."""
@@ -142,132 +156,12 @@ def still_acting(acting: dict[str, Acting]) -> dict[str, Acting]:
     }
 
 
-def draw_people(canvas: Canvas, material: Material, stage: Stage, moment: Moment, zoom: float) -> None:
-    """Set, people at the table and what stands on it, filling `stage`."""
-    room = 104.0 if not stage.portrait else stage.height * 0.21
-    table_y = stage.height - room
-    size = min((table_y - 22) / 328.0, stage.width / 2 / 246.0, 1.0)
-    apart = min(stage.width * 0.245, 172.0)
-    middle = stage.width / 2
-    canvas.save()
-    _zoomed(canvas, stage, 1 + (zoom - 1) * 0.55)
-    draw_backdrop(canvas, material.backdrop, stage)
-    canvas.restore()
-    canvas.save()
-    _zoomed(canvas, stage, zoom)
-    seated = material.seated()
-    for phase in ("bodies", "table", "arms"):
-        if phase == "table":
-            draw_table(canvas, material.set_name, stage.width, table_y, stage.height)
-            _draw_props(canvas, material.set_name, middle, table_y, size)
-            continue
-        for character, side in seated:
-            canvas.save()
-            canvas.translate(middle + side * apart, table_y - TABLE_Y * size)
-            canvas.scale(size, size)
-            draw_character(
-                canvas,
-                character.look,
-                material.acting[character.id],
-                moment.frame,
-                moment.time_s,
-                upper=phase == "bodies",
-                arms=phase == "arms",
-                lead=-1 if side <= 0 else 1,
-            )
-            canvas.restore()
-    canvas.restore()
-
-
-def _zoomed(canvas: Canvas, stage: Stage, zoom: float) -> None:
-    x, y = stage.width / 2, stage.height * 0.42
-    canvas.translate(x, y)
-    canvas.scale(zoom, zoom)
-    canvas.translate(-x, -y)
-
-
-def draw_backdrop(canvas: Canvas, backdrop: Image, stage: Stage) -> None:
-    """The set's picture so that it covers the stage."""
-    scale = max(stage.width / backdrop.width(), stage.height / backdrop.height())
-    wide, tall = backdrop.width() * scale, backdrop.height() * scale
-    canvas.drawImageRect(
-        backdrop, box((stage.width - wide) / 2, (stage.height - tall) / 2, wide, tall), LINEAR
-    )
-
-
-def _draw_props(canvas: Canvas, set_name: str, middle: float, table_y: float, size: float) -> None:
-    canvas.save()
-    canvas.translate(middle, table_y)
-    canvas.scale(size, size)
-    canvas.drawPicture(_props(set_name))
-    canvas.restore()
-
-
-@functools.lru_cache(maxsize=8)
-def _props(set_name: str) -> Any:
-    def draw(canvas: Canvas) -> None:
-        if set_name == "studio":
-            for side in (-1, 1):
-                canvas.drawOval(box(side * 30 - 15, 21, 30, 8), fill("#15171B"))
-                canvas.drawPath(_boom(side), line("#2A2D34", 3.6))
-                canvas.save()
-                canvas.translate(side * 47, -30)
-                canvas.rotate(side * 38)
-                canvas.drawRRect(
-                    rounded(-9, -19, 18, 33, 9), linear(-9, 0, 9, 0, "#3B3F48", "#757B88", "#22252B")
-                )
-                canvas.drawRRect(rounded(-9, -2, 18, 4, 1.5), fill("#F2B84B"))
-                canvas.restore()
-            canvas.drawRRect(rounded(-11, 8, 22, 26, 4), linear(-11, 0, 11, 0, "#EFE8DC", "#BDB3A1"))
-            canvas.drawPath(_handle(), line("#CFC5B4", 3.4))
-        else:
-            for i, tint in enumerate(("#4A6FA5", "#C5574D", "#E8DFCF")):
-                canvas.drawRRect(rounded(-34 + i * 3, 22 - i * 7, 62 - i * 5, 7, 1.5), fill(tint))
-            canvas.drawCircle(-6, 0, 8.5, fill("#C94F3D"))
-            canvas.drawLine(-6, -7, -4, -12, line("#5B3A22", 2))
-
-    return recorded(200, 200, draw)
-
-
-def _boom(side: int) -> Any:
-    path = skia.Path()
-    path.moveTo(side * 30, 24)
-    path.cubicTo(side * 26, -4, side * 30, -20, side * 43, -24)
-    return path
-
-
-def _handle() -> Any:
-    path = skia.Path()
-    path.moveTo(11, 13)
-    path.cubicTo(21, 12, 21, 28, 11, 27)
-    return path
-
-
-def draw_inset(canvas: Canvas, material: Material, character: Character, moment: Moment, area: Box) -> None:
-    """A round window with one person's head and shoulders."""
-    x, y, radius = area.x + area.width / 2, area.y + area.height / 2, area.width / 2 - 3
-    canvas.drawCircle(x, y + 2, radius + 3, fill("#000000", 0.35))
-    canvas.save()
-    circle = skia.Path()
-    circle.addCircle(x, y, radius)
-    canvas.clipPath(circle, doAntiAlias=True)
-    canvas.drawRect(
-        box(area.x, area.y, area.width, area.height), linear(0, area.y, 0, area.bottom, "#6A5A96", "#2E2547")
-    )
-    size = area.width / 196.0
-    canvas.translate(x, y + 58 * size)
-    canvas.scale(size, size)
-    draw_character(
-        canvas, character.look, material.acting[character.id], moment.frame, moment.time_s, arms=False
-    )
-    canvas.restore()
-    canvas.drawCircle(x, y, radius, line(ACCENT, 3.0))
-
-
 def draw_overlays(
     canvas: Canvas, material: Material, drawing: ShotDrawing, page: Page | None, moment: Moment, fade: float
 ) -> None:
-    """Captions, and the black of a fade (0 none, 1 all)."""
+    """Logo, captions, and the black of a fade (0 none, 1 all)."""
+    if material.logo is not None and drawing.corner:
+        draw_logo(canvas, material, logo_box(material.logo, material.stage))
     if page is not None:
         area = drawing.captions
         draw_captions(
@@ -280,9 +174,23 @@ def draw_overlays(
             material.stage.caption_size,
             ACCENT,
             moment.still,
+            material.fonts.semi,
         )
     if fade > 0:
         canvas.drawColor(skia.Color(0, 0, 0, round(255 * min(1.0, fade))))
+
+
+def logo_box(logo: Image, stage: Stage, height: float = LOGO_HEIGHT) -> Box:
+    """Where a logo stands in the upper right corner."""
+    aspect = logo.width() / logo.height()
+    wide = min(height * aspect, stage.width * LOGO_SHARE)
+    return Box(stage.width - MARGIN - wide, MARGIN - 2, wide, wide / aspect)
+
+
+def draw_logo(canvas: Canvas, material: Material, area: Box) -> None:
+    """The person's own logo, filling `area`."""
+    if material.logo is not None:
+        canvas.drawImageRect(material.logo, box(area.x, area.y, area.width, area.height), LINEAR)
 
 
 def fade_at(time_s: float, left_s: float, first: bool, last: bool) -> float:
@@ -292,7 +200,7 @@ def fade_at(time_s: float, left_s: float, first: bool, last: bool) -> float:
 
 
 def read_image(path: Path) -> Image:
-    """A picture file as an image on white; raises `BadOutput` if it is none."""
+    """A picture file as an image; raises `BadOutput` if it is none."""
     decoded = skia.Image.open(str(path)) if path.is_file() else None
     if decoded is None:
         raise BadOutput(f"animate: {path.name} is missing or no picture")

@@ -1,24 +1,58 @@
-"""Type: Inter from this package; characters that it lacks from the system's fonts, else dropped."""
+"""Type: Inter from this package or a person's own; characters that it lacks from the system, else dropped."""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import skia
 
+from hpcwise.core.errors import UsageError
 from hpcwise.models.drawn.paint import Canvas, Paint
 
 _FOLDER = Path(__file__).parent / "fonts"
 REGULAR, SEMI, BOLD, DISPLAY = "Inter-Regular", "Inter-SemiBold", "Inter-Bold", "InterDisplay-Bold"
 ELLIPSIS = "…"
+#: Between the path of a person's own font and what tells its content.
+_AT = "#"
 
 
-@functools.lru_cache(maxsize=8)
+@dataclass(frozen=True, slots=True)
+class Fonts:
+    """Names of the fonts of a film: Inter's, or those of a person's own files (`own_font`)."""
+
+    regular: str = REGULAR
+    semi: str = SEMI
+    bold: str = BOLD
+    display: str = DISPLAY
+
+    @staticmethod
+    def of(own: Mapping[str, str]) -> Fonts:
+        """Fonts of a film for which `regular`, and perhaps `bold`, are names given by `own_font`."""
+        if "regular" not in own:
+            return INTER
+        bold = own.get("bold", own["regular"])
+        return Fonts(own["regular"], bold, bold, bold)
+
+
+INTER = Fonts()
+
+
+def own_font(path: str, sha256: str) -> str:
+    """The name of a font file; raises `UsageError` where it holds none."""
+    name = f"{path}{_AT}{sha256}"
+    if _typeface(name) is None:
+        raise UsageError(f"animate: font {path}: holds no font that can be read; give an .otf or .ttf file")
+    return name
+
+
+@functools.lru_cache(maxsize=32)
 def _typeface(name: str) -> Any:
-    return skia.Typeface.MakeFromFile(str(_FOLDER / f"{name}.otf"))
+    path = name.rpartition(_AT)[0] if _AT in name else str(_FOLDER / f"{name}.otf")
+    return skia.Typeface.MakeFromFile(path) if Path(path).is_file() else None
 
 
 @functools.lru_cache(maxsize=256)

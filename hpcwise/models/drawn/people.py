@@ -1,0 +1,252 @@
+"""People in their place: at the table, in a tile, beside a board, from behind."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+import skia
+
+from hpcwise.core.screenplay import Character
+from hpcwise.models.drawn.body import TABLE_Y
+from hpcwise.models.drawn.characters import draw_character
+from hpcwise.models.drawn.hair import draw_back_hair
+from hpcwise.models.drawn.layout import Box, Stage
+from hpcwise.models.drawn.looks import LOOKS, Look
+from hpcwise.models.drawn.paint import (
+    LINEAR,
+    Canvas,
+    Image,
+    box,
+    colour,
+    fill,
+    line,
+    linear,
+    recorded,
+    rounded,
+    shape,
+)
+from hpcwise.models.drawn.places import PLACES
+from hpcwise.models.drawn.scene import ACCENT, Material, Moment, Scenery
+from hpcwise.models.drawn.sets import draw_table
+
+#: How much wider than the picture a set is drawn, so that a camera may move before it.
+OVERSCAN = 1.035
+#: Stages narrower than this have no room for arms beside the body, units.
+NARROW = 500.0
+
+
+def draw_people(
+    canvas: Canvas, material: Material, stage: Stage, moment: Moment, zoom: float, drift: float
+) -> None:
+    """Set, people at the table and what stands on it, filling `stage`. drift: the camera's way, units."""
+    room = 104.0 if not stage.portrait else stage.height * 0.21
+    table_y = stage.height - room
+    size = min((table_y - 20) / 318.0, stage.width / 2 / 246.0, 1.0)
+    apart = min(stage.width * 0.245, 172.0)
+    middle = stage.width / 2
+    draw_set(canvas, material.scenery, stage, moment, zoom, drift)
+    canvas.save()
+    _zoomed(canvas, stage, zoom)
+    canvas.translate(-drift, 0)
+    seated = material.seated()
+    for phase in ("bodies", "table", "arms"):
+        if phase == "table":
+            draw_table(canvas, material.scenery.name, stage.width, table_y, stage.height)
+            for _, side in seated:  # people darken the table that they sit at
+                x = middle + side * apart
+                canvas.drawOval(box(x - 92 * size, table_y - 3, 184 * size, 26), fill("#000000", 0.16))
+            canvas.save()
+            canvas.translate(middle, table_y)
+            canvas.scale(size, size)
+            canvas.drawPicture(_props(material.scenery.name))
+            canvas.restore()
+            continue
+        for character, side in seated:
+            canvas.save()
+            canvas.translate(middle + side * apart, table_y - TABLE_Y * size)
+            canvas.scale(size, size)
+            draw_character(
+                canvas,
+                character.look,
+                material.acting[character.id],
+                moment.frame,
+                moment.time_s,
+                upper=phase == "bodies",
+                arms=phase == "arms",
+                lead=-1 if side <= 0 else 1,
+                tuck=1.0 if stage.width < NARROW else 0.25,
+            )
+            canvas.restore()
+    canvas.restore()
+
+
+def draw_set(
+    canvas: Canvas, scenery: Scenery, stage: Stage, moment: Moment, zoom: float, drift: float
+) -> None:
+    """The place. What is far moves less than what is near when the camera does."""
+    canvas.save()
+    _zoomed(canvas, stage, OVERSCAN + (zoom - 1) * 0.45)
+    canvas.translate(-drift * 0.35, 0)
+    draw_backdrop(canvas, scenery.far, stage)
+    if scenery.near is not None:
+        scenery.place.life(canvas, stage.width, stage.height, moment.time_s, scenery.mood)
+    canvas.restore()
+    if scenery.near is not None:
+        canvas.save()
+        _zoomed(canvas, stage, OVERSCAN + (zoom - 1) * 0.8)
+        canvas.translate(-drift * 0.8, 0)
+        draw_backdrop(canvas, scenery.near, stage)
+        canvas.restore()
+
+
+def _zoomed(canvas: Canvas, stage: Stage, zoom: float) -> None:
+    x, y = stage.width / 2, stage.height * 0.42
+    canvas.translate(x, y)
+    canvas.scale(zoom, zoom)
+    canvas.translate(-x, -y)
+
+
+def draw_backdrop(canvas: Canvas, backdrop: Image, stage: Stage) -> None:
+    """The set's picture so that it covers the stage."""
+    scale = max(stage.width / backdrop.width(), stage.height / backdrop.height())
+    wide, tall = backdrop.width() * scale, backdrop.height() * scale
+    canvas.drawImageRect(
+        backdrop, box((stage.width - wide) / 2, (stage.height - tall) / 2, wide, tall), LINEAR
+    )
+
+
+@functools.lru_cache(maxsize=8)
+def _props(name: str) -> Any:
+    return recorded(200, 200, PLACES[name].props)
+
+
+def blurred_set(material: Material, side: float, closer: float = 1.5) -> Image:
+    """The set out of focus and closer, at half of the picture's size: blur needs no more."""
+    stage, scenery = material.stage, material.scenery
+    scale = material.scale * 0.5
+    surface = skia.Surface(max(2, round(stage.width * scale)), max(2, round(stage.height * scale)))
+    canvas = surface.getCanvas()
+    canvas.scale(scale * closer, scale * closer)
+    canvas.translate(-stage.width * (1 - 1 / closer) * (0.5 + 0.36 * side), -stage.height * 0.06)
+    canvas.saveLayer(None, skia.Paint(ImageFilter=skia.ImageFilters.Blur(4.0, 4.0)))
+    draw_set(canvas, scenery, stage, Moment(0, 0.0, 0.0, 0.0), 1.0, 0.0)
+    canvas.restore()
+    return surface.makeImageSnapshot()
+
+
+def draw_person(
+    canvas: Canvas,
+    material: Material,
+    character: Character,
+    moment: Moment,
+    x: float,
+    neck_y: float,
+    size: float,
+    lead: int,
+    tuck: float = 0.25,
+    arms: bool = True,
+) -> None:
+    """One person with the base of their neck at (x, neck_y)."""
+    canvas.save()
+    canvas.translate(x, neck_y)
+    canvas.scale(size, size)
+    acting = material.acting[character.id]
+    draw_character(
+        canvas, character.look, acting, moment.frame, moment.time_s, arms=arms, lead=lead, tuck=tuck
+    )
+    canvas.restore()
+
+
+def draw_inset(canvas: Canvas, material: Material, character: Character, moment: Moment, area: Box) -> None:
+    """A round window with one person's head and shoulders."""
+    x, y, radius = area.x + area.width / 2, area.y + area.height / 2, area.width / 2 - 3
+    canvas.drawCircle(x, y + 2, radius + 3, fill("#000000", 0.35))
+    canvas.save()
+    circle = skia.Path()
+    circle.addCircle(x, y, radius)
+    canvas.clipPath(circle, doAntiAlias=True)
+    canvas.drawRect(
+        box(area.x, area.y, area.width, area.height), linear(0, area.y, 0, area.bottom, "#6A5A96", "#2E2547")
+    )
+    size = area.width / 192.0
+    draw_person(canvas, material, character, moment, x, y + 54 * size, size, 1, arms=False)
+    canvas.restore()
+    canvas.drawCircle(x, y, radius, line(ACCENT, 3.0))
+
+
+def draw_tile(
+    canvas: Canvas, material: Material, character: Character, moment: Moment, area: Box, behind: Image
+) -> None:
+    """One person before the blurred set, in a window of their own."""
+    frame = rounded(area.x, area.y, area.width, area.height, 12)
+    canvas.save()
+    canvas.clipRRect(frame, True)
+    scale = max(area.width / behind.width(), area.height / behind.height())
+    wide, tall = behind.width() * scale, behind.height() * scale
+    canvas.drawImageRect(
+        behind, box(area.x + (area.width - wide) / 2, area.y + (area.height - tall) / 2, wide, tall), LINEAR
+    )
+    size = min(area.width / 250.0, area.height / 290.0)
+    neck = area.y + area.height * 0.5 + 26 * size
+    lead = 1 if material.side_of(character) <= 0 else -1
+    draw_person(canvas, material, character, moment, area.x + area.width / 2, neck, size, lead, tuck=1.0)
+    canvas.restore()
+    canvas.drawRRect(frame, line("#FFFFFF", 2.0, 0.8))
+
+
+def back_picture(look_name: str, scale: float) -> tuple[Image, float]:
+    """Somebody's head and shoulders from behind, a little out of focus; with the pixels a unit."""
+    look = LOOKS[look_name]
+    sharp = scale * 1.9
+    surface = skia.Surface(math.ceil(300 * sharp), math.ceil(330 * sharp))
+    canvas = surface.getCanvas()
+    canvas.clear(skia.ColorTRANSPARENT)
+    canvas.scale(sharp, sharp)
+    canvas.translate(150, 180)
+    canvas.saveLayer(None, skia.Paint(ImageFilter=skia.ImageFilters.Blur(1.1, 1.1)))
+    _draw_back(canvas, look)
+    canvas.restore()
+    return surface.makeImageSnapshot(), sharp
+
+
+def _draw_back(canvas: Canvas, look: Look) -> None:
+    """From behind; the origin is the neck's base."""
+    w = look.shoulders
+    body = shape(
+        f"M -22 -2 C -32 6 {-w * 0.62} 11 {-w * 0.82} 20 C {-w * 1.06} 30 {-w * 1.1} 60 {-w * 1.12} 160 "
+        f"L {w * 1.12} 160 C {w * 1.1} 60 {w * 1.06} 30 {w * 0.82} 20 C {w * 0.62} 11 32 6 22 -2 Z"
+    )
+    canvas.drawPath(shape("M -19 -44 L 19 -44 L 24 6 L -24 6 Z"), fill(look.shade))
+    canvas.drawPath(body, linear(-w, 0, w, 120, look.top_colour, look.top_shade, look.top_shade))
+    canvas.drawPath(shape("M -22 0 C -12 10 12 10 22 0"), line(look.top_shade, 4.0))
+    canvas.save()
+    canvas.translate(0, -66)
+    if look.hair != "scarf":
+        for side in (-1, 1):
+            canvas.drawOval(box(side * 46 - 7, -4, 14, 24), fill(look.shade))
+    # The skull from behind; short hair ends at the nape.
+    nape = 36 if look.hair in ("short", "parted", "quiff", "bun") else 54
+    canvas.drawPath(
+        shape(
+            f"M -46 -16 C -50 -88 50 -88 46 -16 C 47 14 42 {nape - 8} 26 {nape} "
+            f"C 10 {nape + 7} -10 {nape + 7} "
+            f"-26 {nape} C -42 {nape - 8} -47 14 -46 -16 Z"
+        ),
+        linear(-46, -70, 44, 40, look.hair_light, look.hair_colour, look.hair_colour),
+    )
+    draw_back_hair(canvas, look, 0.0)
+    for x in (-26, -9, 9, 26) if look.hair != "curly" else ():
+        strand = f"M {x * 0.5} -70 C {x * 1.2} -40 {x * 1.3} 0 {x} {nape - 8}"
+        canvas.drawPath(shape(strand), line("#000000", 2.2, 0.1))
+    # They sit in the shade: the light is on who speaks.
+    canvas.restore()
+    canvas.drawRect(box(-150, -180, 300, 340), _shade())
+
+
+def _shade() -> Any:
+    """Darkens what has been drawn, and nothing beside it."""
+    paint = skia.Paint(Color=colour("#0B0818", 0.34))
+    paint.setBlendMode(skia.BlendMode.kSrcATop)
+    return paint
