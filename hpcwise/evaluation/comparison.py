@@ -9,8 +9,9 @@ the paper's, its reserved A100 costs 3.40 dollars an hour where Table 3 says 1.8
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from hpcwise.core.errors import UsageError
 from hpcwise.core.provisioner.provision import provision
@@ -20,16 +21,19 @@ from hpcwise.evaluation.baselines import ditonly, helix, hexgen, naive
 from hpcwise.evaluation.baselines.maxima import in_turn, maxima, whole_nodes
 from hpcwise.evaluation.baselines.ways import text
 from hpcwise.evaluation.published import Published
-from hpcwise.evaluation.rows import Cell, Point, Table
+from hpcwise.evaluation.rows import SUM_OF_STAGES, Cell, Point, Row, Table
 from hpcwise.evaluation.run import ARTIFACT_RESERVED, ARTIFACT_SPOT, Context, PriceList, label, pools_of
 
 Planner = Literal["ours", "naive", "ddit", "hexgen", "helix"]
 Judge = Literal["maxima", "engine"]
+JUDGES: Final[tuple[Judge, ...]] = ("maxima", "engine")
 Budget = Mapping[str, int]
 _PLANNERS: Final[Mapping[Planner, Callable[..., Plan]]] = {
     "naive": naive.plan, "ddit": ditonly.plan, "hexgen": hexgen.plan, "helix": helix.plan,
 }  # fmt: skip
 
+#: A baseline is a fair one within this of its source.
+GOAL: Final = 0.15
 #: Few budgets that tell the curves apart, as each is planned and carried out for a dozen systems.
 A100: Final[tuple[Budget, ...]] = tuple({"a100": n} for n in (8, 16, 64, 256))
 MIXED: Final[tuple[Budget, ...]] = (
@@ -144,3 +148,53 @@ def table(name: str, context: Context, systems: Sequence[System]) -> Table:
         "artifact_ttff_s", "artifact_cost_usd", "maxima_replicas", "engine_replicas",
     )  # fmt: skip
     return Table(name=name, columns=columns, rows=tuple(rows))
+
+
+def ratios(a: System, b: System, judge: Judge, what: Literal["cost", "start"]) -> list[float]:
+    """What `a` has of it over what `b` has, for each budget of both."""
+    others = {label(each.budget): each for each in getattr(b, judge)}
+    found = []
+    for mine in getattr(a, judge):
+        other = others.get(label(mine.budget))
+        if other is not None and what == "cost":
+            found.append(mine.cost_usd(a.spot) / other.cost_usd(b.spot))
+        elif other is not None:
+            found.append(mine.ttff_s / other.ttff_s)
+    return found
+
+
+def mean(values: Sequence[float]) -> float:
+    """Geometric. Raises UsageError for none: nothing follows from nothing."""
+    if not values:
+        raise UsageError("evaluation: the systems have no budget in common; give them one")
+    return math.exp(sum(math.log(value) for value in values) / len(values))
+
+
+def beside_published(figure: str, context: Context, each: System, reason: str = "") -> list[Row]:
+    """How far a baseline is from what the artifact published of it, over all budgets of both: the means, and
+    the worst one in each direction, so that nothing is won by a baseline that is worse than theirs."""
+    pairs = []
+    for mine in each.maxima:
+        theirs = published_at(context, each.published, mine.budget)
+        if theirs is not None:
+            pairs.append((mine, theirs))
+    if not pairs:
+        return []
+    found = []
+    for what, of_pair in (
+        ("cost", [(m.cost_usd(each.spot) / t.cost_usd, label(m.budget)) for m, t in pairs]),
+        ("start", [(m.ttff_s / t.ttff_s, label(m.budget)) for m, t in pairs]),
+    ):
+        common: Any = {
+            "figure": figure, "unit": "x", "kind": "outcome", "artifact": 1.0, "estimator": "stage-maxima",
+            "price": ("spot" if each.spot else "reserved") if what == "cost" else "",
+            "window": SUM_OF_STAGES if what == "cost" else "",
+        }  # fmt: skip
+        name = f"{each.name}: {what} over the artifact's"
+        middle = mean([ratio for ratio, _ in of_pair])
+        (low, at_low), (high, at_high) = min(of_pair), max(of_pair)
+        found.append(Row(what=f"{name}, mean of {len(pairs)} budgets", ours=middle, goal=GOAL, **common))
+        found.append(Row(what=f"{name}, highest ({at_high})", ours=high, goal=GOAL, **common))
+        better = reason if low < 1 - GOAL else ""
+        found.append(Row(what=f"{name}, lowest ({at_low})", ours=low, note=better, **common))
+    return found
