@@ -57,6 +57,7 @@ def _clock_stepped(world: World, e: m.ClockStepped) -> None:
 
 def _plan_ready(world: World, e: m.PlanReady) -> None:
     world.state.wanted, world.state.holds = dict(e.wanted), list(e.holds)
+    world.state.plans += 1
     world.work_changed = True
 
 

@@ -12,7 +12,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """max_attempts: failures of a task in one alternative before the ladder or the request gives way.
     launch_retry_s: wait after a failed launch, doubled each time; max_launch_failures in a row end it.
     keep_ended_s: how long an ended request is kept in memory. overdue_factor: an attempt that takes this
-    many times its profile (and overdue_s more) is hung.
+    many times its profile (and overdue_s more) is hung. planned: a provisioner answers with PlanReady; before
+    its first answer nothing is launched but the least of each kind.
     """
 
     catalogue: Catalogue = Catalogue()
@@ -25,3 +26,4 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     overdue_factor: float = 20.0
     overdue_s: float = 60.0
     keep_ended_s: float = 7 * 86400.0
+    planned: bool = False

@@ -20,6 +20,7 @@ from hpcwise.core.config import EngineConfig
 from hpcwise.core.errors import CoreError
 from hpcwise.core.film import FilmPlan, advance_film, film_plan
 from hpcwise.core.invariants import check
+from hpcwise.core.placement import place_models
 from hpcwise.core.planner import expand, first_tasks
 from hpcwise.core.quality import adapt, turn
 from hpcwise.core.recovery import (
@@ -169,6 +170,8 @@ class Engine:
             open_work = world.work_changed
         if type(event) in _PRELOADS:
             preload(world, emit)
+        if self.state.holds and type(event) in _PLACES:
+            place_models(world, emit)
         if world.streamed:
             deliver_chunks(world, emit)
         if tick:
@@ -243,6 +246,8 @@ class Engine:
 
 #: Events after which an idle worker may have a model to load that will soon be wanted.
 _PRELOADS = frozenset({m.Tick, m.RequestArrived, m.WorkerJoined, m.ModelLoaded, m.TaskFinished})
+#: Events after which a worker may lack what the plan says that it holds.
+_PLACES = frozenset({m.Tick, m.PlanReady, m.WorkerJoined, m.ModelLoaded})
 #: Events after which the number of workers may be wrong.
 _SCALES = frozenset(
     {m.Tick, m.RequestArrived, m.WorkerLost, m.LaunchFailed, m.WorkerDraining, m.PlanReady, m.HeadStarted}

@@ -235,12 +235,14 @@ class Hold(msgspec.Struct, frozen=True, array_like=True):
 
 class PlanReady(Event, frozen=True):
     """The provisioner's answer for the state of `state_version`: workers wanted by kind (demand decides on
-    kinds that are not named), what they are to hold, and why it was asked."""
+    kinds that are not named), what they are to hold, why it was asked, and when all that is known of would be
+    ready, seconds from then."""
 
     state_version: int
     wanted: dict[str, int]
     holds: tuple[Hold, ...] = ()
     why: str = ""
+    ready_s: float = 0.0
 
 
 class HeadStarted(Event, frozen=True):

@@ -20,6 +20,8 @@ from hpcwise.core.world import World
 #: this much more; never before half of the predecessor's time is over.
 SUCCESSOR_WAITS = 1.5
 SUCCESSOR_S = 15.0
+#: A launch is not taken back before it is so old: what is wanted may change again.
+KEEP_LAUNCH_S = 10.0
 
 
 class _Kind(NamedTuple):
@@ -57,7 +59,7 @@ def scale(world: World, emit: Emit) -> None:
             for _ in range(kind.wanted - len(kind.lasting) - len(kind.coming)):
                 emit(m.Launch(item.kind, f"e{state.epoch}-{item.kind}-{state.launched + 1}"))
         for launch in kind.unwanted:
-            if now_s - launch.asked_s >= item.idle_timeout_s:
+            if now_s - launch.asked_s >= KEEP_LAUNCH_S:
                 emit(m.CancelLaunch(launch.token, "no longer wanted"))
         for since_s, worker in kind.spare:
             if now_s - since_s >= item.idle_timeout_s:
@@ -70,7 +72,7 @@ def next_change_s(world: World) -> float | None:
     for kind in _kinds(world):
         limit_s = kind.item.idle_timeout_s
         times += [since_s + limit_s for since_s, _ in kind.spare]
-        times += [launch.asked_s + limit_s for launch in kind.unwanted]
+        times += [launch.asked_s + KEEP_LAUNCH_S for launch in kind.unwanted]
         short = kind.wanted > len(kind.lasting) + len(kind.coming)
         if short and world.state.launch_failures < world.config.max_launch_failures:
             times.append(world.state.launch_after_s)
@@ -116,7 +118,7 @@ def _wanted(world: World, item: FleetItem, busy: bool) -> int:
     planned = world.state.wanted.get(item.kind)
     if planned is not None:
         return max(item.min_workers, min(item.max_workers, planned))
-    if not busy:
+    if not busy or (world.config.planned and not world.state.plans):
         return item.min_workers
     # Growing films will need as many as there may be; otherwise one for each task that could run.
     demand = 0

@@ -93,11 +93,12 @@ def preload(world: World, emit: Emit) -> None:
     if not growing:
         return
     coming = tuple(dict.fromkeys(x for r in growing for x in coming_models(r)))
+    planned = {hold.kind for hold in world.state.holds}
     for worker in idle:
-        for model in coming:
+        for model in coming if worker.info.kind not in planned else ():
             if model in worker.loaded or model not in worker.info.models:
                 continue
-            if _room_for(world, worker, model) == ():
+            if room_for(world, worker, model) == ():
                 emit(m.LoadModel(worker.info.worker_id, model))
                 break
 
@@ -162,7 +163,7 @@ def _option(
     load_s, loads = 0.0, False
     evicts: tuple[ModelName, ...] = ()
     if model not in worker.loaded and model not in worker.loading:
-        room = _room_for(world, worker, model)
+        room = room_for(world, worker, model)
         if room is None:
             return None
         load_s, loads, evicts = world.profiles.load_s(model), True, room
@@ -191,8 +192,11 @@ def _option(
     )
 
 
-def _room_for(world: World, worker: WorkerRecord, model: ModelName) -> tuple[ModelName, ...] | None:
-    """Models to unload, least recently loaded first, so that `model` fits; None if it cannot."""
+def room_for(
+    world: World, worker: WorkerRecord, model: ModelName, keep: tuple[ModelName, ...] = ()
+) -> tuple[ModelName, ...] | None:
+    """Models to unload, least recently loaded first and none of `keep`, so that `model` fits; None if it
+    cannot."""
     profiles = world.profiles
     present = {**worker.loaded, **worker.loading}
     free_gb = worker.info.memory_gb - sum(profiles.memory_gb(name) for name in present)
@@ -203,7 +207,7 @@ def _room_for(world: World, worker: WorkerRecord, model: ModelName) -> tuple[Mod
     in_use = {tasks[t].spec.alternatives[tasks[t].alternative].model for t in worker.held}
     evicts: list[ModelName] = []
     for name, _ in sorted(worker.loaded.items(), key=lambda item: (item[1], item[0])):
-        if name not in in_use:
+        if name not in in_use and name not in keep:
             evicts.append(name)
             free_gb += profiles.memory_gb(name)
             if free_gb >= need_gb:

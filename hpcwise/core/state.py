@@ -247,7 +247,7 @@ class LaunchRecord(msgspec.Struct):
 
 class State(msgspec.Struct):
     """All of it. wall_offset_s: Unix time minus engine time, so that `by` deadlines survive clock steps.
-    wanted, holds: of the last plan. waits: usual seconds from a launch to its worker, by kind."""
+    wanted, holds: of the last of `plans` plans. waits: usual seconds from a launch to its worker, by kind."""
 
     now_s: float = 0.0
     version: int = 0
@@ -269,6 +269,7 @@ class State(msgspec.Struct):
     wanted: dict[str, int] = {}
     holds: list[Hold] = []
     waits: dict[str, float] = {}
+    plans: int = 0
     store_full: str = ""
     killed: dict[WorkerId, float] = {}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from hpcwise.core import messages as m
 from hpcwise.core.engine import Engine
@@ -24,7 +24,8 @@ FULL_RETRY_S = 1.0
 
 class Core:
     """perform_now: performs a decision whose effect may run ahead of the disk. perform_durable: one that
-    must not. send: sends what was queued for workers. failed: the engine raised; the head must end."""
+    must not. send: sends what was queued for workers. failed: the engine raised; the head must end. heard:
+    told of each event with what was decided."""
 
     def __init__(
         self,
@@ -35,6 +36,7 @@ class Core:
         perform_durable: Callable[[m.Command], None],
         send: Callable[[], None],
         failed: Callable[[BaseException], None],
+        heard: Callable[[m.Event, Sequence[m.Command]], None] = lambda _event, _commands: None,
     ) -> None:
         self.engine = engine
         self.clock = clock
@@ -45,6 +47,7 @@ class Core:
         self._perform_durable = perform_durable
         self._send = send
         self._failed = failed
+        self._heard = heard
         self._durable: list[m.Command] = []
         self._commit_soon: asyncio.Handle | None = None
         self._wake: asyncio.TimerHandle | None = None
@@ -65,6 +68,7 @@ class Core:
         for command in commands:
             if not self._perform(command):
                 self._durable.append(command)
+        self._heard(event, commands)
         if self._commit_soon is None:
             self._commit_soon = asyncio.get_running_loop().call_soon(self.commit)
 

@@ -121,11 +121,11 @@ class Publishing:
     def _process(self) -> ProcessPoolExecutor:
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(1, context, initializer=_in_process, initargs=(os.getpid(),))
+            self._pool = ProcessPoolExecutor(1, context, initializer=in_process, initargs=(os.getpid(),))
         return self._pool
 
 
-def _in_process(head_pid: int) -> None:
+def in_process(head_pid: int) -> None:
     """Ends with the head, even if that is killed; leaves Ctrl-C to it."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != head_pid:

@@ -56,7 +56,8 @@ class KindResult(msgspec.Struct, frozen=True, kw_only=True):
 
 class SimResult(msgspec.Struct, frozen=True, kw_only=True):
     """All of it. busy_usd pays the seconds in which tasks ran, held_usd those in which workers were held
-    (what a cluster or cloud bills); energy_j counts idle power too."""
+    (what a cluster or cloud bills); energy_j counts idle power too. taken_back: launches that were no longer
+    wanted before their worker came; plans: answers of the provisioner."""
 
     seed: int
     end_s: float
@@ -76,6 +77,8 @@ class SimResult(msgspec.Struct, frozen=True, kw_only=True):
     held_usd: float
     energy_j: float
     utilisation: float
+    taken_back: int = 0
+    plans: int = 0
 
 
 def request_result(engine: Engine, request_id: str) -> RequestResult:

@@ -16,6 +16,7 @@ from hpcwise.core import messages as m
 from hpcwise.core.engine import Engine
 from hpcwise.core.errors import UsageError
 from hpcwise.core.profiles import Profiles
+from hpcwise.core.provisioner.online import Online
 from hpcwise.core.resources import FleetItem, Rank, WorkerInfo
 from hpcwise.core.spec import problems
 from hpcwise.core.state import LIVE_REQUEST, TaskRecord
@@ -23,6 +24,7 @@ from hpcwise.core.units import ModelName
 from hpcwise.sim.arrivals import Arrival
 from hpcwise.sim.config import SimConfig, check_config
 from hpcwise.sim.draws import Draws
+from hpcwise.sim.provisioning import Asking
 from hpcwise.sim.replica import Replicas
 from hpcwise.sim.results import RequestResult, SimResult, kind_results, request_result
 from hpcwise.sim.worker import Action, Replica
@@ -37,9 +39,10 @@ Watch = Callable[[float, m.Event, list[m.Command]], None]
 class Simulation:
     """One run. Build it, call `run` once. Equal arguments give equal results, byte by byte.
 
-    provision: asked every `provision_every_s` for the workers that should be there (PlanReady). watch: sees
-    every event with its decisions, for timelines and journals. Raises UsageError for a configuration or a
-    job that cannot be.
+    provision: the head's provisioner (see sim/provisioning.py), asked whenever the plan could change; or a
+    function that is asked every `provision_every_s` for the workers that should be there. watch: sees every
+    event with its decisions, for timelines and journals. Raises UsageError for a configuration or a job that
+    cannot be.
     """
 
     def __init__(
@@ -47,7 +50,7 @@ class Simulation:
         config: SimConfig,
         arrivals: Iterable[Arrival],
         workload: Workload | None = None,
-        provision: Provision | None = None,
+        provision: Provision | Online | None = None,
         provision_every_s: float = 300.0,
         watch: Watch | None = None,
     ) -> None:
@@ -59,7 +62,10 @@ class Simulation:
         self.workload = workload or Workload()
         self.truth = Profiles(config.truth or config.engine.catalogue, {})
         self.replicas = Replicas(config, self.truth, self.draws, self)
-        self._provision, self._provision_every_s = provision, provision_every_s
+        self._asking = Asking(provision, self.after) if isinstance(provision, Online) else None
+        self._provision = None if isinstance(provision, Online) else provision
+        self._provision_every_s = provision_every_s
+        self._taken_back: set[str] = set()
         self._watch = watch
         self._heap: list[tuple[float, int, Action, tuple[Any, ...]]] = []
         self._pushed = 0
@@ -181,6 +187,8 @@ class Simulation:
             perform = _PERFORM.get(type(command))
             if perform is not None:
                 perform(self, command)
+        if self._asking is not None:
+            self._asking.heard(self.engine.state, event, commands)
         if kind is m.Tick:
             wake_s = self.engine.next_wakeup_s()
             self._tick_s = None if wake_s is None else max(wake_s, self.now_s + self.config.tick_s)
@@ -223,7 +231,12 @@ class Simulation:
         else:
             self.after(wait_s, self._join, item, c.token, ())
 
-    def _join(self, item: FleetItem, token: str, loaded: tuple[ModelName, ...]) -> m.Event:
+    def _cancel_launch(self, c: m.CancelLaunch) -> None:
+        self._taken_back.add(c.token)
+
+    def _join(self, item: FleetItem, token: str, loaded: tuple[ModelName, ...]) -> m.Event | None:
+        if token in self._taken_back:
+            return None
         site = self.config.site(item.kind)
         devices = tuple(range(item.devices_per_node))
         return self.replicas.join(
@@ -269,7 +282,9 @@ class Simulation:
                     break
                 loaded.append(model)
             for i in range(item.max_workers):
-                self._take(self._join(item, f"{item.kind}-{i}", tuple(loaded)))
+                joined = self._join(item, f"{item.kind}-{i}", tuple(loaded))
+                assert joined is not None
+                self._take(joined)
 
     def _check_models(self, arrivals: tuple[Arrival, ...]) -> None:
         """Whatever could never run is named before anything does."""
@@ -325,6 +340,8 @@ class Simulation:
             evictions=self.replicas.evictions,
             crashes=self.replicas.crashes,
             launch_failures=self._launch_failures,
+            taken_back=len(self._taken_back),
+            plans=self._asking.plans if self._asking else 0,
             busy_usd=sum(r.cost_usd for r in self._results.values()),
             held_usd=sum(k.held_usd for k in kinds),
             energy_j=sum(k.held_energy_j for k in kinds),
@@ -350,6 +367,7 @@ _TICK: Final = m.Tick()
 _PERFORM: Final[dict[type[m.Command], Callable[[Simulation, Any], None]]] = {
     m.Dispatch: Simulation._dispatch,
     m.Launch: Simulation._launch,
+    m.CancelLaunch: Simulation._cancel_launch,
     m.Publish: Simulation._publish,
     m.MakeFilm: Simulation._make_film,
     m.RequestEnded: Simulation._ended,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from hpcwise.core.catalogue import Catalogue
-from hpcwise.core.provisioner.types import Estimate, Plan, Pool, Replicas
+from hpcwise.core.provisioner.types import NOTHING, Plan, Pool, Replicas
 from hpcwise.core.resources import FleetItem, WorkerInfo
 
 
@@ -74,7 +74,7 @@ def present_of(workers: Iterable[WorkerInfo], pools: Sequence[Pool], work: str =
         Replicas(stages=(), models=models, pool=pool, devices=devices, n=n, nodes=nodes)
         for (pool, models, devices, nodes), n in counts.items()
     ]
-    return Plan(work=work, variant="", tier="", replicas=tuple(sorted(rows)), estimate=_NOTHING)
+    return Plan(work=work, variant="", tier="", replicas=tuple(sorted(rows)), estimate=NOTHING)
 
 
 def devices_used(replicas: Iterable[Replicas]) -> Mapping[str, int]:
@@ -83,9 +83,3 @@ def devices_used(replicas: Iterable[Replicas]) -> Mapping[str, int]:
     for row in replicas:
         found[row.pool] = found.get(row.pool, 0) + row.devices * row.n
     return found
-
-
-_NOTHING = Estimate(
-    ttff_s=0.0, ready_s=0.0, ttff_eff_s=0.0, cost_usd=0.0, usd_per_h=0.0, risk_usd=0.0, energy_kwh=0.0,
-    peak_w=0.0, devices={}, stages=(), first_binds="", rest_binds="",
-)  # fmt: skip

@@ -16,7 +16,7 @@ Transfers between regions delay the first segment, and a link can be the slowest
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from hpcwise.core.catalogue import Catalogue
 from hpcwise.core.provisioner.options import Option, Station
@@ -25,6 +25,8 @@ from hpcwise.core.units import HOUR_S, J_PER_KWH
 
 #: Replicas of one station: how many of which option (by place).
 Counts = dict[int, int]
+#: Share of a film by which a seamless plan may start late: what the estimate cannot tell from nothing.
+_SEAM: Final = 0.01
 
 
 class Held(NamedTuple):
@@ -97,7 +99,7 @@ class Pipeline:
         self._film_s = work.film_s
         self.simple = not objective.name.startswith("energy") and objective.power_w is None
         limits = (objective.ttff_s, objective.ready_s, objective.budget_usd)
-        self._limited = any(limit is not None for limit in limits)
+        self._limited = objective.seamless or any(limit is not None for limit in limits)
 
     def _before(self, i: int) -> list[int]:
         """Stations whose units station `i` works on; stages of fixed length are passed through."""
@@ -143,7 +145,7 @@ class Pipeline:
         if self.stations[i].serial:
             rest_s = fastest_s
         elif self.late:
-            rest_s = self._late_rest_s(i, counts)
+            rest_s = self._late_rest_s(i, counts, late_s)
         else:
             rest_s = 1 / rate
         waits: tuple[tuple[float, float], ...] = ()
@@ -168,15 +170,17 @@ class Pipeline:
             pace += n * each_s / unit_s
         return tuple(found)
 
-    def _late_rest_s(self, i: int, counts: Counts) -> float:
-        """When all is made by replicas of which some start late: `sum(n * max(0, t - late) / work) = 1`."""
+    def _late_rest_s(self, i: int, counts: Counts, begin_s: float) -> float:
+        """When all is made by replicas of which some start late, from the first one's start at `begin_s` on:
+        `sum(n * max(0, t - late) / work) = 1`."""
         starts = []
         for k, n in counts.items():
             o = self.options[i][k]
             if o.work_s <= 0:
                 return 0.0
             there = min(n, self.present.get((i, k), 0))
-            starts += [(0.0, there / o.work_s), (o.late_s, (n - there) / o.work_s)]
+            late_s = max(0.0, o.late_s - begin_s)
+            starts += [(0.0, there / o.work_s), (late_s, (n - there) / o.work_s)]
         starts.sort()
         rate = made = at_s = 0.0
         for start_s, more in starts:
@@ -312,6 +316,8 @@ class Pipeline:
             for limit, found in ((goal.ttff_s, start_s), (goal.ready_s, ready_s), (goal.budget_usd, cost)):
                 if limit is not None and found > limit:
                     violation += found / limit - 1 if limit > 0 else float("inf")
+            if goal.seamless:
+                violation += max(0.0, (start_s - first_s) / self._film_s - _SEAM)
         return violation, value
 
     def _energy_j(self, held: Sequence[Held], ready_s: float) -> float:

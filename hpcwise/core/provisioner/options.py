@@ -66,7 +66,7 @@ def check_pools(pools: Sequence[Pool], catalogue: Catalogue) -> None:
             raise UsageError(
                 f"{where}: hardware {pool.hardware!r} is not in hardware.yaml; known are {known}"
             )
-        for field in ("devices", "queue_s", "evictions_per_h", "together"):
+        for field in ("devices", "queue_s", "evictions_per_h", "together", "size", "memory_gb"):
             value = getattr(pool, field)
             if not 0 <= value < float("inf"):
                 raise UsageError(f"{where}.{field}: {value} is not usable; give 0 or more")
@@ -155,9 +155,15 @@ def _options(
             raise UsageError(f"model: {shape.model!r} is not in the catalogue; see hpcwise models ls")
         models.append(catalogue.models[shape.model])
     held = {model.name: model for model in models}
-    if 0 < hardware.memory_gb < sum(model.memory_gb for model in held.values()):
+    if 0 < (pool.memory_gb or hardware.memory_gb) < sum(model.memory_gb for model in held.values()):
         return []
-    valid = [set(sizes(model, hardware, shape)) for model, shape in zip(models, shapes, strict=True)]
+    if pool.models and not held.keys() <= set(pool.models):
+        return []
+    valid = (
+        [{pool.size}]
+        if pool.size
+        else [set(sizes(model, hardware, shape)) for model, shape in zip(models, shapes, strict=True)]
+    )
     load_s = sum(model.load_s + model.warmup_s for model in held.values())
     late_s = 0.0 if pool.warm else pool.queue_s + load_s
     outage_h = (pool.queue_s + load_s) / HOUR_S

@@ -11,7 +11,7 @@ import msgspec
 from hpcwise.core.catalogue import Catalogue
 from hpcwise.core.errors import UsageError
 from hpcwise.core.profiles import Profiles
-from hpcwise.core.provisioner.model import Counts, Pipeline
+from hpcwise.core.provisioner.model import Counts, Judged, Pipeline
 from hpcwise.core.provisioner.options import Option, Station, check_pools, stations
 from hpcwise.core.provisioner.search import Search
 from hpcwise.core.provisioner.types import Objective, Plan, Pool, Replicas, Variant, Work
@@ -90,8 +90,11 @@ def provision(
     objective: Objective | None = None,
     warm_starts: Sequence[Plan] = (),
     iterations: int = ITERATIONS,
+    stay: Plan | None = None,
+    worth: float = 0.0,
 ) -> Plan:
-    """The best plan that was found within `iterations` judged plans.
+    """The best plan that was found within `iterations` judged plans; `stay` where that is better by no more
+    than the share `worth` of its value, and keeps the limits as well.
 
     The present plan and the warm starts (cached plans, optima) are always candidates, as far as the pools
     still hold them: with them, more hardware never makes the plan worse. A lower tier is used only where no
@@ -108,6 +111,7 @@ def provision(
         steps += used
         if made is None:
             continue
+        made = _stayed(asked, members, goal, stay, made, worth) if stay is not None else made
         plan = msgspec.structs.replace(made, steps=steps)
         if not plan.misses:
             return plan
@@ -154,6 +158,32 @@ def _of_tier(
     candidate, search = min(searches, key=lambda row: row[1].judged)
     steps = sum(search.steps for _, search in searches)
     return made_plan(asked, candidate, search.pipeline, search.best, goal), steps
+
+
+def _stayed(
+    asked: Problem, members: list[Candidate], goal: Objective, stay: Plan, made: Plan, worth: float
+) -> Plan:
+    """`stay` as a plan for now if leaving it is not worth the while, else `made`."""
+
+    def judged(plan: Plan) -> tuple[Judged, Candidate, Pipeline, list[Counts]] | None:
+        best = None
+        for candidate in members:
+            counts = _counts(plan, candidate, asked.pools)
+            if counts is None:
+                continue
+            pipeline = asked.pipeline(candidate, goal)
+            held = [pipeline.hold(i, each) for i, each in enumerate(counts)]
+            value = pipeline.judge(held, pipeline.first(held), pipeline.links_rest_s(counts))
+            if best is None or value < best[0]:
+                best = value, candidate, pipeline, counts
+        return best
+
+    kept, new = judged(stay), judged(made)
+    if kept is None or new is None or kept[0].violation > new[0].violation:
+        return made
+    if kept[0].value > new[0].value * (1 + worth):
+        return made
+    return made_plan(asked, kept[1], kept[2], kept[3], goal)
 
 
 def evaluate(asked: Problem, variant: str, replicas: Sequence[Replicas]) -> Plan:
@@ -240,12 +270,13 @@ def _homes(variant: Variant, pools: Sequence[Pool]) -> Iterator[dict[str, str]]:
 
 
 def _present(plan: Plan | None, candidate: Candidate, pools: Sequence[Pool]) -> dict[tuple[int, int], int]:
-    """Replicas that are there already, by station and option; a replica serves whatever holds its models."""
+    """Replicas that are there already, by station and option; one that holds the models of several stations
+    is counted for the one that needs most of them."""
     found: dict[tuple[int, int], int] = {}
     for row in plan.replicas if plan else ():
-        for i, station in enumerate(candidate.stations):
-            if set(station.models) != set(row.models):
-                continue
+        fits = [i for i, s in enumerate(candidate.stations) if set(s.models) <= set(row.models)]
+        for i in sorted(fits, key=lambda i: -len(candidate.stations[i].models))[:1]:
+            station = candidate.stations[i]
             for k, option in enumerate(station.options):
                 if pools[option.pool].name == row.pool and option.devices == row.devices:
                     found[i, k] = found.get((i, k), 0) + row.n

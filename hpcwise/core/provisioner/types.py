@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -64,6 +64,9 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
     zone: evictions strike a zone together (empty: the pool's name). queue_s: wait until a new replica can
     start to load. evictions_per_h: of one replica. together: share of a zone that an eviction takes.
     warm: every model is loaded already, wherever it is planned; otherwise new replicas load first.
+
+    A kind of worker as a pool: size: devices of each replica, 0 for any; models: what it can host, empty for
+    all; memory_gb: of a replica, 0 for its hardware's.
     """
 
     name: str
@@ -76,17 +79,22 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
     evictions_per_h: float = 0.0
     together: float = 0.0
     warm: bool = True
+    size: int = 0
+    models: tuple[ModelName, ...] = ()
+    memory_gb: float = 0.0
 
 
 class Objective(msgspec.Struct, frozen=True, kw_only=True):
     """What is minimised, and limits that come first. ready_s: until the whole film is there (ready-by).
-    With the name `cost` and a TTFF or ready limit: the cheapest that keeps it."""
+    With the name `cost` and a TTFF or ready limit: the cheapest that keeps it. seamless: playback begins with
+    the first segment, whenever that comes, and must never stall."""
 
     name: ObjectiveName = "cost*ttff"
     ttff_s: float | None = None
     ready_s: float | None = None
     budget_usd: float | None = None
     power_w: float | None = None
+    seamless: bool = False
 
 
 class Replicas(msgspec.Struct, frozen=True, order=True):
@@ -142,3 +150,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     objective: Objective = Objective()
     misses: tuple[str, ...] = ()
     steps: int = 0
+
+
+#: Of a plan that nobody has estimated.
+NOTHING: Final = Estimate(
+    ttff_s=0.0, ready_s=0.0, ttff_eff_s=0.0, cost_usd=0.0, usd_per_h=0.0, risk_usd=0.0, energy_kwh=0.0,
+    peak_w=0.0, devices={}, stages=(), first_binds="", rest_binds="",
+)  # fmt: skip

@@ -1,0 +1,127 @@
+"""Asks the provisioner whenever the plan could change, in a process of its own, and tells the engine.
+
+What is asked about is a value read off the state (`View`), so the engine goes on meanwhile; the answer is an
+event, `PlanReady` with the version that it was made for, and stands in the journal like any other. A search
+that fails leaves the number of workers to demand; it is no reason to end the head.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+
+import msgspec
+
+from hpcwise.core import messages as m
+from hpcwise.core.catalogue import Catalogue
+from hpcwise.core.engine import Engine
+from hpcwise.core.provisioner.online import LOOKS, Online, OnlineSettings
+from hpcwise.core.provisioner.standing import Offer, Place
+from hpcwise.core.provisioner.view import View
+from hpcwise.head.publishing import in_process
+from hpcwise.head.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class Ground(msgspec.Struct, frozen=True, kw_only=True):
+    """What never changes while a head lives."""
+
+    catalogue: Catalogue
+    offers: tuple[Offer, ...]
+    settings: OnlineSettings
+
+
+def ground_of(settings: Settings) -> Ground | None:
+    """None where the head is configured to go by demand."""
+    if settings.provision is None:
+        return None
+    offers = tuple(
+        Offer(item=item, place=Place(spot=item.kind in settings.spots, queue_s=item.launch_s))
+        for item in settings.engine.fleet
+    )
+    return Ground(catalogue=settings.engine.catalogue, offers=offers, settings=settings.provision)
+
+
+def search(ground: bytes, view: bytes, why: str) -> bytes:
+    """The plan for a view; runs in the process. Equal arguments give equal bytes."""
+    known = msgspec.msgpack.decode(ground, type=Ground)
+    online = Online(known.catalogue, known.offers, known.settings)
+    answer = online.plan(msgspec.msgpack.decode(view, type=View), why)
+    return msgspec.msgpack.encode(answer)
+
+
+class Provisioning:
+    """take: hands an event to the engine. now_s: engine time. Belongs to the event loop."""
+
+    def __init__(
+        self, engine: Engine, ground: Ground | None, take: Callable[[m.Event], None],
+        now_s: Callable[[], float],
+    ) -> None:  # fmt: skip
+        self._engine, self._take, self._now_s = engine, take, now_s
+        self._online = None if ground is None else Online(ground.catalogue, ground.offers, ground.settings)
+        self._ground = msgspec.msgpack.encode(ground)
+        self._pool: ProcessPoolExecutor | None = None
+        self._search: asyncio.Task[None] | None = None
+        self._later: asyncio.TimerHandle | None = None
+
+    def heard(self, event: m.Event, commands: Sequence[m.Command]) -> None:
+        """After each event: look whether there should be a new plan, at the latest when `gap_s` is over."""
+        if self._online is None:
+            return
+        looks = type(event) in LOOKS or any(type(c) is m.RequestEnded for c in commands)
+        if looks or (type(event) is m.Tick and self._online.wait_s(self._now_s()) <= 0):
+            self._look_soon()
+
+    def close(self) -> None:
+        if self._later is not None:
+            self._later.cancel()
+        if self._search is not None:
+            self._search.cancel()
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _look_soon(self) -> None:
+        if self._online is None or self._later is not None or self._search is not None:
+            return
+        wait_s = self._online.wait_s(self._now_s())
+        # Never inside the call that brought the event: its batch goes first.
+        self._later = asyncio.get_running_loop().call_later(max(0.0, wait_s), self._look)
+
+    def _look(self) -> None:
+        self._later = None
+        assert self._online is not None
+        view = self._online.view(self._engine.state)
+        why = self._online.due(view)
+        if why:
+            self._online.asked(view)
+            self._search = asyncio.get_running_loop().create_task(self._answer(self._online, view, why))
+
+    async def _answer(self, online: Online, view: View, why: str) -> None:
+        try:
+            encoded = await asyncio.get_running_loop().run_in_executor(
+                self._process(), search, self._ground, msgspec.msgpack.encode(view), why
+            )
+            answer = msgspec.msgpack.decode(encoded, type=m.PlanReady)
+        except Exception as error:
+            if isinstance(error, BrokenProcessPool):
+                self._pool = None
+            log.exception("planning failed; the number of workers follows demand")
+            answer = m.PlanReady(view.version, {}, why=f"{why}; by demand, as the search failed: {error}")
+        self._search = None
+        online.asked(view, answer)
+        wanted = ", ".join(f"{n} {kind}" for kind, n in answer.wanted.items() if n)
+        log.info("plan (%s): %s", answer.why, wanted or "nothing")
+        self._take(answer)
+        self._look_soon()  # at what happened during the search
+
+    def _process(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(1, context, initializer=in_process, initargs=(os.getpid(),))
+        return self._pool
