@@ -150,6 +150,7 @@ class Head:
     def _take(self, event: m.Event) -> None:
         self._core.take(event)
         if type(event) is m.WorkerLost:
+            log.info("worker %s is gone: %s", event.worker_id, event.reason)
             self._peers.drop(event.worker_id)
         elif type(event) is m.WorkerDraining:
             self._fleet.look_soon()
