@@ -32,7 +32,7 @@ from hpcwise.models.drawn.scene import (
     seated,
     still_acting,
 )
-from hpcwise.models.drawn.sets import far_picture, near_picture
+from hpcwise.models.drawn.sets import far_picture, near_picture, used_areas
 from hpcwise.models.drawn.shots import drawing_of
 from hpcwise.models.drawn.text import Fonts, own_font
 from hpcwise.models.drawn.transition import Dissolve, dip_at, dissolves
@@ -256,7 +256,7 @@ def _scenery_of(call: Call, width: int, height: int) -> Scenery:
     if "backdrop" not in call.inputs:
         place = PLACES["studio"]
         far, near = far_picture("studio", width, height), near_picture("studio", width, height)
-        return Scenery("studio", place, place.moods[0], far, near)
+        return Scenery("studio", place, place.moods[0], far, near, used_areas(near))
     given = _only(call, "backdrop")
     name = str(given.facts.get("set", "studio"))
     name = name if name in PLACES else "studio"
@@ -265,7 +265,8 @@ def _scenery_of(call: Call, width: int, height: int) -> Scenery:
     near_path = given.path / "near.png"
     # Another model's picture is one layer, before which nothing lives.
     near = read_image(near_path) if mood in place.moods and near_path.is_file() else None
-    return Scenery(name, place, mood, read_image(given.path / "backdrop.png"), near)
+    areas = used_areas(near) if near is not None else ()
+    return Scenery(name, place, mood, read_image(given.path / "backdrop.png"), near, areas)
 
 
 def _fonts_of(params: AnimateParams) -> Fonts:

@@ -46,23 +46,9 @@ def draw_people(
     size = min((table_y - 20) / 318.0, stage.width / 2 / 246.0, 1.0)
     apart = min(stage.width * 0.245, 172.0)
     middle = stage.width / 2
-    draw_set(canvas, material.scenery, stage, moment, zoom, drift)
-    canvas.save()
-    _zoomed(canvas, stage, zoom)
-    canvas.translate(-drift, 0)
     seated = material.seated()
-    for phase in ("bodies", "table", "arms"):
-        if phase == "table":
-            draw_table(canvas, material.scenery.name, stage.width, table_y, stage.height)
-            for _, side in seated:  # people darken the table that they sit at
-                x = middle + side * apart
-                canvas.drawOval(box(x - 92 * size, table_y - 3, 184 * size, 26), fill("#000000", 0.16))
-            canvas.save()
-            canvas.translate(middle, table_y)
-            canvas.scale(size, size)
-            canvas.drawPicture(_props(material.scenery.name))
-            canvas.restore()
-            continue
+
+    def draw_each(arms: bool) -> None:
         for character, side in seated:
             canvas.save()
             canvas.translate(middle + side * apart, table_y - TABLE_Y * size)
@@ -73,12 +59,35 @@ def draw_people(
                 material.acting[character.id],
                 moment.frame,
                 moment.time_s,
-                upper=phase == "bodies",
-                arms=phase == "arms",
+                upper=not arms,
+                arms=arms,
                 lead=-1 if side <= 0 else 1,
                 tuck=1.0 if stage.width < NARROW else 0.25,
             )
             canvas.restore()
+
+    canvas.save()
+    # What the table hides is not drawn.
+    canvas.clipRect(box(0, 0, stage.width, stage.height * 0.42 + (table_y - stage.height * 0.42) * zoom + 2))
+    draw_set(canvas, material.scenery, stage, moment, zoom, drift)
+    _zoomed(canvas, stage, zoom)
+    canvas.translate(-drift, 0)
+    draw_each(arms=False)
+    canvas.restore()
+    canvas.save()
+    _zoomed(canvas, stage, zoom)
+    canvas.translate(-drift, 0)
+    draw_table(canvas, material.scenery.name, stage.width, table_y, stage.height)
+    for _, side in seated:  # people darken the table that they sit at
+        canvas.drawOval(
+            box(middle + (side * apart - 92 * size), table_y - 3, 184 * size, 26), fill("#000000", 0.16)
+        )
+    canvas.save()
+    canvas.translate(middle, table_y)
+    canvas.scale(size, size)
+    canvas.drawPicture(_props(material.scenery.name))
+    canvas.restore()
+    draw_each(arms=True)
     canvas.restore()
 
 
@@ -97,7 +106,18 @@ def draw_set(
         canvas.save()
         _zoomed(canvas, stage, OVERSCAN + (zoom - 1) * 0.8)
         canvas.translate(-drift * 0.8, 0)
-        draw_backdrop(canvas, scenery.near, stage)
+        for area in scenery.near_areas:
+            canvas.save()
+            canvas.clipRect(
+                box(
+                    area.x * stage.width,
+                    area.y * stage.height,
+                    area.width * stage.width,
+                    area.height * stage.height,
+                )
+            )
+            draw_backdrop(canvas, scenery.near, stage)
+            canvas.restore()
         canvas.restore()
 
 

@@ -60,13 +60,17 @@ class DocumentText(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Scenery:
-    """The place of a film as pictures. near is None, and nothing lives, where another model drew the set."""
+    """The place of a film as pictures. near is None, and nothing lives, where another model drew the set.
+
+    near_areas: where near is not clear, in shares of the picture.
+    """
 
     name: str
     place: Place
     mood: str
     far: Image
     near: Image | None
+    near_areas: tuple[Box, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
