@@ -15,7 +15,7 @@ _LINES: Final = """\
 add cluster {cluster}
 modify qos normal set priority=100 maxjobspu=200
 add qos high priority=1000 usagefactor=2
-add qos short priority=500 maxwall=00:30:00 maxjobspu=20
+add qos short priority=500 maxwall=00:30:00 maxjobspu=20 flags=DenyOnLimit
 add account research description=research organization=testbed
 add account teaching description=teaching organization=testbed
 add account closed description=closed organization=testbed

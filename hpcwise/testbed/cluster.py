@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -201,8 +202,13 @@ class Testbed:
         network.cut(self.record, self.record.shape.node(node))
 
     def heal(self, node: str) -> None:
-        """Put a node's cable back, and take a delay away."""
+        """Put a node's cable back, and take a delay away. The node registers at once (of the controller: all).
+
+        slurmctld by itself would look for a node that is down only every half a minute.
+        """
         network.heal(self.record, self.record.shape.node(node))
+        for name in [known.name for known in self.record.shape.nodes() if node in (known.name, CONTROLLER)]:
+            network.signal_all(network.daemons(self.record, name, "slurmd"), signal.SIGHUP)
 
     def slow(self, node: str, ms: float) -> None:
         """Delay everything between a node and the rest by `ms` each way; 0 ends it."""
@@ -298,11 +304,11 @@ class Testbed:
 
     def _make(self, say: Callable[[str], None]) -> None:
         known, shape = self.record, self.record.shape
-        say(f"{len(shape.nodes())} nodes on {known.bridge}, Slurm {shape.slurm}")
         self.folder.mkdir(parents=True)
         services.prepare_files(known)
         configfiles.write_configs(known, self.programs.plugin_dir)
         database = services.prepare_database(known)
+        say(f"{len(shape.nodes())} nodes on {known.bridge}, Slurm {shape.slurm}")
         try:
             network.lay(known)
             services.start_service(known, self.programs, "munged")

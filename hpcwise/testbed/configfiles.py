@@ -49,6 +49,8 @@ def write_configs(record: Record, plugin_dir: str) -> None:
         "dir": record.dir,
         "ctl_address": record.address(shape.node(CONTROLLER)),
         "slurmd_timeout_s": str(shape.slurmd_timeout_s),
+        # A node that is silent is asked once more before it is down.
+        "message_timeout_s": str(min(10, max(5, shape.slurmd_timeout_s - 1))),
         "kill_wait_s": str(shape.kill_wait_s),
         "user_signal": _USER_SIGNAL[shape.slurm] if shape.user_signal else "",
         "plugin_dir": f"PluginDir={plugin_dir}" if plugin_dir else "",

@@ -143,7 +143,10 @@ def _relocate(beside: Path, root: Path) -> None:
     _call([*patch, "--force-rpath", "--set-rpath", path, *found, *map(str, plugins)])
     theirs = _PMIX.format(libraries.name).encode() + b"\0"
     ours = str(root / _OURS).encode().ljust(len(theirs), b"\0")
-    (beside / _OURS).symlink_to((libraries / "pmix2" / "lib").relative_to(beside))
+    pmix = libraries / "pmix2" / "lib"
+    (beside / _OURS).symlink_to(pmix.relative_to(beside))
+    # 22.05 opens it by the name that only a development package would add.
+    (pmix / "libpmix.so").symlink_to("libpmix.so.2")
     for file in plugins:
         if file.name.startswith("mpi_pmix"):
             file.write_bytes(file.read_bytes().replace(theirs, ours))
