@@ -74,6 +74,7 @@ class Call:
         Chunk k must hold the same bytes whatever `first_chunk` was.
     checkpoints: for loops inside a chunk; None where nobody keeps them (tests that call an adapter).
     latents: how arrays are written and read; None likewise.
+    own: chunk k of this very artifact, committed earlier (by this attempt or one before it).
     preview: takes a small JPEG of what is being made, for people who watch; may be called often.
     """
 
@@ -85,6 +86,7 @@ class Call:
     first_chunk: int = 0
     checkpoints: Checkpoints | None = None
     latents: Latents | None = None
+    own: Callable[[int], Input] | None = None
     preview: Callable[[bytes], None] | None = None
 
 

@@ -9,6 +9,7 @@ Families are imported when one is asked for: most pull in libraries that take se
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ FAMILIES: Final[Mapping[str, tuple[str, str]]] = {
     "kokoro": ("hpcwise.models.kokoro.adapter", "KokoroAdapter"),
     "fallback-voice": ("hpcwise.models.kokoro.fallback", "FallbackVoiceAdapter"),
     "drawn-scene": ("hpcwise.models.drawn.adapter", "DrawnSceneAdapter"),
+    "diffusers": ("hpcwise.models.diffusion.adapter", "DiffusersAdapter"),
     "emulated": ("hpcwise.models.emulated", "EmulatedAdapter"),
 }
 
@@ -67,6 +69,8 @@ class Registry:
         """
         card = self.card(name)
         folder = resolve(card.name, card.files, card.sources, self.models_dir) if card.files else None
+        if card.folder:
+            folder = self.models_dir / Path(os.path.expandvars(card.folder)).expanduser()
         return ModelSpec(card.name, card.version, card.family, folder, card.options)
 
     def adapter(self, name: str) -> Adapter:

@@ -105,6 +105,7 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     """What a file of `configs/models/` says of a model that comes from sources.
 
     elo: how it compares with others of its stage; memory_gb and load_s: first guesses of the profile.
+    folder: of a checkpoint that is a whole tree, under the models folder or absolute; its adapter checks it.
     Fields that other readers add are ignored here.
     """
 
@@ -118,6 +119,7 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     elo: float
     files: tuple[ModelFile, ...] = ()
     sources: tuple[Source, ...] = ()
+    folder: str = ""
     fallback: str = ""
     options: dict[str, Any] = {}
 

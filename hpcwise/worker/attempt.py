@@ -103,6 +103,7 @@ class Attempt:
             first_chunk=task.first_chunk,
             checkpoints=self.saver,
             latents=self._latents,
+            own=self._own,
             preview=self._preview,
         )
         for output in adapter.run(call, self._on_step, self._should_stop):
@@ -184,6 +185,11 @@ class Attempt:
                 self.last_step_s = time.monotonic()  # waiting for another is not hanging
                 self._pump(0.25)
                 self._check_stop()
+
+    def _own(self, chunk: int) -> Input:
+        self._commit_held()
+        artifact = self._store.read(self.task.key, chunk)
+        return Input(artifact.path, artifact.manifest.facts)
 
     def _read(self, ref: InputRef, chunk: int) -> Input:
         if ref.inline_facts is not None:

@@ -77,7 +77,9 @@ def loop_state(sampler: Any, latents: torch.Tensor, generator: torch.Generator, 
         if isinstance(value, torch.Tensor):
             put(_PREFIX + name, value)
         elif isinstance(value, list):
-            plain[name] = [None if v is None else "tensor" if isinstance(v, torch.Tensor) else v for v in value]
+            plain[name] = [
+                None if v is None else "tensor" if isinstance(v, torch.Tensor) else v for v in value
+            ]
             for i, item in enumerate(value):
                 if isinstance(item, torch.Tensor):
                     put(f"{_PREFIX}{name}.{i}", item)

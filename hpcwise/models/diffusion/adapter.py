@@ -1,0 +1,322 @@
+"""Family `diffusers`: text or image to picture or video latents, by any pipeline that diffusers has.
+
+Stages: `image` (one picture), `sketch` (latents of a video, in chained segments), `decode` (their pictures).
+Which components a replica loads follows from the card: a DiT replica has no decoder's work to do, a VAE
+replica loads nothing else. The pipeline's own `__call__` runs; the loop inside it is left and entered through
+its sampler (sampler.py), so every step can be the last one here and go on elsewhere.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+import numpy as np
+import torch
+
+from hpcwise.core.errors import BadOutput, UsageError
+from hpcwise.models.base import Call, Devices, Input, LoopState, ModelSpec, OnStep, Output
+from hpcwise.models.diffusion import decode, sampler
+from hpcwise.models.diffusion.checkpoint import check
+from hpcwise.models.frames import checked, write_frames
+
+_TEXT: Final = frozenset({"text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"})
+_DTYPES: Final = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
+#: Loss of precision that turns up as infinities: the latents are looked at this often, in steps.
+_LOOK_STEPS: Final = 8
+
+
+class DiffusersOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Of a model card. parts: what of the pipeline this model is: all of it, its denoiser with the encoders
+    that condition it, or its decoder alone. call: arguments of every call of the pipeline. video: whether it
+    makes one. from_image: whether it starts from a picture. sampler: a class of diffusers and its settings,
+    in place of the checkpoint's. backend: of attention, by diffusers' names. compile: torch.compile for the
+    transformer's blocks. first_block: threshold of the first-block cache, 0 for none.
+    """
+
+    parts: Literal["all", "denoise", "decode"] = "all"
+    dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
+    call: dict[str, Any] = {}
+    video: bool = True
+    from_image: bool = False
+    sampler: str = ""
+    sampler_options: dict[str, Any] = {}
+    backend: str = ""
+    compile: bool = False
+    first_block: float = 0.0
+
+
+class DiffuseParams(msgspec.Struct, frozen=True, kw_only=True):
+    """The recipe. render_width, render_height: pixels that the model draws. chunks: segments of `frames`
+    frames each that go on where the one before ended. Fields of other stages are ignored."""
+
+    prompt: str = ""
+    negative_prompt: str = ""
+    steps: int = 10
+    render_width: int = 0
+    render_height: int = 0
+    width: int = 0
+    height: int = 0
+    frames: int = 0
+    chunks: int = 1
+    fps: int = 24
+    segment: int = 0
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.render_width or self.width, self.render_height or self.height
+
+
+class DiffusersAdapter:
+    """See the module. Loaded once; the components of one pipeline serve all calls."""
+
+    def load(self, spec: ModelSpec, devices: Devices) -> None:
+        """Raises ModelMissing for a checkpoint that is not whole, UsageError for a card that is wrong."""
+        import diffusers
+
+        options = _converted(spec.options, DiffusersOptions, f"model {spec.name}: options")
+        assert spec.path is not None, "the registry names a checkpoint's folder"
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+        self._options, self._name = options, spec.name
+        self._device = (
+            torch.device(devices.kind, devices.indices[0]) if devices.kind == "cuda" else torch.device("cpu")
+        )
+        torch.set_num_threads(max(1, devices.threads))
+        dtype = _DTYPES[options.dtype]
+        if options.parts == "decode":
+            check(spec.path, spec.name)
+            self._vae = decode.load_vae(spec.path, dtype, self._device)
+            return
+        check(spec.path, spec.name)
+        diffusers.utils.logging.set_verbosity_error()
+        pipe = diffusers.DiffusionPipeline.from_pretrained(spec.path, dtype=dtype, local_files_only=True)
+        if options.sampler:
+            cls = getattr(diffusers, options.sampler, None)
+            if cls is None:
+                raise UsageError(f"model {spec.name}: options.sampler: diffusers has no {options.sampler!r}")
+            pipe.scheduler = cls.from_config(pipe.scheduler.config, **options.sampler_options)
+        pipe.set_progress_bar_config(disable=True)
+        pipe.to(self._device)
+        for part in ("transformer", "transformer_2"):
+            model = getattr(pipe, part, None)
+            if model is not None:
+                self._tune(model)
+        self._pipe, self._sampler = pipe, pipe.scheduler
+
+    def run(self, call: Call, on_step: OnStep, should_stop: Callable[[], bool]) -> Iterator[Output]:
+        """`image`: picture.png. `sketch`: latents.h5 a segment. `decode`: frames.mkv."""
+        params = _converted(call.params, DiffuseParams, call.stage)
+        if call.stage == "decode":
+            yield self._decode(call, params, on_step)
+        elif call.stage == "image":
+            yield self._picture(call, params, on_step)
+        elif call.stage == "sketch":
+            yield from self._sketch(call, params, on_step)
+        else:
+            raise UsageError(f"model {self._name}: stage is {call.stage!r}; it does image, sketch and decode")
+
+    # -- stages ------------------------------------------------------------------------------------------
+
+    def _picture(self, call: Call, params: DiffuseParams, on_step: OnStep) -> Output:
+        loop = _Loop(call, params, 0, 1, on_step, self._preview)
+        made = self._generate(loop, params, {**self._given_picture(call), "output_type": "pil"})
+        path = call.work / "picture.png"
+        made.images[0].save(path)
+        return Output(
+            files={"picture.png": path}, facts={"w": made.images[0].width, "h": made.images[0].height}
+        )
+
+    def _sketch(self, call: Call, params: DiffuseParams, on_step: OnStep) -> Iterator[Output]:
+        """One chunk a segment. Each later one starts from the last picture of the one before, which only that
+        one's own decoded end shows exactly."""
+        assert call.latents is not None
+        given = self._given_picture(call)
+        for chunk in range(call.first_chunk, params.chunks):
+            if chunk and self._options.from_image:
+                assert call.own is not None
+                given = {"image": _picture(call.own(chunk - 1))}
+            loop = _Loop(call, params, chunk, params.chunks, on_step, self._preview)
+            latents = self._generate(loop, params, {**given, "output_type": "latent"})
+            latents = latents.frames if hasattr(latents, "frames") else latents.images
+            if not bool(torch.isfinite(latents).all()):
+                raise BadOutput(f"{self._name}: latents that are no numbers, segment {chunk}")
+            path = call.work / f"latents-{chunk}.h5"
+            kind, array = _plain(latents[0])
+            call.latents.write(
+                path, array, dtype=kind, scale=1.0, sampler=type(self._sampler).__name__, step=loop.steps
+            )
+            facts = {
+                "latent_frames": int(latents.shape[2]), "chained": chunk > 0, "fps": params.fps,
+                "model": self._name,
+            }  # fmt: skip
+            if self._options.from_image and chunk + 1 < params.chunks:
+                end = call.work / f"end-{chunk}.png"
+                self._last_picture(latents).save(end)
+                yield Output(files={"latents.h5": path, "end.png": end}, facts=facts)
+            else:
+                yield Output(files={"latents.h5": path}, facts=facts)
+
+    def _decode(self, call: Call, params: DiffuseParams, on_step: OnStep) -> Output:
+        assert call.latents is not None
+        source = next(iter(call.inputs["latents"]))
+        array, kind = call.latents.read(source, "latents.h5")
+        latents = _tensor(array, kind).unsqueeze(0).to(self._device)
+        total = int(latents.shape[2])
+        fps = int(source.facts.get("fps", params.fps))
+        path = call.work / "frames.mkv"
+        pictures = decode.pictures(self._vae, latents, lambda done: on_step(done, total, "decoding"))
+        # The first picture of a segment that goes on is the last one of the segment before it.
+        skip = 1 if source.facts.get("chained") else 0
+        kept = (frame for index, frame in enumerate(pictures) if index >= skip)
+        frames = write_frames(path, checked(kept, self._name), fps)
+        height, width = (side * decode.spatial(self._vae) for side in latents.shape[-2:])
+        return Output(
+            files={"frames.mkv": path}, facts={"frames": frames, "fps": fps, "w": width, "h": height}
+        )
+
+    # -- the loop ----------------------------------------------------------------------------------------
+
+    def _generate(self, loop: _Loop, params: DiffuseParams, given: Mapping[str, Any]) -> Any:
+        """Run the pipeline from its first step, or from the last one that a checkpoint holds."""
+        done, state = loop.begin()
+        generator = torch.Generator(self._device).manual_seed(loop.seed)
+        torch.random.manual_seed(loop.seed)
+        width, height = params.size
+        named: dict[str, Any] = {
+            **self._options.call, **given, "prompt": params.prompt, "width": width, "height": height,
+            "num_inference_steps": params.steps, "generator": generator,
+        }  # fmt: skip
+        if params.negative_prompt:
+            named["negative_prompt"] = params.negative_prompt
+        if self._options.video:
+            named["num_frames"] = params.frames
+        if state is not None:
+            sampler.restore_random(state, generator)
+            named["latents"] = sampler.latents_of(state, self._device)
+        self._pipe.scheduler = sampler.resumable(self._sampler, state, done)
+        loop.done = done
+
+        def after(pipe: Any, _index: int, _time: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+            loop.after(pipe.scheduler, tensors["latents"], generator)
+            return tensors
+
+        with torch.no_grad():
+            return self._pipe(**named, callback_on_step_end=after)
+
+    def _given_picture(self, call: Call) -> dict[str, Any]:
+        if not self._options.from_image:
+            return {}
+        source = next(iter(call.inputs["image"]))
+        return {"image": _picture(source)}
+
+    def _last_picture(self, latents: torch.Tensor) -> Any:
+        from PIL import Image
+
+        *_, last = decode.pictures(self._pipe.vae, latents, lambda _: None)
+        return Image.fromarray(last)
+
+    def _preview(self, latents: torch.Tensor) -> bytes:
+        return preview_jpeg(latents)
+
+    def _tune(self, model: Any) -> None:
+        options = self._options
+        if options.backend:
+            model.set_attention_backend(options.backend)
+        if options.first_block:
+            from diffusers import FirstBlockCacheConfig
+
+            model.enable_cache(FirstBlockCacheConfig(threshold=options.first_block))
+        if options.compile:
+            model.compile_repeated_blocks(fullgraph=True)
+
+
+class _Loop:
+    """One denoising loop: what it reports and keeps after each step."""
+
+    def __init__(
+        self,
+        call: Call,
+        params: DiffuseParams,
+        chunk: int,
+        chunks: int,
+        on_step: OnStep,
+        preview: Callable[[torch.Tensor], bytes],
+    ) -> None:
+        self._call, self._chunk, self._chunks = call, chunk, chunks
+        self._on_step, self._preview = on_step, preview
+        self.steps = params.steps
+        self.seed = call.seed + chunk
+        self.done = 0
+
+    def begin(self) -> tuple[int, LoopState | None]:
+        """Steps done and state of the checkpoint to go on from."""
+        kept = self._call.checkpoints.latest(self._chunk) if self._call.checkpoints is not None else None
+        if kept is None or kept[0] >= self.steps:
+            return 0, None
+        return kept
+
+    def after(self, of: Any, latents: torch.Tensor, generator: torch.Generator) -> None:
+        """A step is done. Raises Stopped when the task is to stop, BadOutput for numbers that are none."""
+        self.done += 1
+        if self.done % _LOOK_STEPS == 0 and not bool(torch.isfinite(latents).all()):
+            raise BadOutput(f"latents that are no numbers after step {self.done}")
+        base, total = self._chunk * self.steps, self._chunks * self.steps
+        if self._call.preview is not None and latents.ndim == 5:
+            self._call.preview(self._preview(latents))
+        if self._call.checkpoints is not None and self.done < self.steps:
+            self._call.checkpoints.offer(
+                self._chunk, self.done, (base + self.done) / total,
+                lambda: sampler.loop_state(of, latents, generator),
+            )  # fmt: skip
+        self._on_step(base + self.done, total, f"step {self.done} of {self.steps}")
+
+
+def preview_jpeg(latents: torch.Tensor) -> bytes:
+    """A small picture of the middle frame: three fixed mixtures of the channels, spread over the range."""
+    from PIL import Image
+
+    middle = latents[0, :, latents.shape[2] // 2].float().cpu()
+    channels = middle.shape[0]
+    mix = torch.tensor(
+        [[np.cos(2.1 * c + 2.0 * rgb) for c in range(channels)] for rgb in range(3)], dtype=torch.float32
+    )
+    picture = torch.einsum("rc,chw->hwr", mix / channels, middle)
+    low, high = picture.amin(), picture.amax()
+    scaled = ((picture - low) / (high - low).clamp_min(1e-6) * 255).to(torch.uint8).numpy()
+    held = io.BytesIO()
+    Image.fromarray(scaled).resize((scaled.shape[1] * 4, scaled.shape[0] * 4)).save(held, "JPEG", quality=70)
+    return held.getvalue()
+
+
+def _converted(raw: Mapping[str, Any], kind: type[Any], where: str) -> Any:
+    try:
+        return msgspec.convert(raw, kind)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"{where}: {error}") from error
+
+
+def _picture(source: Input) -> Any:
+    from PIL import Image
+
+    for name in ("picture.png", "crop.png", "end.png", "backdrop.png"):
+        path = Path(source.path) / name
+        if path.is_file():
+            with Image.open(path) as opened:
+                return opened.convert("RGB")
+    raise BadOutput("the input holds no picture")
+
+
+def _plain(tensor: torch.Tensor) -> tuple[str, Any]:
+    held = tensor.detach().cpu().contiguous()
+    if held.dtype == torch.bfloat16:
+        return "bfloat16", held.view(torch.uint16).numpy()
+    return str(held.dtype).removeprefix("torch."), held.numpy()
+
+
+def _tensor(array: Any, kind: str) -> torch.Tensor:
+    tensor = torch.from_numpy(array)
+    return tensor.view(torch.bfloat16) if kind == "bfloat16" else tensor

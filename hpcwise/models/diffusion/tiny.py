@@ -1,0 +1,190 @@
+"""Checkpoints of the real architectures with a few thousand random weights, in the real layout.
+
+For tests and for trying a whole workflow where no weights can be had: every file, class and code path is that
+of the big model, only the pictures mean nothing. Nothing is fetched: vocabularies are made of characters.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import string
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from hpcwise.core.errors import UsageError
+from hpcwise.models.diffusion.checkpoint import SUMS, sums
+
+_SEED: Final = 0
+#: Widths of the tiny text encoders; the transformers' text inputs are as wide.
+_TEXT_DIM: Final = 32
+
+
+def build(name: str, folder: Path) -> None:
+    """Write checkpoint `name` into `folder`, beside and renamed. Raises UsageError for an unknown name."""
+    if name not in BUILDERS:
+        raise UsageError(f"tiny checkpoint {name!r} is unknown; use {', '.join(BUILDERS)}")
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    import torch
+
+    beside = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.parent.mkdir(parents=True, exist_ok=True)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_SEED)
+        BUILDERS[name](beside)
+    (beside / SUMS).write_text(sums(beside))
+    shutil.rmtree(folder, ignore_errors=True)
+    beside.rename(folder)
+
+
+def _wan(folder: Path, *, from_image: bool, clip: bool, heads: int = 4) -> None:
+    import diffusers
+    import transformers
+
+    tokenizer = _t5_tokenizer()
+    parts: dict[str, Any] = {
+        "tokenizer": tokenizer,
+        "text_encoder": transformers.UMT5EncoderModel(
+            transformers.UMT5Config(**_t5_sizes(len(tokenizer)), relative_attention_num_buckets=8)
+        ).eval(),
+        "vae": diffusers.AutoencoderKLWan(
+            base_dim=3, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1,
+            temperal_downsample=[False, True, True],
+        ).eval(),
+        "scheduler": diffusers.UniPCMultistepScheduler(
+            prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0
+        ),
+        "transformer": diffusers.WanTransformer3DModel(
+            patch_size=(1, 2, 2), num_attention_heads=heads, attention_head_dim=12,
+            in_channels=36 if from_image else 16, out_channels=16, text_dim=_TEXT_DIM, freq_dim=32,
+            ffn_dim=32, num_layers=2, cross_attn_norm=True, qk_norm="rms_norm_across_heads",
+            rope_max_seq_len=128, image_dim=4 if clip else None,
+        ).eval(),
+    }  # fmt: skip
+    if not from_image:
+        diffusers.WanPipeline(**parts).save_pretrained(folder)
+        return
+    parts["image_encoder"] = parts["image_processor"] = None
+    if clip:
+        parts["image_processor"] = transformers.CLIPImageProcessor(crop_size=32, size=32)
+        parts["image_encoder"] = transformers.CLIPVisionModel(
+            transformers.CLIPVisionConfig(
+                hidden_size=4, projection_dim=4, num_hidden_layers=2, num_attention_heads=2, image_size=32,
+                intermediate_size=16, patch_size=8,
+            )
+        ).eval()  # fmt: skip
+    diffusers.WanImageToVideoPipeline(**parts).save_pretrained(folder)
+
+
+def _flux(folder: Path, *, edits: bool = False) -> None:
+    import diffusers
+    import transformers
+
+    clip, t5 = _clip_tokenizer(), _t5_tokenizer()
+    cls = diffusers.FluxKontextPipeline if edits else diffusers.FluxPipeline
+    cls(
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True),
+        text_encoder=_clip_text(clip, _TEXT_DIM),
+        tokenizer=clip,
+        text_encoder_2=transformers.T5EncoderModel(
+            transformers.T5Config(**_t5_sizes(len(t5)), relative_attention_num_buckets=8)
+        ).eval(),
+        tokenizer_2=t5,
+        transformer=diffusers.FluxTransformer2DModel(
+            patch_size=1, in_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=16,
+            num_attention_heads=2, joint_attention_dim=_TEXT_DIM, pooled_projection_dim=_TEXT_DIM,
+            axes_dims_rope=[4, 4, 8],
+        ).eval(),
+        vae=diffusers.AutoencoderKL(
+            sample_size=32, in_channels=3, out_channels=3, block_out_channels=(4,) * 4, layers_per_block=1,
+            down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
+            latent_channels=4, norm_num_groups=1, use_quant_conv=False, use_post_quant_conv=False,
+            shift_factor=0.1159, scaling_factor=0.3611,
+        ).eval(),
+    ).save_pretrained(folder)  # fmt: skip
+
+
+def _ltx(folder: Path) -> None:
+    import diffusers
+    import transformers
+
+    tokenizer = _t5_tokenizer()
+    vae = diffusers.AutoencoderKLLTXVideo(
+        in_channels=3, out_channels=3, latent_channels=8, block_out_channels=(8, 8, 8, 8),
+        decoder_block_out_channels=(8, 8, 8, 8), layers_per_block=(1,) * 5, decoder_layers_per_block=(1,) * 5,
+        spatio_temporal_scaling=(True, True, False, False),
+        decoder_spatio_temporal_scaling=(True, True, False, False),
+        decoder_inject_noise=(False,) * 5, upsample_residual=(False,) * 4, upsample_factor=(1,) * 4,
+        timestep_conditioning=False, patch_size=1, patch_size_t=1, encoder_causal=True, decoder_causal=False,
+    ).eval()  # fmt: skip
+    vae.use_framewise_encoding = vae.use_framewise_decoding = False
+    diffusers.LTXImageToVideoPipeline(
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+        vae=vae,
+        text_encoder=transformers.T5EncoderModel(
+            transformers.T5Config(**_t5_sizes(len(tokenizer)), relative_attention_num_buckets=8)
+        ).eval(),
+        tokenizer=tokenizer,
+        transformer=diffusers.LTXVideoTransformer3DModel(
+            in_channels=8, out_channels=8, patch_size=1, patch_size_t=1, num_attention_heads=4,
+            attention_head_dim=8, cross_attention_dim=_TEXT_DIM, num_layers=1, caption_channels=_TEXT_DIM,
+        ).eval(),
+    ).save_pretrained(folder)  # fmt: skip
+
+
+#: Names of configs/models/tiny/ -> what writes the checkpoint into a folder.
+BUILDERS: Final[Mapping[str, Callable[[Path], None]]] = {
+    "tiny-wan2.1-t2v": lambda folder: _wan(folder, from_image=False, clip=False),
+    "tiny-wan2.1-i2v": lambda folder: _wan(folder, from_image=True, clip=True),
+    "tiny-wan2.2-i2v": lambda folder: _wan(folder, from_image=True, clip=False),
+    "tiny-flux": _flux,
+    "tiny-flux-kontext": lambda folder: _flux(folder, edits=True),
+    "tiny-ltx-i2v": _ltx,
+}
+
+
+def _t5_sizes(words: int) -> dict[str, Any]:
+    return {
+        "vocab_size": words + 8, "d_model": _TEXT_DIM, "d_kv": 8, "d_ff": 37, "num_layers": 2, "num_heads": 4,
+        "is_encoder_decoder": False,
+    }  # fmt: skip
+
+
+def _t5_tokenizer() -> Any:
+    import transformers
+
+    letters = string.ascii_letters + string.digits + string.punctuation
+    words = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
+    return transformers.T5Tokenizer(vocab=[*words, *((letter, -3.0) for letter in letters)], extra_ids=0)
+
+
+def _clip_tokenizer() -> Any:
+    import transformers
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    letters = sorted(ByteLevel.alphabet())
+    words = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    return transformers.CLIPTokenizer(
+        vocab={word: i for i, word in enumerate(words)}, merges=[], model_max_length=77
+    )
+
+
+def _clip_text(tokenizer: Any, width: int) -> Any:
+    import transformers
+
+    return transformers.CLIPTextModel(
+        transformers.CLIPTextConfig(
+            bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id, hidden_size=width, intermediate_size=37,
+            num_attention_heads=4, num_hidden_layers=2, vocab_size=len(tokenizer), projection_dim=32,
+        )
+    ).eval()  # fmt: skip
+
+
+def described(folder: Path) -> dict[str, str]:
+    """Component -> class of a checkpoint, for people who look."""
+    index = json.loads((folder / "model_index.json").read_text("utf-8"))
+    return {k: v[1] for k, v in index.items() if isinstance(v, list) and v[1]}
