@@ -17,9 +17,9 @@ from hpcwise.core.spec import Batch, Live, Output
 #: Shorter films leave no room for a question and its answer; the screenplay stage refuses them.
 LEAST_S: Final = 20.0
 #: Sets that the drawn scenes know, voices and looks that come with the default models.
-SETS: Final = ("studio", "lecture")
+SETS: Final = ("studio", "lecture", "street", "newsroom")
 VOICES: Final = ("af_heart", "am_michael", "bf_emma", "bm_george")
-LOOKS: Final = ("maya", "dan", "ada", "ken")
+LOOKS: Final = ("maya", "dan", "ada", "ken", "lin", "noor", "leo", "sol")
 ROLES: Final = ("host", "expert", "sceptic", "guest")
 MOST_SPEAKERS: Final = 4
 OUTPUTS: Final[tuple[str, ...]] = get_args(Output)

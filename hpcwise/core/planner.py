@@ -193,7 +193,7 @@ def _scene(request: RequestRecord, tasks: dict[TaskId, TaskRecord], facts: dict[
         introduces = shot.kind == "close_up" and bool(shot.lines) and shot.lines[0].speaker not in known
         if introduces:
             known.add(shot.lines[0].speaker)
-        specs.extend(_shot(request, first + i, shot, introduces))
+        specs.extend(_shot(request, first + i, shot, introduces, _cut(scene, first, i)))
     return AddTasks(
         request_id=request.request_id,
         tasks=tuple(specs),
@@ -203,7 +203,42 @@ def _scene(request: RequestRecord, tasks: dict[TaskId, TaskRecord], facts: dict[
     )
 
 
-def _shot(request: RequestRecord, index: int, shot: Shot, introduces: bool) -> tuple[TaskSpec, TaskSpec]:
+def _cut(scene: Scene, first: int, i: int) -> dict[str, Any]:
+    """How shot `i` of a scene follows the one before and gives way to the next, for those who draw it.
+
+    Of the shot before only what can be seen at its end, not its words: a new line makes one shot again.
+    """
+    cut: dict[str, Any] = {}
+    if first + i == 0:
+        cut["index"] = 0
+    elif i == 0:
+        cut["opens"] = True
+    else:
+        last = scene.shots[i - 1]
+        card = {"heading": last.heading, "subheading": last.subheading, "notes": last.notes}
+        cut["before"] = {"kind": last.kind, "speakers": [line.speaker for line in last.lines]}
+        cut["before"] |= {name: value for name, value in card.items() if value}
+        if last.kind == "figure":
+            cut["before"]["figure"] = last.figure
+    if i == len(scene.shots) - 1 and not scene.last:
+        cut["closes"] = True
+    return cut
+
+
+def _brought(job: JobSpec, *, paths: bool) -> dict[str, Any]:
+    """The person's own logo and fonts: what they are is part of the recipe, where they lie is not."""
+    asked: dict[str, Any] = {}
+    if job.logo is not None:
+        asked |= {"logo_path": job.logo.path} if paths else {"logo": job.logo.sha256}
+    if job.fonts:
+        own = {name: font.path if paths else font.sha256 for name, font in sorted(job.fonts.items())}
+        asked["font_paths" if paths else "fonts"] = own
+    return asked
+
+
+def _shot(
+    request: RequestRecord, index: int, shot: Shot, introduces: bool, cut: dict[str, Any]
+) -> tuple[TaskSpec, TaskSpec]:
     job, rid = request.job, request.request_id
     cast = msgspec.to_builtins(job.cast)
     speech = TaskSpec(
@@ -224,7 +259,7 @@ def _shot(request: RequestRecord, index: int, shot: Shot, introduces: bool) -> t
         seed=job.seed,
     )
     inputs = [Edge("speech", speech.task_id), Edge("backdrop", f"{rid}/image/{job.set_name}")]
-    if shot.figure is not None:
+    if shot.figure is not None or "figure" in cut.get("before", {}):
         inputs.append(Edge("document", f"{rid}/document"))
     animate = TaskSpec(
         task_id=f"{rid}/animate/{index:04d}",
@@ -239,7 +274,10 @@ def _shot(request: RequestRecord, index: int, shot: Shot, introduces: bool) -> t
             "segment_frames": segment_frames(job),
             "show_title": job.show,
             "show_name": introduces,
-        },
+        }
+        | cut
+        | _brought(job, paths=False),
+        local=_brought(job, paths=True),
         inputs=tuple(inputs),
         alternatives=_animate_alternatives(job, shot.expected_s),
         order=float(index),

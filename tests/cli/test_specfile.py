@@ -216,7 +216,7 @@ BAD: list[tuple[str, list[str]]] = [
     ("input: mills.md\nfps: 0\nseed: -3\nset: x\n",
      ["job.yaml:2: fps: 0 is not usable; choose 1 to 60",
       "job.yaml:3: seed: -3 is not usable; choose 0 to 9223372036854775807",
-      "job.yaml:4: set: 'x' is not usable; choose from studio, lecture"]),
+      "job.yaml:4: set: 'x' is not usable; choose from studio, lecture, street, newsroom"]),
 ]  # fmt: skip
 
 
@@ -349,14 +349,14 @@ def test_the_same_job_has_one_digest_wherever_it_lies_and_whenever_it_is_asked_f
 
 
 def test_the_words_of_a_spec_are_those_of_the_models() -> None:
-    from hpcwise.models.drawn.sets import SETS
+    from hpcwise.models.drawn.places import PLACES
 
     card = (find_configs() / "models" / "kokoro-82m.yaml").read_text("utf-8")
     assert {f"{voice}.bin" for voice in specread.VOICES} == {
         word.strip(",") for word in card.replace(": ", " ").split() if word.endswith(".bin,")
     }
     assert set(specread.LOOKS) == set(LOOKS)
-    assert set(specread.SETS) == set(SETS)
+    assert set(specread.SETS) == set(PLACES)
     assert get_args(Output) == specread.OUTPUTS
     assert specread.LEAST_S == screenplay._LEAST_S
     assert {
