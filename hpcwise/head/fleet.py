@@ -128,8 +128,10 @@ class Fleet:
         self._go(self._kill(worker_id, reason))
 
     def left(self, worker_id: WorkerId) -> None:
-        """The worker said goodbye; its process ends by itself, and that is no news."""
+        """The worker said goodbye; its process ends by itself, and that is no news. What the scheduler says
+        of it is written down: preempted, cancelled, or just done."""
         self._leaving.add(worker_id)
+        self._launcher.hurry()
 
     def sweep(self) -> None:
         """Look at all jobs once, in a thread, and submit what had to wait; call it every second."""
@@ -310,6 +312,7 @@ class Fleet:
         self._running_s.pop(token, None)
         if token in self._leaving:
             self._leaving.discard(token)
+            log.info("worker %s has left%s", token, self.words(token))
         elif self._joined(token):
             self._take(m.WorkerLost(token, reason))
         else:

@@ -152,8 +152,6 @@ class Head:
         if type(event) is m.WorkerLost:
             log.info("worker %s is gone: %s", event.worker_id, event.reason)
             self._peers.drop(event.worker_id)
-        elif type(event) is m.WorkerDraining:
-            self._fleet.look_soon()
         elif type(event) is m.RequestArrived:
             if event.job.workflow != "graph":
                 self._publishing.warm()

@@ -162,7 +162,11 @@ class SlurmLauncher:
         by_name: dict[str, list[slurm.Job]] = {}
         for job in jobs:
             by_name.setdefault(job.name, []).append(job)
-        return {handle.token: self._state(handle, by_id, by_name) for handle in wanted}
+        found = {handle.token: self._state(handle, by_id, by_name) for handle in wanted}
+        # What is ending has an end worth knowing, and soon.
+        ending = [h for h in wanted if (job := self._seen.get(h.token)) and job.state == "COMPLETING"]
+        self._hurry = self._hurry or bool(ending)
+        return found
 
     def hurry(self) -> None:
         self._hurry = True

@@ -126,8 +126,9 @@ def step_command(
 
 
 def private(folder: Path) -> Path:
-    """`folder`, made 0700: submitit unpickles what lies in it."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """`folder` and the launch's own above it, made 0700: submitit unpickles what lies in it."""
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.geteuid():
         from hpcwise.core.errors import UsageError
 
