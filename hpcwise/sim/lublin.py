@@ -41,7 +41,7 @@ class LoadJob(msgspec.Struct, frozen=True):
 
 
 def month(
-    seed: int, days: float, shares: Mapping[str, tuple[int, float, float]], first: int = 0
+    seed: int, days: float, shares: Mapping[str, tuple[int, float, float]], first: int = 1
 ) -> list[LoadJob]:
     """Jobs of `days` days by submission. shares: partition -> (its nodes, load offered as a share of them,
     longest walltime in seconds).
@@ -83,12 +83,14 @@ def _stream(
 def _sizes_and_runs(
     rng: np.random.Generator, n: int, nodes: int, longest_s: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    high = math.log2(nodes)
+    # No job may have more than half of a partition, as a limit of the site's.
+    largest = max(1, nodes // 2)
+    high = max(1.0, math.log2(largest))
     middle = max(_U_LOW, high - _U_MED_BELOW_HI)
     u = rng.random(n)
     log2 = np.where(rng.random(n) <= _U_PROB, rng.uniform(_U_LOW, middle, n), rng.uniform(middle, high, n))
     log2 = np.where(u <= _SERIAL + _POW2, np.floor(log2 + 0.5), log2)
-    sizes = np.where(u <= _SERIAL, 1.0, np.floor(2.0**log2 + 0.5)).clip(1, nodes)
+    sizes = np.where(u <= _SERIAL, 1.0, np.floor(2.0**log2 + 0.5)).clip(1, largest)
     p = (_PA * sizes + _PB).clip(0, 1)
     short = rng.random(n) <= p
     log_run = np.where(short, rng.gamma(_A1, _B1, n), rng.gamma(_A2, _B2, n))
@@ -97,7 +99,8 @@ def _sizes_and_runs(
 
 def _gaps(rng: np.random.Generator, n: int) -> np.ndarray:
     logs = rng.gamma(_A_ARRIVE * _RUSH_TO_ALL, _B_ARRIVE, n)
-    return np.exp(logs.clip(0, _MOST_LOG_ARRIVE))
+    gaps: np.ndarray = np.exp(logs.clip(0, _MOST_LOG_ARRIVE))
+    return gaps
 
 
 def _day() -> np.ndarray:

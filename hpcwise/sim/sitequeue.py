@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import msgspec
 
 from hpcwise.core.queuewait import WaitSample
+from hpcwise.core.units import HOUR_S
 from hpcwise.sim.lublin import LoadJob
 
 #: How far down the queue backfill looks, as bf_max_job_test does.
@@ -53,15 +54,19 @@ class _Job:
     run_s: float
     walltime_s: float
     submit_s: float
+    again: bool = False
 
 
 class SiteQueue:
-    """The state at `now_s`. samples: waits of others' jobs that started so far."""
+    """The state at `now_s`. samples: waits of others' jobs that started so far. evicted, preemptible_h: of
+    their preemptible jobs, how often they gave way and how long they ran."""
 
     def __init__(self, partitions: Sequence[Partition], load: Sequence[LoadJob]) -> None:
         self.partitions = {p.name: p for p in partitions}
         self.now_s = 0.0
         self.samples: list[WaitSample] = []
+        self.evicted = 0
+        self.preemptible_h = 0.0
         self._load = load
         self._next = 0
         self._queues: dict[str, list[_Job]] = {p.name: [] for p in partitions}
@@ -157,9 +162,7 @@ class SiteQueue:
     def _profile(self, partition: str) -> tuple[int, list[tuple[float, int]]]:
         here = self.partitions[partition]
         names: Iterable[str] = (here.under, partition) if here.under else (partition,)
-        ends = [
-            (until, job.nodes) for name in names for job, _, until in self._running[name].values()
-        ]
+        ends = [(until, job.nodes) for name in names for job, _, until in self._running[name].values()]
         heapq.heapify(ends)
         return self._free(partition), ends
 
@@ -244,6 +247,8 @@ class SiteQueue:
         if job.ident < 0:
             self._happened.append(Happened(self.now_s, job.ident, "started"))
             return
+        if job.again:
+            return  # accounting keeps the first wait of a job that was queued again
         hour = int(job.submit_s / 3600) % 24
         self.samples.append(
             WaitSample(
@@ -262,8 +267,11 @@ class SiteQueue:
             if ident < 0:
                 self._happened.append(Happened(self.now_s, ident, "preempted"))
             else:
-                self._queues[name].append(job)
+                self.evicted += 1
+                self._queues[name].append(replace(job, submit_s=self.now_s, again=True))
 
     def _stop(self, name: str, ident: int) -> None:
-        job, _, _ = self._running[name].pop(ident)
+        job, start_s, _ = self._running[name].pop(ident)
         self._used[name] -= job.nodes
+        if ident > 0 and self.partitions[name].under:
+            self.preemptible_h += (self.now_s - start_s) / HOUR_S

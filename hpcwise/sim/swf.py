@@ -64,14 +64,11 @@ def read_swf(lines: Iterable[str], name: str) -> SwfLog:
             )
         f = [_number(field, name, number) for field in fields]
         procs = f[4] if f[4] > 0 else f[7]
-        jobs.append(
-            SwfJob(int(f[0]), f[1], f[2], f[3], int(procs), f[8], int(f[10]), int(f[14]), int(f[15]))
-        )
+        jobs.append(SwfJob(int(f[0]), f[1], f[2], f[3], int(procs), f[8], int(f[10]), int(f[14]), int(f[15])))
     if not jobs:
         raise UsageError(f"{name}: holds no jobs; give a log in the Standard Workload Format")
-    return SwfLog(
-        head.get("UnixStartTime", 0.0), int(head.get("MaxProcs", 0)), int(head.get("MaxNodes", 0)), tuple(jobs)
-    )
+    procs, nodes = int(head.get("MaxProcs", 0)), int(head.get("MaxNodes", 0))
+    return SwfLog(head.get("UnixStartTime", 0.0), procs, nodes, tuple(jobs))
 
 
 def _number(text: str, name: str, line: int) -> float:
