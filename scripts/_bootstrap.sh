@@ -1,4 +1,4 @@
-# Shared by scripts/quickstart and scripts/test: `bootstrap film` or `bootstrap film test` makes .venv
+# Shared by scripts/quickstart and scripts/test: `bootstrap film` or `bootstrap film test models` makes .venv
 # with exactly what requirements/<name>.txt hold, and hpcwise itself. Sourced by bash, in the root of the
 # repository. Does nothing when the environment is already the one that the lock files describe.
 #
@@ -78,6 +78,10 @@ bootstrap() {
     export PIP_USER=0 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore
     step .venv/bin/python "$pip/pip" install --no-index --no-deps "$pip"
     step .venv/bin/python -m pip install --only-binary :all: --require-hashes --no-deps "${lists[@]}"
+    case " $* " in
+    # Its builds for CPU and CUDA differ in their bytes: no hash holds for all.
+    *" models "*) step .venv/bin/python -m pip install --only-binary :all: "$(grep -o 'torch==[0-9.]*[0-9]' requirements/models.txt)" ;;
+    esac
     site=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
     step .venv/bin/python scripts/gl_stand_in.py "$site"
     step .venv/bin/python -m pip install --no-index --no-deps --no-build-isolation --editable .
