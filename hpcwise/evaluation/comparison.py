@@ -14,11 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 from hpcwise.core.errors import UsageError
-from hpcwise.core.provisioner.provision import provision
 from hpcwise.core.provisioner.types import Objective, Plan, Work
 from hpcwise.core.units import HOUR_S
 from hpcwise.evaluation.baselines import ditonly, helix, hexgen, naive
-from hpcwise.evaluation.baselines.maxima import in_turn, maxima, whole_nodes
+from hpcwise.evaluation.baselines.maxima import maxima, provision_in_turn, whole_nodes
 from hpcwise.evaluation.baselines.ways import text
 from hpcwise.evaluation.published import Published
 from hpcwise.evaluation.rows import SUM_OF_STAGES, Cell, Point, Row, Table
@@ -109,7 +108,7 @@ def system(
         asked = context.problem(work, pools, prices=prices)
         try:
             if planner == "ours":
-                in_mind = provision(in_turn(asked), objective)
+                in_mind = provision_in_turn(asked, objective)
                 plan, done = context.checked(work, pools, objective, prices=prices)
             else:
                 in_mind = plan = _PLANNERS[planner](context, work, pools, objective, prices=prices)
@@ -170,7 +169,9 @@ def mean(values: Sequence[float]) -> float:
     return math.exp(sum(math.log(value) for value in values) / len(values))
 
 
-def beside_published(figure: str, context: Context, each: System, reason: str = "") -> list[Row]:
+def beside_published(
+    figure: str, context: Context, each: System, reason: str = "", goal: float | None = GOAL
+) -> list[Row]:
     """How far a baseline is from what the artifact published of it, over all budgets of both: the means, and
     the worst one in each direction, so that nothing is won by a baseline that is worse than theirs."""
     pairs = []
@@ -193,8 +194,8 @@ def beside_published(figure: str, context: Context, each: System, reason: str = 
         name = f"{each.name}: {what} over the artifact's"
         middle = mean([ratio for ratio, _ in of_pair])
         (low, at_low), (high, at_high) = min(of_pair), max(of_pair)
-        found.append(Row(what=f"{name}, mean of {len(pairs)} budgets", ours=middle, goal=GOAL, **common))
-        found.append(Row(what=f"{name}, highest ({at_high})", ours=high, goal=GOAL, **common))
+        found.append(Row(what=f"{name}, mean of {len(pairs)} budgets", ours=middle, goal=goal, **common))
+        found.append(Row(what=f"{name}, highest ({at_high})", ours=high, goal=goal, **common))
         better = reason if low < 1 - GOAL else ""
         found.append(Row(what=f"{name}, lowest ({at_low})", ours=low, note=better, **common))
     return found

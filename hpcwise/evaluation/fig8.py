@@ -22,6 +22,7 @@ from hpcwise.evaluation.rows import (
     Row,
     cost_at,
     dominates,
+    frontier,
     ordering,
     start_at,
 )
@@ -194,13 +195,15 @@ def _draw(sheet: Any, context: Context, ours: System, naive: System) -> None:
             points = ours.points(judge, "a100", kind)
             ax.plot([p.ttff_s for p in points], [p.cost_usd for p in points], "x", markersize=5,
                     color=COLOURS[f"a100+{kind}"], label=f"A100 + {kind.upper()}")  # fmt: skip
-        curve(ax, ours.points(judge), "ours, frontier", COLOURS["ours"])
+        rim = frontier(ours.points(judge))
+        ax.plot([p.ttff_s for p in rim], [p.cost_usd for p in rim], color="#333333", linewidth=1.0,
+                label="ours, frontier", zorder=1)  # fmt: skip
         curve(ax, naive.points(judge), "naive, spot", COLOURS["naive"], dashed=True)
         published(ax, context.points(SERIES), "artifact", COLOURS["artifact"])
         stars(ax, TEXT)
         start_and_cost(ax)
         ax.set_title(title, fontsize=9)
-        ax.set_xlim(8, 60_000)
+        ax.set_xlim(8, 200_000)
         ax.set_ylim(8, 400)
         plain(ax)
     axes[0].legend(ncol=2, loc="upper right")

@@ -9,20 +9,24 @@ works while another does, and no unit waits for its turn.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from math import ceil
 from typing import Final
 
 import msgspec
 
+from hpcwise.core.errors import UsageError
 from hpcwise.core.provisioner.model import Counts, Held, Pipeline
 from hpcwise.core.provisioner.options import Option, Station
-from hpcwise.core.provisioner.provision import Candidate, Problem
+from hpcwise.core.provisioner.provision import Candidate, Problem, provision
 from hpcwise.core.provisioner.types import Objective, Plan
 from hpcwise.core.units import HOUR_S
 
 #: Devices of a node that is paid for as a whole; the artifact counts eight for every type.
 NODE: Final = 8
+#: Plans judged at most for one variant and aim.
+_ITERATIONS: Final = 4000
 
 
 class Maxima(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,20 +112,21 @@ def counts_of(plan: Plan, candidate: Candidate, asked: Problem) -> list[Counts]:
 class InTurn(Pipeline):
     """A pipeline judged as the paper judges: the sum of all stages' times, for the same search.
 
-    Fractions of units are left as they are: the rounding of `stage_s` is the last word's, not the search's.
+    smooth: units are split as finely as one likes, which the search climbs better than whole ones.
     """
+
+    smooth = True
 
     def _held(self, i: int, counts: Counts) -> Held:
         was, self.fluid = self.fluid, True
         held = super()._held(i, counts)
         self.fluid = was
         station = self.stations[i]
-        if station.serial or station.units == 1:
-            return held
-        # Its own first unit is among those that its replicas share, and none is made in less than a unit.
-        units = station.units
-        slowest_s = max(unit_s(self.options[i][k], station) for k in counts)
-        total_s = max(held.rest_s * units / (units - 1), slowest_s)
+        total_s = stage_s(station, counts)
+        if self.smooth and not station.serial and station.units > 1:
+            slowest_s = max(unit_s(self.options[i][k], station) for k in counts)
+            total_s = max(held.rest_s * station.units / (station.units - 1), slowest_s)
+        # Its own first unit is among those that its replicas share.
         return held._replace(rest_s=total_s - sum(held.first_s))
 
     def flow(self, held: Sequence[Held]) -> tuple[float, float]:
@@ -130,16 +135,42 @@ class InTurn(Pipeline):
 
 
 class ProblemInTurn(Problem, kw_only=True):
-    """A problem whose plans are sought by the paper's estimate."""
+    """A problem whose plans are sought by the paper's estimate. smooth: see InTurn."""
+
+    smooth: bool = True
 
     def pipeline(self, candidate: Candidate, objective: Objective) -> Pipeline:
-        return InTurn(
+        made = InTurn(
             self.work, candidate.variant, self.pools, candidate.stations, self.catalogue, objective, {}
         )
+        made.smooth = self.smooth
+        return made
 
 
-def in_turn(asked: Problem) -> ProblemInTurn:
-    """The same problem, by the paper's estimate."""
-    return ProblemInTurn(
-        work=asked.work, pools=asked.pools, catalogue=asked.catalogue, candidates=asked.candidates
-    )
+def provision_in_turn(asked: Problem, objective: Objective | None = None) -> Plan:
+    """The best plan by the paper's estimate: of each variant the best that the search finds, whatever the
+    objective is of plans for cost x start too, so that a choice more never makes the plan worse.
+    Raises UsageError as `provision` does."""
+    goal = objective or Objective()
+    found: list[Plan] = []
+    wrong: list[UsageError] = []
+    goals = dict.fromkeys((Objective(), goal))
+    for candidate in asked.candidates:
+        plans: list[Plan] = []
+        try:
+            for each, smooth in product(goals, (True, False)):
+                alone = ProblemInTurn(
+                    work=asked.work, pools=asked.pools, catalogue=asked.catalogue, candidates=(candidate,),
+                    smooth=smooth,
+                )  # fmt: skip
+                plans.append(provision(alone, each, warm_starts=plans, iterations=_ITERATIONS))
+        except UsageError as error:
+            wrong.append(error)
+        found += plans
+    if not found:
+        raise wrong[0]
+    by_name: dict[str, Callable[[Maxima], float]] = {
+        "cost*ttff": lambda m: m.cost_x_ttff, "cost": lambda m: m.cost_usd, "ttff": lambda m: m.ttff_s,
+        "ready": lambda m: m.total_s,
+    }  # fmt: skip
+    return min(found, key=lambda plan: by_name[goal.name](maxima(asked, plan)))

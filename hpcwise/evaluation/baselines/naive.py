@@ -3,9 +3,10 @@
 GPUs are dealt to the models by their greatest parallelism (the paper: "based on their maximum effective
 parallelism"): each model gets one device, lip sync four, and what is left is dealt out in proportion to the
 limits below. Language and image models become one replica as large as that allows; video models get single
-devices, then what is left over one by one, the largest first; then replicas as large as leave no device
-over, no more of them than there are scenes (sketch) or segments (sync). A second kind of GPU holds video
-models only, dealt out by itself. Models without a limit stay on one device, the upscaler among them.
+devices, and what is left over: the artifact's code deals it in turn, its published curves look like all for
+the sync model, so here it is whichever makes the film sooner. Then replicas become as large as leaves no
+device over, no more of them than there are scenes (sketch) or segments (sync). A second kind of GPU holds
+video models only, dealt out by itself. Models without a limit stay on one device, the upscaler among them.
 
 Nothing is sought: price, TTFF and budget play no part. The baseline of the paper is drawn at the film's size
 (no upscaler), DiT and VAE in one replica, on reserved A100.
@@ -21,6 +22,7 @@ from hpcwise.core.provisioner.model import Counts
 from hpcwise.core.provisioner.options import Station
 from hpcwise.core.provisioner.provision import Candidate, made_plan
 from hpcwise.core.provisioner.types import Objective, Plan, Pool, Work
+from hpcwise.evaluation.baselines.maxima import stage_s
 from hpcwise.evaluation.baselines.ways import shareable
 from hpcwise.evaluation.run import Context, PriceList
 
@@ -44,19 +46,30 @@ def plan(
     Raises UsageError where there are fewer devices than models."""
     asked = context.problem(work, pools, prices=prices)
     candidate = asked.candidates[0]
-    counts: list[Counts] = [{} for _ in candidate.stations]
-    for place, pool in enumerate(asked.pools):
-        alone = [
-            i for i, station in enumerate(candidate.stations)
-            if place == 0 or shareable(station, candidate.variant.stages)
-        ]  # fmt: skip
-        for i, each in _dealt(candidate, alone, place, pool.devices).items():
-            counts[i] |= each
+    counts = min(
+        (_all_dealt(candidate, [pool.devices for pool in asked.pools], in_turn) for in_turn in (True, False)),
+        key=lambda each: sum(map(stage_s, candidate.stations, each)),
+    )
     goal = objective or Objective()
     return made_plan(asked, candidate, asked.pipeline(candidate, goal), counts, goal)
 
 
-def _dealt(candidate: Candidate, stations: list[int], place: int, devices: int) -> dict[int, Counts]:
+def _all_dealt(candidate: Candidate, devices: list[int], in_turn: bool) -> list[Counts]:
+    """Each pool dealt out. in_turn: what is left over goes to all video models, else to the heaviest."""
+    counts: list[Counts] = [{} for _ in candidate.stations]
+    for place, n in enumerate(devices):
+        alone = [
+            i for i, station in enumerate(candidate.stations)
+            if place == 0 or shareable(station, candidate.variant.stages)
+        ]  # fmt: skip
+        for i, each in _dealt(candidate, alone, place, n, in_turn).items():
+            counts[i] |= each
+    return counts
+
+
+def _dealt(
+    candidate: Candidate, stations: list[int], place: int, devices: int, in_turn: bool
+) -> dict[int, Counts]:
     """One pool dealt out to some stations."""
     shapes = candidate.variant.stages
     name = {i: candidate.stations[i].names[-1] for i in stations}
@@ -80,6 +93,8 @@ def _dealt(candidate: Candidate, stations: list[int], place: int, devices: int) 
             quota[i] = max(n for n in _sizes(candidate.stations[i], place) if n <= 1 + share)
     left = devices - sum(quota.values())
     sharers = sorted((i for i in stations if many[i] and limits[i]), key=lambda i: -quota[i])
+    if not in_turn and heavy:
+        sharers = heavy[:1]
     for n in range(left if sharers else 0):
         quota[sharers[n % len(sharers)]] += 1
     found: dict[int, Counts] = {}
