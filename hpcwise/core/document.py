@@ -31,8 +31,21 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
     sentences: tuple[Sentence, ...]
 
 
+class FigureWord(msgspec.Struct, frozen=True, array_like=True):
+    """A word that stands in a figure, its box in shares of the figure's width and height."""
+
+    text: str
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
-    """A picture cut whole out of the document. `file` is its name in the artifact, `label` as printed."""
+    """A picture cut whole out of the document. `file` is its name in the artifact, `label` as printed.
+
+    words: what is written in the picture, where that is known; a film points at them when they are said.
+    """
 
     index: int
     label: str
@@ -41,6 +54,7 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     width_px: int
     height_px: int
     page: int
+    words: tuple[FigureWord, ...] = ()
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):

@@ -155,6 +155,7 @@ def _cut_out(
                 width_px=size[0],
                 height_px=size[1],
                 page=item.page + 1,
+                words=figures.words_in(item.lines, size[2]),
             )
         )
     return out

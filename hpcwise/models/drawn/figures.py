@@ -6,6 +6,7 @@ import math
 
 import skia
 
+from hpcwise.core.document import FigureWord
 from hpcwise.models.drawn.cards import draw_bokeh, ground
 from hpcwise.models.drawn.layout import Box, figure_layout
 from hpcwise.models.drawn.paint import (
@@ -22,7 +23,7 @@ from hpcwise.models.drawn.paint import (
     rounded,
 )
 from hpcwise.models.drawn.people import blurred_set, draw_inset, draw_person, draw_tile
-from hpcwise.models.drawn.regions import Cue, FigureWord, cues_of, panels_of
+from hpcwise.models.drawn.regions import Cue, cues_of, panels_of
 from hpcwise.models.drawn.scene import Material, Moment
 from hpcwise.models.drawn.text import Block, fitted, width_of, write
 

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcwise.core.document import FigureWord
 from hpcwise.core.screenplay import Speech, Word
 from hpcwise.models.drawn.gestures import plain
 from hpcwise.models.drawn.layout import Box
@@ -24,6 +24,39 @@ GUTTER, PANEL = 0.022, 0.17
 #: A region stays lit this long at least, seconds, and this long after the sentence that names it.
 SHORTEST_S, AFTER_S = 1.6, 0.5
 EARLY_S = 0.2
+#: Words of a figure are pointed at if they have this many letters, and in figures with no more words.
+SHORTEST_WORD, MOST_WORDS = 5, 60
+_COMMON = frozenset(
+    [
+        "about",
+        "above",
+        "after",
+        "before",
+        "being",
+        "below",
+        "could",
+        "current",
+        "every",
+        "first",
+        "given",
+        "large",
+    ]
+    + [
+        "number",
+        "other",
+        "right",
+        "second",
+        "small",
+        "their",
+        "there",
+        "these",
+        "those",
+        "three",
+        "times",
+        "under",
+    ]
+    + ["using", "value", "values", "where", "which", "while", "whole", "would"]
+)
 _PARTS = frozenset(["panel", "part", "subfigure", "subplot", "plot", "column", "row"])
 _SIDES = {
     "left": (0.0, 0.5), "right": (1.0, 0.5), "top": (0.5, 0.0), "upper": (0.5, 0.0),
@@ -31,16 +64,6 @@ _SIDES = {
 }  # fmt: skip
 _BY_SIDE = frozenset(["panel", "side", "plot", "column", "half", "part", "one", "corner", "row", "curve"])
 _ORDINALS = {"first": 0, "second": 1, "third": 2, "fourth": 3, "last": -1}
-
-
-class FigureWord(msgspec.Struct, frozen=True, array_like=True):
-    """A word that stands in a figure, its box in shares of the figure's width and height."""
-
-    text: str
-    left: float
-    top: float
-    right: float
-    bottom: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,13 +178,24 @@ def _named(said: Sequence[Word], i: int, panels: Sequence[Box]) -> Box | None:
 
 
 def _in_figure(text: str, words: Sequence[FigureWord]) -> Box | None:
-    """Where a word of the speech stands in the figure, if that is one place."""
-    if len(text) < 4:
+    """The label in the figure that a word of the speech stands in, if that is one place.
+
+    Pages and tables full of words are left alone: most of theirs are found by chance.
+    """
+    if len(text) < SHORTEST_WORD or text in _COMMON or len(words) > MOST_WORDS:
         return None
-    at = [w for w in words if plain(w.text) == text]
+    at = [i for i, w in enumerate(words) if plain(w.text) == text]
     if len(at) != 1:
         return None
-    w = at[0]
-    return Box(
-        max(0.0, w.left - 0.02), max(0.0, w.top - 0.02), w.right - w.left + 0.04, w.bottom - w.top + 0.04
-    )
+    first = last = at[0]
+    while first > 0 and _beside(words[first - 1], words[first]):
+        first -= 1
+    while last + 1 < len(words) and _beside(words[last], words[last + 1]):
+        last += 1
+    x, y = max(0.0, words[first].left - 0.015), max(0.0, words[first].top - 0.02)
+    return Box(x, y, min(1.0, words[last].right + 0.015) - x, min(1.0, words[first].bottom + 0.02) - y)
+
+
+def _beside(one: FigureWord, other: FigureWord) -> bool:
+    """Whether two words stand in one line of text."""
+    return one.top == other.top and 0 <= other.left - one.right < 0.03

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 import skia
 
+from hpcwise.core.document import FigureWord
 from hpcwise.core.errors import BadOutput
 from hpcwise.core.screenplay import Character, Shot, Speech
 from hpcwise.models.drawn.captions import Page, draw_captions
@@ -17,7 +18,6 @@ from hpcwise.models.drawn.layout import MARGIN, Box, Stage
 from hpcwise.models.drawn.motion import Acting
 from hpcwise.models.drawn.paint import LINEAR, Canvas, Image, box, eased
 from hpcwise.models.drawn.places.base import Place
-from hpcwise.models.drawn.regions import FigureWord
 from hpcwise.models.drawn.text import INTER, Fonts
 
 ACCENT = "#FFD166"

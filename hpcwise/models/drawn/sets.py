@@ -36,7 +36,7 @@ def _picture(layer: Layer, mood: str, width_px: int, height_px: int) -> Image:
 
 
 def used_areas(picture: Image) -> tuple[Box, ...]:
-    """Where a picture is not clear, as boxes in shares of it that do not overlap: the rest need not be drawn."""
+    """Where a picture is not clear, as boxes in shares of it that do not overlap."""
     alpha = picture.toarray(colorType=skia.kRGBA_8888_ColorType)[..., 3] > 0
     rows, columns = np.linspace(0, alpha.shape[0], 11), np.linspace(0, alpha.shape[1], 17)
     found: list[Box] = []
