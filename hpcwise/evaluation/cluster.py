@@ -15,9 +15,9 @@ LARGE: Final[dict[str, int]] = {"a100": 256, "h200": 64}
 #: Budgets of the sweeps by the set of GPU types, as far as a server of eight (GB200: four) goes; the paper's
 #: 10 configurations have 8 to 320 GPUs.
 SINGLE: Final[dict[str, tuple[int, ...]]] = {
-    "a100": (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 320),
-    "h100": (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 320),
-    "h200": (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 320),
+    "a100": (8, 16, 32, 48, 64, 96, 128, 192, 256),
+    "h100": (8, 16, 32, 48, 64, 96, 128, 192, 256),
+    "h200": (8, 16, 32, 48, 64, 96, 128, 192, 256),
     "gb200": (8, 16, 32, 48, 64, 96, 128, 192, 256),
 }
 #: Pairs as multiples of the first: A100 with a few of something faster.
@@ -25,10 +25,21 @@ MIXED: Final[tuple[dict[str, int], ...]] = tuple(
     {"a100": n, fast: m}
     for fast in ("h100", "h200", "gb200")
     for n, m in (
-        (16, 8), (32, 8), (32, 16), (48, 16), (64, 8), (64, 16), (96, 16), (96, 32), (128, 16), (128, 32),
-        (192, 32), (192, 64), (256, 16), (256, 64),
+        (16, 8), (32, 8), (32, 16), (48, 16), (64, 8), (64, 16), (96, 16), (96, 32), (128, 32), (192, 32),
+        (192, 64), (256, 16), (256, 64),
     )
 )  # fmt: skip
+
+
+def singles(kind: str) -> list[dict[str, int]]:
+    """Budgets of one GPU type, from the smallest."""
+    return [{kind: n} for n in SINGLE[kind]]
+
+
+def mixes(fast: str) -> list[dict[str, int]]:
+    """Budgets of A100 with a few of a faster type."""
+    return [budget for budget in MIXED if fast in budget]
+
 
 Allocation = Mapping[tuple[str, str], Mapping[int, int]]
 
