@@ -14,6 +14,7 @@ from hpcwise.core.errors import CoreError
 from hpcwise.core.film import segment_of
 from hpcwise.core.growth import tails_of
 from hpcwise.core.state import HELD, LaunchRecord, ShotRecord, step_request, step_task, step_worker
+from hpcwise.core.units import TaskId
 from hpcwise.core.workflow import TaskSpec
 from hpcwise.core.world import World
 
@@ -169,10 +170,15 @@ def _replace_task(world: World, c: m.ReplaceTask) -> None:
     """The last spec takes the place of the task; those before it are new."""
     task = world.state.tasks[c.task_id]
     *before, last = c.tasks
+    tails: dict[TaskId, float] = {}
     step_task(task, "replace")
     world.unclaim(task)
+    tail_s = task.tail_s
+    for following, spec in zip((last, *before[:0:-1]), reversed(before), strict=True):
+        tail_s += world.typical_s(following.alternatives[0], task.scale)
+        tails[spec.task_id] = tail_s
     for spec in before:
-        world.add_task(spec, task.tail_s)
+        world.add_task(spec, tails[spec.task_id])
     task.spec, task.alternative, task.key = last, 0, ""
     world.connect(task)
 

@@ -4,12 +4,15 @@ The next shots are played forward over the workers that can make them. A shot wh
 after their deadlines is lowered until they do not; before a prominent shot is touched, less prominent ones
 in front of it give way. The plan starts from the best rung each time, so that quality comes back with
 slack; a shot that was lowered is raised only if it then still has `RAISE_MARGIN_S` to spare.
+
+What a shot is made from (a sketch, its decoding) goes with it where that has rungs too; of several shots made
+from one sketch, the first, which needs it soonest, decides.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from heapq import heapify, heapreplace
+from heapq import nsmallest
 
 import msgspec
 
@@ -17,6 +20,7 @@ from hpcwise.core import messages as m
 from hpcwise.core.scheduler import Emit
 from hpcwise.core.state import ENDED, HELD, RequestRecord, TaskRecord
 from hpcwise.core.units import SEGMENT_S, RequestId, TaskId
+from hpcwise.core.workflow import Alternative
 from hpcwise.core.world import World
 
 #: Shots looked ahead.
@@ -29,8 +33,14 @@ RAISE_MARGIN_S = 1.0
 SAFETY_S = 0.3
 
 
+#: When a worker is free, and how many times the fastest one's seconds it takes.
+Server = tuple[float, float]
+
+
 class Need(msgspec.Struct):
-    """A shot that is still to be made. options: (index of the alternative, seconds), best first."""
+    """A shot that is still to be made. options: (index of the alternative, seconds on the fastest worker),
+    best first. before_s: work for it that its own workers do first; ready_s: engine time at which the work of
+    others for it is done, by option."""
 
     task_id: TaskId
     deadline_s: float
@@ -39,6 +49,7 @@ class Need(msgspec.Struct):
     prominence: float
     options: list[tuple[int, float]]
     now_at: int
+    ready_s: list[float] = []
     choice: int = 0
     late_s: float = 0.0
 
@@ -61,11 +72,11 @@ def adapt(world: World, emit: Emit, request_ids: Iterable[RequestId]) -> None:
         needs = _needs(world, request)
         if not needs:
             continue
-        model = world.state.tasks[needs[0].task_id].spec.alternatives[0].model
-        free = _free_times(world, model, len(world.live))
-        if not free:
+        best = world.state.tasks[needs[0].task_id].spec.alternatives[0]
+        servers = _servers_of(world, best, len(world.live))
+        if not servers:
             continue
-        ladder(needs, free, world.state.now_s)
+        ladder(needs, servers, world.state.now_s)
         for need in needs:
             chosen = need.options[need.choice][0]
             if chosen == need.now_at:
@@ -79,16 +90,18 @@ def adapt(world: World, emit: Emit, request_ids: Iterable[RequestId]) -> None:
             else:
                 reason = f"raised to {tier}: there is time again"
             emit(m.SetAlternative(need.task_id, chosen, reason))
+            _follow(world, emit, task, reason)
 
 
-def ladder(needs: list[Need], free_at_s: list[float], now_s: float) -> None:
+def ladder(needs: list[Need], servers: list[Server], now_s: float) -> None:
     """Set `choice` of each need (in film order) so that no shot is late, at the least loss."""
     for need in needs:
         need.choice = 0
-    servers = _servers(needs, free_at_s, now_s)
+    start = nsmallest(len(needs), ((max(free_s, now_s), slower) for free_s, slower in servers))
+    free = start.copy()
     for i, need in enumerate(needs):
-        before = servers.copy()
-        late_s = _late_s(need, servers)
+        before = free.copy()
+        late_s = _late_s(need, free)
         while late_s > 0:
             need.late_s = max(need.late_s, late_s)
             give = _least_loss(needs[: i + 1])
@@ -98,29 +111,30 @@ def ladder(needs: list[Need], free_at_s: list[float], now_s: float) -> None:
             give.late_s = max(give.late_s, late_s)
             if give is not need:
                 # What plays before this shot has changed: play it all again.
-                before = _servers(needs, free_at_s, now_s)
+                before = start.copy()
                 for earlier in needs[:i]:
                     _late_s(earlier, before)
-            servers = before.copy()
-            late_s = _late_s(need, servers)
+            free = before.copy()
+            late_s = _late_s(need, free)
 
 
-def _servers(needs: list[Need], free_at_s: list[float], now_s: float) -> list[float]:
-    """When workers are free, a heap; no more of them than there are shots to look at."""
-    servers = [max(t, now_s) for t in sorted(free_at_s)[: len(needs)]]
-    heapify(servers)
-    return servers
-
-
-def _late_s(need: Need, servers: list[float]) -> float:
-    """By how much `need` misses a segment's deadline if it is made next; `servers` then has it."""
-    start_s = servers[0] + need.before_s
+def _late_s(need: Need, servers: list[Server]) -> float:
+    """By how much `need` misses a segment's deadline if it is made next, where it ends first; `servers` then
+    has it."""
     seconds = need.options[need.choice][1]
-    heapreplace(servers, start_s + seconds)
+    ready_s = need.ready_s[need.choice] if need.ready_s else float("-inf")
+    best, start_s, end_s = 0, 0.0, float("inf")
+    for i, (free_s, slower) in enumerate(servers):
+        begin_s = free_s + need.before_s
+        if begin_s < ready_s:
+            begin_s = ready_s
+        if begin_s + seconds * slower < end_s:
+            best, start_s, end_s = i, begin_s, begin_s + seconds * slower
+    servers[best] = (end_s, servers[best][1])
     # Segments come evenly over the run and are needed every SEGMENT_S: the first or the last is worst.
-    first_s = start_s + seconds * min(1.0, SEGMENT_S / max(need.film_s, 1e-9))
+    first_s = start_s + (end_s - start_s) * min(1.0, SEGMENT_S / max(need.film_s, 1e-9))
     last_due_s = need.deadline_s + max(0.0, need.film_s - SEGMENT_S)
-    return max(first_s - need.deadline_s, start_s + seconds - last_due_s) + SAFETY_S
+    return max(first_s - need.deadline_s, end_s - last_due_s) + SAFETY_S
 
 
 def _least_loss(needs: list[Need]) -> Need | None:
@@ -142,15 +156,18 @@ def _needs(world: World, request: RequestRecord) -> list[Need]:
             continue
         options = _options(world, request, task)
         if options:
+            tiers = [task.spec.alternatives[i].tier for i, _ in options]
+            others = any(len(world.state.tasks[e.source].spec.alternatives) > 1 for e in task.spec.inputs)
             found.append(
                 Need(
                     task_id=shot.task_id,
                     deadline_s=world.deadline_s(task),
-                    before_s=_before_s(world, task),
+                    before_s=0.0 if others else _before_s(world, task),
                     film_s=shot.expected_s,
                     prominence=shot.prominence,
                     options=options,
                     now_at=task.alternative,
+                    ready_s=[_ready_s(world, task, tier) for tier in tiers] if others else [],
                 )
             )
         if len(found) == WINDOW:
@@ -166,7 +183,7 @@ def _options(world: World, request: RequestRecord, task: TaskRecord) -> list[tup
         elo = info.elo if info else 0.0
         if i and alternative.tier != "static" and elo < request.job.elo_floor:
             continue
-        if alternative.parts or f"{alternative.tier}/{alternative.model}" in task.broken:
+        if f"{alternative.tier}/{alternative.model}" in task.broken:
             continue
         seconds = world.typical_s(alternative, task.scale)
         if not found or seconds < found[-1][1]:
@@ -187,10 +204,61 @@ def _before_s(world: World, task: TaskRecord) -> float:
     return total
 
 
-def _free_times(world: World, model: str, films: int) -> list[float]:
-    """When the workers that this film may count on are free: its share of those that host `model`."""
-    times = sorted(
-        w.free_at_s for c in world.fleet.hosting(model) for w in c.members.values() if w.state == "joined"
-    )
-    share = max(1, len(times) // max(1, films))
-    return times[:share] if times else []
+def _ready_s(world: World, task: TaskRecord, tier: str) -> float:
+    """Engine time at which all inputs of `task` can be there, if what it leads is made at `tier`."""
+    now_s = world.state.now_s
+    at_s = now_s
+    for edge in task.spec.inputs:
+        source = world.state.tasks[edge.source]
+        if world.edge_met(edge):
+            continue
+        alternative = world.alternative_of(source)
+        if _leads(world, task, source):
+            alternative = source.spec.alternatives[_at_tier(source, tier)]
+        seconds = world.typical_s(alternative, source.scale)
+        if edge.chunk >= 0:
+            seconds *= (edge.chunk + 1) / max(edge.chunk + 1, int(source.spec.params.get("chunks", 1)))
+        begun_s = source.started_s if source.started_s >= 0 else _ready_s(world, source, tier)
+        at_s = max(at_s, begun_s + seconds)
+    return at_s
+
+
+def _leads(world: World, task: TaskRecord, source: TaskRecord) -> bool:
+    """Whether the rung of `source` is for `task` to choose: it can change, and no earlier task has it."""
+    if len(source.spec.alternatives) < 2 or source.state not in ("waiting", "ready"):
+        return False
+    users = (world.state.tasks[user] for user in world.consumers[source.spec.task_id])
+    return all(user.spec.order >= task.spec.order for user in users if not user.spec.remake_of)
+
+
+def _at_tier(source: TaskRecord, tier: str) -> int:
+    """The alternative of that rung, or the one that the task has."""
+    tiers = [alternative.tier for alternative in source.spec.alternatives]
+    return tiers.index(tier) if tier in tiers else source.alternative
+
+
+def _follow(world: World, emit: Emit, task: TaskRecord, reason: str) -> None:
+    """What `task` leads takes its rung."""
+    tier = world.alternative_of(task).tier
+    for edge in task.spec.inputs:
+        source = world.state.tasks[edge.source]
+        if not _leads(world, task, source):
+            continue
+        chosen = _at_tier(source, tier)
+        if chosen != source.alternative:
+            emit(m.SetAlternative(source.spec.task_id, chosen, reason))
+        _follow(world, emit, source, reason)
+
+
+def _servers_of(world: World, best: Alternative, films: int) -> list[Server]:
+    """The workers that this film may count on, its share of those that host the model of its shots: when
+    each is free, and how many times the fastest one's time it takes."""
+    found: list[Server] = []
+    for cls in world.fleet.hosting(best.model):
+        each_s = world.profiles.expected_s(best.model, cls.hardware, best.features, cls.n_devices)
+        found += [(w.free_at_s, each_s) for w in cls.members.values() if w.state == "joined"]
+    if not found:
+        return []
+    least_s = max(1e-9, min(each_s for _, each_s in found))
+    found = sorted((free_s, each_s / least_s) for free_s, each_s in found)
+    return found[: max(1, len(found) // max(1, films))]

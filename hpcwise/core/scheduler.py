@@ -342,14 +342,15 @@ def _chain(task: TaskRecord) -> m.ReplaceTask:
             elo=alternative.elo,
         )
         task_id = task.spec.task_id if last else f"{task.spec.task_id}/{part.stage}"
-        rest = task.spec.alternatives[task.alternative + 1 :] if last else ()
+        # Other rungs are made from what the whole chain is made from; only a card needs none of it.
+        rest = [a for a in task.spec.alternatives[task.alternative + 1 :] if a.tier == "static"]
         specs.append(
             replace(
                 task.spec,
                 task_id=task_id,
                 stage=part.stage,
                 inputs=inputs,
-                alternatives=(made, *(a for a in rest if not a.parts)),
+                alternatives=(made, *(a for a in rest if last and not a.parts)),
                 publishes=task.spec.publishes and last,
                 expand=task.spec.expand if last else "",
                 times_shot=task.spec.times_shot and last,

@@ -5,6 +5,10 @@ document -> screenplay (LLM, scene by scene) -> image (once) -> per shot: speech
 The unit of streaming is the segment, and each is a shot of the film's plan of its own: so segments of one
 shot are made side by side by several replicas, which real time needs as soon as a replica takes longer
 for a segment than it plays.
+
+With a ladder of several rungs each segment has an alternative a rung: the best one is synced small and then
+enlarged (a chain of two tasks), a lower one is synced in fewer steps or smaller and shown as it is. Sketch
+and decode go with the segment that needs them first (core/quality.py).
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from hpcwise.core.screenplay import Scene, Shot
 from hpcwise.core.spec import JobSpec, Tier
 from hpcwise.core.state import RequestRecord
 from hpcwise.core.units import SEGMENT_S
-from hpcwise.core.workflow import Alternative, Edge, TaskSpec
+from hpcwise.core.workflow import Alternative, Edge, Part, TaskSpec
 
 #: The paper's model of each stage; a job may name others.
 STAGE_MODELS: Final[dict[str, str]] = {
@@ -106,7 +110,7 @@ def sketch_alternatives(job: JobSpec) -> tuple[Alternative, ...]:
     names = ("sketch", "decode", "sync") + (("upscale",) if _upscales(job) else ())
     return (
         _made(job, "speech", _speech_features(SEGMENT_S)),
-        *(_video(job, name, SEGMENT_S) for name in names),
+        *(_video(job, name, SEGMENT_S, job.ladder[0]) for name in names),
     )
 
 
@@ -156,7 +160,7 @@ def _shot(request: RequestRecord, first: int, shot: Shot) -> tuple[list[TaskSpec
     )  # fmt: skip
     sketch = task(
         "sketch", first, {"chunks": n, "lines": lines, "fps": job.fps}, (Edge("image", detect.task_id),),
-        alternatives=(_video(job, "sketch", shot.expected_s),),
+        alternatives=_rungs(job, "sketch", shot.expected_s),
     )  # fmt: skip
     made = [speech, detect, sketch]
     begins = [round(k * length_s * job.fps) for k in range(n + 1)]
@@ -165,18 +169,18 @@ def _shot(request: RequestRecord, first: int, shot: Shot) -> tuple[list[TaskSpec
         frames = {"frames": begins[k + 1] - begins[k], "first_frame": begins[k], "segment": k}
         decode = task(
             "decode", index, {"segment": k}, (Edge("latents", sketch.task_id, "stream", k),),
-            alternatives=(_video(job, "decode", length_s),),
+            alternatives=_rungs(job, "decode", length_s),
         )  # fmt: skip
-        upscales = _upscales(job)
+        upscales = _upscales(job) and not _adaptive(job)
         sync = task(
             "sync", index, dict(frames), (Edge("video", decode.task_id), Edge("speech", speech.task_id)),
-            alternatives=(_video(job, "sync", length_s),), publishes=not upscales,
+            alternatives=_rungs(job, "sync", length_s), publishes=not upscales,
         )  # fmt: skip
         made += [decode, sync]
         if upscales:
             upscale = task(
                 "upscale", index, dict(frames), (Edge("video", sync.task_id),),
-                alternatives=(_video(job, "upscale", length_s),), publishes=True,
+                alternatives=_rungs(job, "upscale", length_s), publishes=True,
             )  # fmt: skip
             made.append(upscale)
     return made, [length_s] * n
@@ -186,10 +190,35 @@ def _upscales(job: JobSpec) -> bool:
     return job.upscale and job.ladder[0] == "high"
 
 
-def _made(job: JobSpec, stage: str, features: dict[str, float]) -> Alternative:
-    """The stage's only way: the whole film is made at the best rung that the job names."""
+def _adaptive(job: JobSpec) -> bool:
+    """Whether segments may be made at other rungs than the best one."""
+    return len(job.ladder) > 1 and not job.fixed_ladder
+
+
+def _rungs(job: JobSpec, stage: str, length_s: float) -> tuple[Alternative, ...]:
+    """The ways of a stage, one a rung of the job's ladder, or the best one alone."""
+    if not _adaptive(job):
+        return (_video(job, stage, length_s, job.ladder[0]),)
+    found = []
+    for tier in job.ladder:
+        made = _video(job, stage, length_s, tier)
+        if stage == "sync" and tier == "high" and job.upscale:
+            parts = tuple(
+                Part(
+                    stage=name, model=way.model, params=way.params, features=way.features, input_name="video",
+                    kind="finish",
+                )
+                for name, way in (("sync", made), ("upscale", _video(job, "upscale", length_s, tier)))
+            )  # fmt: skip
+            made = Alternative(tier=tier, model=made.model, features=made.features, parts=parts)
+        found.append(made)
+    return tuple(found)
+
+
+def _made(job: JobSpec, stage: str, features: dict[str, float], tier: Tier | None = None) -> Alternative:
+    """A way of a stage, by default at the best rung that the job names."""
     model = job.models.get(stage, STAGE_MODELS[stage])
-    return Alternative(tier=job.ladder[0], model=model, features=features)
+    return Alternative(tier=tier or job.ladder[0], model=model, features=features)
 
 
 def _mpx(job: JobSpec) -> float:
@@ -205,19 +234,19 @@ def _speech_features(length_s: float) -> dict[str, float]:
     return {"speech_s": length_s, "scenes": length_s / SCENE_S}
 
 
-def _video(job: JobSpec, stage: str, length_s: float) -> Alternative:
-    """A way of a stage that makes `length_s` seconds of pictures.
+def _video(job: JobSpec, stage: str, length_s: float, tier: Tier) -> Alternative:
+    """A way of a stage that makes `length_s` seconds of pictures for a rung.
 
     features: steps, frames, frame_mpx (megapixels of one frame), film_s. The upscaler's are of its output,
     the sync model's of its own picture, sketch and decode have their own size and rate.
     """
-    steps, share = RUNGS[job.ladder[0]]
+    steps, share = RUNGS[tier]
     fps = float(job.fps)
     if stage in ("sketch", "decode"):
         steps, share, fps = SKETCH_STEPS, SKETCH_SHARE * min(1.0, 2 * share), float(SKETCH_FPS)
     elif stage == "upscale":
         share = 1.0
-    elif job.ladder[0] == "high" and not job.upscale:
+    elif tier == "high" and not job.upscale:
         steps, share = DIRECT_STEPS, 1.0
     width, height = (max(64, 2 * round(n * share / 2)) for n in (job.width, job.height))
     features = {
@@ -226,6 +255,6 @@ def _video(job: JobSpec, stage: str, length_s: float) -> Alternative:
         "frame_mpx": width * height / 1e6,
         "steps": float(steps),
     }
-    made = _made(job, stage, features)
+    made = _made(job, stage, features, tier)
     params = {"steps": steps, "render_width": width, "render_height": height}
     return msgspec.structs.replace(made, params=params)

@@ -127,19 +127,25 @@ class World:
         return task.spec.order if self.policy.by_deadline else self.urgency(task)
 
     def typical_s(self, alternative: Alternative, scale: float = 1.0) -> float:
-        """Expected seconds on the fastest hardware that the fleet may have for this model."""
-        where = self._typical.get(alternative.model)
+        """Expected seconds on the fastest hardware that the fleet may have for this model; of several parts,
+        one after the other."""
+        if alternative.parts:
+            return sum(self._typical_s(part.model, part.features, scale) for part in alternative.parts)
+        return self._typical_s(alternative.model, alternative.features, scale)
+
+    def _typical_s(self, model: ModelName, features: dict[str, float], scale: float) -> float:
+        where = self._typical.get(model)
         if where is None:
             found = {
                 (item.hardware, max(1, item.nodes * max(1, item.devices_per_node))): None
                 for item in self.config.fleet
-                if alternative.model in item.models
+                if model in item.models
             }
-            info = self.config.catalogue.models.get(alternative.model)
+            info = self.config.catalogue.models.get(model)
             where = tuple(found) or tuple((h, 1) for h in (info.profiles if info else {})) or (("", 1),)
-            self._typical[alternative.model] = where
+            self._typical[model] = where
         return min(
-            self.profiles.expected_s(alternative.model, hardware, alternative.features, n, scale)
+            self.profiles.expected_s(model, hardware, features, n, scale)
             for hardware, n in where
         )
 

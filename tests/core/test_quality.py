@@ -33,19 +33,19 @@ def need(deadline_s: float, prominence: float = 0.5, seconds: tuple[float, ...] 
 
 def test_shots_with_time_keep_their_quality_and_only_those_at_risk_are_lowered() -> None:
     needs = [need(9.0), need(18.0), need(19.0), need(60.0)]
-    ladder(needs, [0.0], 0.0)
+    ladder(needs, [(0.0, 1.0)], 0.0)
     assert [n.choice for n in needs] == [0, 0, 2, 0]
 
 
 def test_a_prominent_shot_is_lowered_only_after_those_before_it() -> None:
     needs = [need(9.0, 0.4), need(13.0, 1.0)]
-    ladder(needs, [0.0], 0.0)
+    ladder(needs, [(0.0, 1.0)], 0.0)
     assert [n.choice for n in needs] == [1, 0]
 
 
 def test_more_workers_need_no_lowering() -> None:
     needs = [need(9.0), need(9.0), need(9.0)]
-    ladder(needs, [0.0, 0.0, 0.0], 0.0)
+    ladder(needs, [(0.0, 1.0)] * 3, 0.0)
     assert [n.choice for n in needs] == [0, 0, 0]
 
 
@@ -57,12 +57,12 @@ def test_lowering_never_goes_below_the_last_rung_and_never_on_without_need(
     deadlines: list[float], free: list[float]
 ) -> None:
     needs = [need(d) for d in sorted(deadlines)]
-    ladder(needs, free, 0.0)
+    ladder(needs, [(at_s, 1.0) for at_s in free], 0.0)
     assert all(0 <= n.choice <= 2 for n in needs)
     if all(n.choice == 0 for n in needs):
         return
     plain = [need(d) for d in sorted(deadlines)]
-    ladder(plain, [-1e6] * 50, -1e6)
+    ladder(plain, [(-1e6, 1.0)] * 50, -1e6)
     assert all(n.choice == 0 for n in plain)
 
 
@@ -145,3 +145,13 @@ def test_the_ladder_never_takes_a_model_below_the_elo_floor_and_goes_to_static_c
     assert tiers[0.0] & {"medium", "low"}
     assert tiers[950.0] <= {"high", "static"}
     assert "static" in tiers[950.0]
+
+
+def test_slow_workers_count_as_slow_and_work_of_others_must_be_there_first() -> None:
+    both = [need(9.0), need(9.0)]
+    ladder(both, [(0.0, 1.0), (0.0, 3.0)], 0.0)
+    assert [n.choice for n in both] == [0, 2]
+    waits = need(12.0)
+    waits.ready_s = [6.0, 5.0, 1.0]
+    ladder([waits], [(0.0, 1.0)], 0.0)
+    assert waits.choice == 1

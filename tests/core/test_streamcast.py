@@ -8,6 +8,7 @@ from hpcwise.core.catalogue import Catalogue, LinearProfile, ModelInfo
 from hpcwise.core.config import EngineConfig
 from hpcwise.core.engine import Engine
 from hpcwise.core.resources import FleetItem
+from hpcwise.core.spec import Live
 from hpcwise.core.streamcast import STAGE_MODELS
 from hpcwise.sim.arrivals import at_once
 from hpcwise.sim.config import SimConfig
@@ -89,3 +90,85 @@ def test_a_lower_rung_is_drawn_smaller_in_fewer_steps_and_not_enlarged() -> None
     assert chosen.tier == "low"
     assert chosen.params == {"steps": 5, "render_width": 320, "render_height": 200}
     assert not any("/upscale/" in name for name in engine.state.tasks)
+
+
+def adaptive(seconds: float = 8.0, **job: object) -> tuple[Engine, list[m.SetAlternative]]:
+    """A live film of 112 s whose best rung takes `seconds` a segment on each of four workers."""
+    times = {"fantasytalking": {"steps": seconds / 20, "frame_mpx": seconds / 0.512}}
+    models = {
+        name: ModelInfo(
+            name=name, family="test",
+            profiles={"gpu": LinearProfile(base_s=0.05, per=times.get(name, {"frame_mpx": 0.5}))},
+        )
+        for name in STAGE_MODELS.values()
+    }  # fmt: skip
+    rest = tuple(sorted(models.keys() - {"fantasytalking"}))
+    fleet = tuple(
+        FleetItem(kind=kind, hardware="gpu", models=hosted, min_workers=n, max_workers=n)
+        for kind, hosted, n in (("gpu", ("fantasytalking",), 4), ("rest", rest, 12))
+    )
+    config = SimConfig(engine=EngineConfig(catalogue=Catalogue(models=models), fleet=fleet), warm=True)
+    moved: list[m.SetAlternative] = []
+
+    def watch(_now_s: float, _event: m.Event, commands: list[m.Command]) -> None:
+        simulation.engine.check()
+        moved.extend(c for c in commands if isinstance(c, m.SetAlternative))
+
+    fields = {"slo": Live(ttff_s=5.0), "ladder": ("high", "medium", "low"), "fixed_ladder": False, **job}
+    arrivals = at_once(paper_job(duration_s=112.0, **fields), "r")
+    simulation = Simulation(config, arrivals, Workload(n_shots=8, shots_a_scene=1), watch=watch)
+    [result] = simulation.run().requests
+    assert result.state == "done"
+    return simulation.engine, moved
+
+
+def tiers(engine: Engine) -> list[str]:
+    """The rung at which each segment was shown."""
+    tasks = (engine.state.tasks[shot.task_id] for shot in engine.state.requests["r"].shots)
+    return [task.spec.alternatives[task.alternative].tier for task in tasks]
+
+
+def test_an_adaptive_film_begins_low_and_is_at_its_best_for_the_rest() -> None:
+    engine, _ = adaptive()
+    shown = tiers(engine)
+    assert shown[0] == "low" and shown[-16:] == ["high"] * 16
+    first = {tier: shown.index(tier) for tier in dict.fromkeys(shown)}
+    assert first["low"] < first["high"]
+    request = engine.state.requests["r"]
+    assert request.published[0][0] < 5.0
+    # Shown without a stall, then made again at their best for film.mp4.
+    assert request.film_version == 2
+    remade = [name for name in engine.state.tasks if name.endswith("/remake")]
+    assert len(remade) == len([tier for tier in shown if tier != "high"])
+
+
+def test_a_segment_at_its_best_is_synced_small_then_enlarged_and_a_lower_one_is_one_task() -> None:
+    engine, _ = adaptive()
+    tasks = engine.state.tasks
+    for index, tier in enumerate(tiers(engine)):
+        last = tasks[f"r/sync/{index:04d}"]
+        chain = tasks.get(f"r/sync/{index:04d}/sync")
+        if tier == "high":
+            assert last.spec.stage == "upscale" and chain is not None
+            assert [e.name for e in chain.spec.inputs] == ["video", "speech"]
+            assert chain.tail_s > last.tail_s > 0
+        else:
+            assert last.spec.stage == "sync" and chain is None
+    plan = engine.film_plan("r", live=False)
+    assert all(segment.speech_key for segment in plan.segments)
+    assert sum(segment.frames for segment in plan.segments) == 112 * 23
+
+
+def test_a_sketch_goes_with_the_first_segment_that_is_made_from_it() -> None:
+    engine, moved = adaptive()
+    tasks = engine.state.tasks
+    assert any("/sketch/" in c.task_id for c in moved)
+    first = tasks["r/sketch/0000"]
+    assert first.spec.alternatives[first.alternative].params["render_width"] == 256
+    last = tasks["r/sketch/0028"]
+    assert last.spec.alternatives[last.alternative].params["render_width"] == 512
+
+
+def test_enough_workers_lower_nothing() -> None:
+    engine, moved = adaptive(seconds=1.0)
+    assert moved == [] and set(tiers(engine)) == {"high"}
