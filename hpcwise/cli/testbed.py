@@ -19,6 +19,12 @@ from hpcwise.core.errors import UsageError
 if TYPE_CHECKING:
     from hpcwise.testbed.cluster import Testbed
 
+_cache: Callable[[Any], Any] = click.option(
+    "--cache",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where a Slurm is kept that is not this machine's own. [/var/cache/hpcwise]",
+)
 _name: Callable[[Any], Any] = click.option(
     "--name", default=None, metavar="NAME", help="Which testbed. Default: your user name."
 )
@@ -48,6 +54,7 @@ def testbed_command() -> None:
     "--slurmd-timeout", default=12, show_default=True, metavar="S", help="Silence of a node that is down."
 )
 @click.option("--dir", "folder", type=click.Path(path_type=Path), metavar="DIR", help="Where its files go.")
+@_cache
 @_name
 def up(
     a100: int,
@@ -61,11 +68,13 @@ def up(
     user_signal: bool,
     slurmd_timeout: int,
     folder: Path | None,
+    cache: Path | None,
     name: str | None,
 ) -> None:
     """Make a testbed; returns when all nodes are idle."""
     import time
 
+    from hpcwise.testbed import versions
     from hpcwise.testbed.cluster import Testbed
     from hpcwise.testbed.shape import Shape
 
@@ -82,13 +91,24 @@ def up(
         slurmd_timeout_s=slurmd_timeout,
     )
     begun_s = time.monotonic()
-    made = Testbed.up(
-        shape, name or getpass.getuser(), folder, lambda line: click.echo(f"  {line}", err=True)
-    )
+    made = Testbed.up(shape, name or getpass.getuser(), folder, _say, cache or versions.CACHE)
     took_s = time.monotonic() - begun_s
     _show(made)
     chosen = f" --name {name}" if name else ""
     click.echo(f'up in {took_s:.1f} s; use it: eval "$(hpcwise testbed env{chosen})"')
+
+
+@testbed_command.command("fetch")
+@click.option("--slurm", default="24.11", show_default=True, metavar="22.05|24.11", help="Which Slurm.")
+@_cache
+def fetch(slurm: str, cache: Path | None) -> None:
+    """Fetch a Slurm that is not this machine's own, as `up` does when it is first asked for it."""
+    from hpcwise.testbed import packages, versions
+    from hpcwise.testbed.shape import Shape
+
+    packages.require_rights()
+    found = versions.programs(Shape(slurm=slurm).slurm, cache or versions.CACHE, _say)
+    click.echo(f"Slurm {slurm}: {found.root or 'this machine has it'}")
 
 
 @testbed_command.command("down")
@@ -189,6 +209,10 @@ def shell(node: str | None, name: str | None) -> int:
     """A shell in the testbed."""
     found = _find(name)
     return _call([*(found.enter(node) if node else ()), os.environ.get("SHELL", "/bin/bash")], found)
+
+
+def _say(step: str) -> None:
+    click.echo(f"  {step}", err=True)
 
 
 def _call(command: list[str], found: Testbed) -> int:

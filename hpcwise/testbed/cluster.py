@@ -23,6 +23,7 @@ from hpcwise.testbed.shape import CONTROLLER, Node, Shape, TestbedError, checked
 HOME: Final = Path("/var/lib/hpcwise-testbed")
 #: Longest folder: sockets lie in it, and their names have an end.
 _LONGEST: Final = 80
+_SLOWEST_MS: Final = 10_000.0
 #: How long nodes may take to register, seconds; a machine may be busy.
 _NODES_S: Final = 60.0
 
@@ -202,16 +203,19 @@ class Testbed:
         network.cut(self.record, self.record.shape.node(node))
 
     def heal(self, node: str) -> None:
-        """Put a node's cable back, and take a delay away. The node registers at once (of the controller: all).
+        """Put a node's cable back, and take a delay away. The node registers at once.
 
-        slurmctld by itself would look for a node that is down only every half a minute.
+        slurmctld by itself would look for a node that is down only every half a minute. After the cable of
+        the controller all nodes register.
         """
         network.heal(self.record, self.record.shape.node(node))
         for name in [known.name for known in self.record.shape.nodes() if node in (known.name, CONTROLLER)]:
             network.signal_all(network.daemons(self.record, name, "slurmd"), signal.SIGHUP)
 
     def slow(self, node: str, ms: float) -> None:
-        """Delay everything between a node and the rest by `ms` each way; 0 ends it."""
+        """Delay everything between a node and the rest by `ms` each way; 0 ends it. Raises UsageError."""
+        if not 0 <= ms <= _SLOWEST_MS:
+            raise UsageError(f"MS: {ms:g} is not usable; give 0 to {_SLOWEST_MS:g} milliseconds")
         network.slow(self.record, self.record.shape.node(node), ms)
 
     def kill(self, target: str, *, daemon_only: bool = False) -> None:
@@ -225,15 +229,16 @@ class Testbed:
     def restart(self, target: str) -> None:
         """Start a node's slurmd, or a service of the controller, again; one that runs is killed first.
 
-        Returns when a service answers; a node registers by itself (`wait_state`).
+        Returns when a service answers; a node that had crashed says that it was switched on, and registers by itself (`wait_state`).
         """
         if target in services.SERVICES:
             network.kill(self.record, CONTROLLER, target)
             services.start_service(self.record, self.programs, target)
             return
         node = self._slurm_node(target)
+        crashed = not network.processes(self.record, target)
         network.kill(self.record, target, "slurmd")
-        services.start_slurmd(self.record, self.programs, node)
+        services.start_slurmd(self.record, self.programs, node, booted=crashed)
 
     def states(self) -> dict[str, str]:
         """sinfo's long word for every node; {} where slurmctld does not answer."""

@@ -28,19 +28,22 @@ while [ "$keep" -gt 0 ]; do
     shift
 done
 mount --rbind "$dir/nodes/$host/tmp" /tmp
-exec "$@"
+exec setsid --fork "$@"
 """
 
 
 def start(
     record: Record, host: str, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
 ) -> None:
-    """Start a program that outlives us, in a session of its own; its output is appended to a log."""
+    """Start a program that outlives us, in a session of its own; its output is appended to a log.
+
+    When this returns the host is set up and the program runs, or has ended. Raises TestbedError.
+    """
     kept = _kept()
     (record.folder / "nodes" / host / "tmp").mkdir(parents=True, exist_ok=True)
     (record.folder / "nodes" / host / "tmp").chmod(0o1777)
     line = [
-        "setsid", "--fork", "nsenter", f"--net=/run/netns/{record.namespace(host)}",
+        "nsenter", f"--net=/run/netns/{record.namespace(host)}",
         "unshare", "--mount", "--uts", "--ipc", "sh", "-ec", _ENTER, host, record.dir, str(len(kept)), *kept,
         *command,
     ]  # fmt: skip

@@ -146,16 +146,27 @@ def kill(record: Record, node: str | None = None, program: str | None = None) ->
     Raises TestbedError if one does not go.
     """
     end_s = time.monotonic() + _KILL_S
+    ending: set[int] = set()
     while True:
         # Looked for again until there is none: what was killed may just have forked.
-        pids = processes(record, node)
-        pids = [pid for pid in pids if program in (None, _program(pid))]
-        if not pids:
-            return
+        pids = [pid for pid in processes(record, node) if program in (None, _program(pid))]
         signal_all(pids)
+        ending = {pid for pid in ending.union(pids) if _holds_files(pid)}
+        if not pids and not ending:
+            return
         if time.monotonic() > end_s:
-            raise TestbedError(f"testbed {record.name}: processes {pids} do not end; see ps -l")
+            left = ", ".join(str(pid) for pid in ending.union(pids))
+            raise TestbedError(f"testbed {record.name}: processes {left} do not end; see ps -l")
         time.sleep(0.01)
+
+
+def _holds_files(pid: int) -> bool:
+    """Whether a killed process may still hold files. It loses its name and namespaces before."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2]
+        return state.split()[0] not in "ZX" or len(list(Path(f"/proc/{pid}/task").iterdir())) > 1
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def signal_all(pids: Iterable[int], number: int = signal.SIGKILL) -> None:

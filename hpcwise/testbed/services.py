@@ -143,13 +143,15 @@ def start_service(record: Record, programs: Programs, name: str) -> None:
     _await(record, CONTROLLER, name, ready, log)
 
 
-def start_slurmd(record: Record, programs: Programs, node: Node) -> None:
-    """Start slurmd on a node; it registers by itself."""
+def start_slurmd(record: Record, programs: Programs, node: Node, *, booted: bool = False) -> None:
+    """Start slurmd on a node; it registers by itself. booted: it says that the node was switched on."""
     spool = record.folder / "nodes" / node.name / "spool"
     spool.mkdir(parents=True, exist_ok=True)
     conf = str(record.folder / "etc" / "slurm.conf")
     log = record.folder / "log" / f"slurmd.{node.name}.log"
     command = [str(programs.sbin / "slurmd"), "-D", "-N", node.name, "-f", conf]
+    if booted:
+        command += ["-b"]
     if programs.root:
         command += ["-d", str(programs.sbin / "slurmstepd")]
     hosts.start(record, node.name, command, log, {"SLURM_CONF": conf})
@@ -157,17 +159,14 @@ def start_slurmd(record: Record, programs: Programs, node: Node) -> None:
 
 def _await(record: Record, host: str, name: str, ready: Callable[[], bool], log: Path) -> None:
     """Poll: daemons that are no children of ours tell nobody that they are ready."""
-    begun_s = time.monotonic()
-    seen = False
+    end_s = time.monotonic() + _START_S
     while not ready():
-        waited_s = time.monotonic() - begun_s
-        runs = bool(network.daemons(record, host, name))
-        # It is a shell that mounts until it becomes the daemon; 5 s are plenty for that.
-        if (seen and not runs) or waited_s > (_START_S if runs else 5.0):
+        # Between fork and exec it still is the `setsid` that starts it.
+        runs = {name, "setsid"} & set(network.programs(record, host))
+        if not runs or time.monotonic() > end_s:
             raise TestbedError(
                 f"{name}: {'does not answer' if runs else 'ended'}; its log says: {last_line(log)}"
             )
-        seen = seen or runs
         time.sleep(0.02)
 
 
