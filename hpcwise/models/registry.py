@@ -23,11 +23,13 @@ from hpcwise.models.sources import ModelCard, read_card, resolve
 FAMILIES: Final[Mapping[str, tuple[str, str]]] = {
     "document": ("hpcwise.models.document.adapter", "DocumentAdapter"),
     "screenplay": ("hpcwise.models.screenplay.adapter", "ExtractiveScreenplayAdapter"),
+    "llm-screenplay": ("hpcwise.models.llm.adapter", "LlmScreenplayAdapter"),
     "approved-script": ("hpcwise.models.screenplay.approved", "ApprovedScreenplayAdapter"),
     "kokoro": ("hpcwise.models.kokoro.adapter", "KokoroAdapter"),
     "fallback-voice": ("hpcwise.models.kokoro.fallback", "FallbackVoiceAdapter"),
     "drawn-scene": ("hpcwise.models.drawn.adapter", "DrawnSceneAdapter"),
     "diffusers": ("hpcwise.models.diffusion.adapter", "DiffusersAdapter"),
+    "sync": ("hpcwise.models.sync.adapter", "SyncAdapter"),
     "emulated": ("hpcwise.models.emulated", "EmulatedAdapter"),
 }
 

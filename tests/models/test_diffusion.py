@@ -36,7 +36,7 @@ SAMPLERS: dict[str, Any] = {
 #: Of segments: 9 frames are three latent ones.
 SKETCH = {"prompt": "A host speaks.", "negative_prompt": "blurred", "steps": 4, "render_width": 64,
           "render_height": 48, "frames": 9, "fps": 16}  # fmt: skip
-CALL = {"guidance_scale": 5.0, "max_sequence_length": 64}
+CALL = {"guidance_scale": 5.0}
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,8 @@ _LOOK_STEPS: Final = 8
 class DiffusersOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Of a model card. parts: what of the pipeline this model is: all of it, its denoiser with the encoders
     that condition it, or its decoder alone. call: arguments of every call of the pipeline. video: whether it
-    makes one. from_image: whether it starts from a picture. sampler: a class of diffusers and its settings,
+    makes one. from_image: whether it starts from a picture; last_image: whether it was trained to end in one
+    (asked by stages that have one). sampler: a class of diffusers and its settings,
     in place of the checkpoint's. backend: of attention, by diffusers' names. compile: torch.compile for the
     transformer's blocks. first_block: threshold of the first-block cache, 0 for none.
     """
@@ -43,6 +44,7 @@ class DiffusersOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     call: dict[str, Any] = {}
     video: bool = True
     from_image: bool = False
+    last_image: bool = False
     sampler: str = ""
     sampler_options: dict[str, Any] = {}
     backend: str = ""
@@ -78,7 +80,7 @@ class DiffusersAdapter:
         """Raises ModelMissing for a checkpoint that is not whole, UsageError for a card that is wrong."""
         import diffusers
 
-        options = _converted(spec.options, DiffusersOptions, f"model {spec.name}: options")
+        options = converted(spec.options, DiffusersOptions, f"model {spec.name}: options")
         assert spec.path is not None, "the registry names a checkpoint's folder"
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
         self._options, self._name = options, spec.name
@@ -99,6 +101,10 @@ class DiffusersAdapter:
             if cls is None:
                 raise UsageError(f"model {spec.name}: options.sampler: diffusers has no {options.sampler!r}")
             pipe.scheduler = cls.from_config(pipe.scheduler.config, **options.sampler_options)
+        sees_picture = getattr(getattr(getattr(pipe, "transformer", None), "config", None), "image_dim", None)
+        if sees_picture and options.call.get("max_sequence_length", 512) != 512:
+            # diffusers takes all but the last 512 tokens for the picture's, whatever the text's length.
+            raise UsageError(f"model {spec.name}: options.call.max_sequence_length: leave it at 512")
         pipe.set_progress_bar_config(disable=True)
         pipe.to(self._device)
         for part in ("transformer", "transformer_2"):
@@ -109,7 +115,7 @@ class DiffusersAdapter:
 
     def run(self, call: Call, on_step: OnStep, should_stop: Callable[[], bool]) -> Iterator[Output]:
         """`image`: picture.png. `sketch`: latents.h5 a segment. `decode`: frames.mkv."""
-        params = _converted(call.params, DiffuseParams, call.stage)
+        params = converted(call.params, DiffuseParams, call.stage)
         if call.stage == "decode":
             yield self._decode(call, params, on_step)
         elif call.stage == "image":
@@ -122,7 +128,7 @@ class DiffusersAdapter:
     # -- stages ------------------------------------------------------------------------------------------
 
     def _picture(self, call: Call, params: DiffuseParams, on_step: OnStep) -> Output:
-        loop = _Loop(call, params, 0, 1, on_step, self._preview)
+        loop = Loop(call, params, 0, 1, on_step, self._preview)
         made = self._generate(loop, params, {**self._given_picture(call), "output_type": "pil"})
         path = call.work / "picture.png"
         made.images[0].save(path)
@@ -139,7 +145,7 @@ class DiffusersAdapter:
             if chunk and self._options.from_image:
                 assert call.own is not None
                 given = {"image": _picture(call.own(chunk - 1))}
-            loop = _Loop(call, params, chunk, params.chunks, on_step, self._preview)
+            loop = Loop(call, params, chunk, params.chunks, on_step, self._preview)
             latents = self._generate(loop, params, {**given, "output_type": "latent"})
             latents = latents.frames if hasattr(latents, "frames") else latents.images
             if not bool(torch.isfinite(latents).all()):
@@ -180,7 +186,7 @@ class DiffusersAdapter:
 
     # -- the loop ----------------------------------------------------------------------------------------
 
-    def _generate(self, loop: _Loop, params: DiffuseParams, given: Mapping[str, Any]) -> Any:
+    def _generate(self, loop: Loop, params: DiffuseParams, given: Mapping[str, Any]) -> Any:
         """Run the pipeline from its first step, or from the last one that a checkpoint holds."""
         done, state = loop.begin()
         generator = torch.Generator(self._device).manual_seed(loop.seed)
@@ -234,7 +240,7 @@ class DiffusersAdapter:
             model.compile_repeated_blocks(fullgraph=True)
 
 
-class _Loop:
+class Loop:
     """One denoising loop: what it reports and keeps after each step."""
 
     def __init__(
@@ -292,7 +298,8 @@ def preview_jpeg(latents: torch.Tensor) -> bytes:
     return held.getvalue()
 
 
-def _converted(raw: Mapping[str, Any], kind: type[Any], where: str) -> Any:
+def converted(raw: Mapping[str, Any], kind: type[Any], where: str) -> Any:
+    """`raw` as a `kind`; raises UsageError that names the field."""
     try:
         return msgspec.convert(raw, kind)
     except msgspec.ValidationError as error:

@@ -135,7 +135,22 @@ def _ltx(folder: Path) -> None:
     ).save_pretrained(folder)  # fmt: skip
 
 
-#: Names of configs/models/tiny/ -> what writes the checkpoint into a folder.
+def _sync(folder: Path) -> None:
+    import transformers
+
+    from hpcwise.models.sync.attention import AudioCondition
+
+    _wan(folder, from_image=True, clip=True)
+    transformers.Wav2Vec2Model(
+        transformers.Wav2Vec2Config(
+            hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24,
+            conv_dim=(8,) * 7, num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=2,
+        )
+    ).save_pretrained(folder / "audio_encoder")  # fmt: skip
+    AudioCondition(audio_dim=16, context_dim=24, inner_dim=48, layers=2).save(folder / "audio_condition")
+
+
+#: Name -> what writes the checkpoint into a folder.
 BUILDERS: Final[Mapping[str, Callable[[Path], None]]] = {
     "tiny-wan2.1-t2v": lambda folder: _wan(folder, from_image=False, clip=False),
     "tiny-wan2.1-i2v": lambda folder: _wan(folder, from_image=True, clip=True),
@@ -143,6 +158,7 @@ BUILDERS: Final[Mapping[str, Callable[[Path], None]]] = {
     "tiny-flux": _flux,
     "tiny-flux-kontext": lambda folder: _flux(folder, edits=True),
     "tiny-ltx-i2v": _ltx,
+    "tiny-fantasytalking": _sync,
 }
 
 
