@@ -30,6 +30,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "logs": ("logs", "Output of a request's or of one worker's processes."),
     "cancel": ("requests", "Stop a request; returns when its work has stopped."),
     "explain": ("requests", "Why a request waits, where it runs, why its quality was lowered."),
+    "cluster": ("cluster", "A Slurm site: discover it, learn its queues, check its file."),
+    "report": ("report", "What a request took and cost, what was preempted and recovered: one page."),
     "plan": ("plan", "Which replicas on which hardware make a job best, and what more would cost."),
     "simulate": ("simulate", "When a job would be ready and what it would cost, without making it."),
     "replay": ("replay", "A request's timeline as Perfetto trace and Gantt picture; check its decisions."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -45,20 +45,21 @@ PARTITIONS: Final = (
 FILMS_S: Final = (1200.0, 1800.0, 2700.0)
 #: Largest job of ours.
 MOST_NODES: Final = 4
+
+
+def _pool(name: str, hardware: str, preempts: Literal["off", "requeue"] = "off") -> Pool:
+    nodes, _, longest_s = LOAD[name]
+    return Pool(
+        pool=name, partition=name, nodes=nodes, cpus_per_node=64, memory_gb_per_node=1000, hardware=hardware,
+        gpu=hardware, gpus_per_node=8, max_min=round(longest_s / 60), preempts=preempts,
+    )  # fmt: skip
+
+
 CLUSTER: Final = Cluster(
     cluster="bench",
     slurm="simulated",
-    pools=tuple(
-        Pool(
-            pool=name, partition=name, nodes=LOAD[name][0], cpus_per_node=64, memory_gb_per_node=1000,
-            hardware=hardware, gpu=hardware, gpus_per_node=8, max_min=round(LOAD[name][2] / 60),
-            preempts=preempts,
-        )
-        for name, hardware, preempts in (
-            ("a100", "a100", "off"), ("h200", "h200", "off"), ("spot", "a100", "requeue"),
-        )
-    ),
-)  # fmt: skip
+    pools=(_pool("a100", "a100"), _pool("h200", "h200"), _pool("spot", "a100", "requeue")),
+)
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,9 +102,7 @@ def films() -> tuple[tuple[Work, Catalogue], ...]:
 def shapes(film: tuple[Work, Catalogue], past: Past) -> tuple[tuple[Offer, ...], ...]:
     """The sets of offers that a contract on this film chooses from."""
     work, catalogue = film
-    found = offers_of(
-        CLUSTER, work, catalogue, past.waits, evictions_per_h=past.evictions_per_h, sigma=SIGMA
-    )
+    found = offers_of(CLUSTER, work, catalogue, past.waits, evictions_per_h=past.evictions_per_h, sigma=SIGMA)
     return choices([offer for offer in found if offer.nodes <= MOST_NODES])
 
 
