@@ -48,6 +48,10 @@ _EXIT_FAILED: Final = 1
 @click.option(
     "--gantt", type=click.Path(path_type=Path), metavar="FILE", help="Write the picture (PNG) here."
 )
+@click.option(
+    "--provision/--no-provision", default=False,
+    help="Let the provisioner say how many workers there are and what they hold, as on a cluster.",
+)  # fmt: skip
 @json_option
 def simulate_command(
     spec: Path,
@@ -59,6 +63,7 @@ def simulate_command(
     per_hour: float | None,
     knobs: tuple[str, ...],
     gantt: Path | None,
+    provision: bool,
     as_json: bool,
     **options: Any,
 ) -> int:
@@ -72,6 +77,10 @@ def simulate_command(
         raise UsageError("simulate: --cluster and --fleet are both given; choose one")
     if (per_hour is None) != (requests == 1):
         raise UsageError("simulate: --requests and --per-hour belong together; give both or neither")
+    if provision and fleet is not None:
+        raise UsageError(
+            "simulate: --fleet gives each device its model; name workers to choose from, --cluster"
+        )
     loaded = load(spec, options, to_plan=True)
     from hpcwise.cli import simcluster
     from hpcwise.sim.arrivals import at_once, poisson
@@ -94,7 +103,14 @@ def simulate_command(
     )
     records: list[tuple[float, m.Event, list[m.Command]]] = []
     watch = (lambda at_s, event, commands: records.append((at_s, event, commands))) if gantt else None
-    result = Simulation(config, arrivals, workload, watch=watch).run()
+    online = None
+    if provision:
+        from hpcwise.sim.provisioning import online_of
+
+        engine = msgspec.structs.replace(config.engine, planned=True)
+        config = msgspec.structs.replace(config, engine=engine)
+        online = online_of(config)
+    result = Simulation(config, arrivals, workload, provision=online, watch=watch).run()
     if gantt is not None:
         _draw(records, now_s, gantt, name)
     paid = {config.site(item.kind).spot for item in config.engine.fleet}
@@ -190,12 +206,19 @@ def _print(result: SimResult, guessed: list[str], gantt: Path | None, prices: st
     ]  # fmt: skip
     of_kinds = ("kind", "hardware", "workers", "devices each", "busy", "held", "cost held")
     out.print(table(of_kinds, kinds, right=of_kinds[2:]))
+    if result.plans:
+        out.print(_plans(result), markup=False)
     if guessed:
         out.print(f"never measured, counted as 1 s: {', '.join(guessed)}", markup=False)
     if gantt is not None:
         out.print(f"gantt         {relative(gantt)}", markup=False)
     if one.state != "done" and len(result.requests) == 1:
         click.echo(f"hpcwise: {one.request_id}: {one.state}: {one.reason}", err=True)
+
+
+def _plans(result: SimResult) -> str:
+    taken = f"; {result.taken_back} launches taken back" if result.taken_back else ""
+    return f"plans         {result.plans}{taken}"
 
 
 def _lines(result: SimResult, prices: str) -> list[str]:

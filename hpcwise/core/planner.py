@@ -349,7 +349,7 @@ def _graph(request: RequestRecord) -> AddTasks:
                 request_id=rid,
                 stage=t.stage,
                 params=t.params,
-                inputs=tuple(Edge(e.name, prefix + e.source, e.kind) for e in t.inputs),
+                inputs=tuple(Edge(e.name, prefix + e.source, e.kind, e.chunk) for e in t.inputs),
                 alternatives=(Alternative(tier="high", model=t.model, features=t.features),),
                 order=t.deadline_s if t.deadline_s is not None else 0.0,
                 deadline_s=t.deadline_s,

@@ -280,7 +280,9 @@ class Replicas:
             self._host.after(wait_s, self._finished, replica, attempt)
             return
         if attempt.fed:
-            attempt.blocked = any(n <= index and not whole for n, whole in attempt.fed.values())
+            # Output k needs chunk k of each stream, the last output all of it.
+            last = index == len(attempt.facts) - 1
+            attempt.blocked = any(not whole and (last or n <= index) for n, whole in attempt.fed.values())
             if attempt.blocked:
                 return
         attempt.chunk_begun_s = self._host.now_s + wait_s

@@ -175,3 +175,30 @@ def test_devices_are_shared_out_by_work_and_each_model_gets_one() -> None:
     assert sum(found.values()) == 16
     assert found == {("voice",): 1, ("big",): 13, ("small",): 1, ("tiny",): 1}
     assert simcluster.share_out(work_s, 3, known, "gpu") == [(("big", "small", "tiny", "voice"), 3)]
+
+
+def test_with_the_provisioner_a_film_with_time_is_made_by_fewer_workers_for_less(
+    spec: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster = tmp_path / "cluster.yaml"
+    models = "[flux, framepack-dit, framepack-vae, fantasytalking, real-esrgan, gemma-3-27b, kokoro-82m]"
+    cluster.write_text(
+        "workers:\n"
+        "  - {kind: big, hardware: a100, gpus: 8, workers: 8, min_workers: 0, launch_s: 60, models: "
+        f"{models}}}\n"
+        f"  - {{kind: small, hardware: a100, workers: 32, min_workers: 0, launch_s: 60, models: {models}}}\n"
+        "  - {kind: cores, hardware: cpu, workers: 2, models: [pdf-document, yolo]}\n"
+    )
+    spec.write_text(spec.read_text().replace("30s", "20m"))
+    asked = (spec, "--cluster", cluster, "--json")
+    said = {
+        how: json.loads(run(capsys, *asked, how)[1])["result"] for how in ("--provision", "--no-provision")
+    }
+    plans, demand = said["--provision"], said["--no-provision"]
+    assert plans["requests"][0]["state"] == demand["requests"][0]["state"] == "done"
+    assert plans["requests"][0]["ttff_stall_free_s"] < 20 * 60
+    assert plans["plans"] > 1 and demand["plans"] == 0
+    assert plans["held_usd"] < 0.5 * demand["held_usd"]
+    code, out, err = run(capsys, spec, "--fleet", "a100=8", "--provision")
+    assert (code, out) == (2, "")
+    assert "name workers to choose from, --cluster" in err

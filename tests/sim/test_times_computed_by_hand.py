@@ -8,6 +8,7 @@ import pytest
 from hpcwise.core import messages as m
 from hpcwise.core.catalogue import Catalogue, HardwareInfo, LinearProfile, ModelInfo
 from hpcwise.core.spec import GraphTask
+from hpcwise.core.workflow import Edge
 from hpcwise.sim.arrivals import Arrival, at_once
 from hpcwise.sim.config import Site
 from hpcwise.sim.simulation import simulate
@@ -141,3 +142,18 @@ def test_requests_arrive_when_they_are_said_to() -> None:
     )
     result = simulate(config(item(1)), arrivals)
     assert [(r.arrived_s, r.ready_s) for r in result.requests] == [(0.0, 3.0), (10.0, 3.0)]
+
+
+def test_a_task_that_reads_a_whole_stream_ends_no_sooner_than_the_stream() -> None:
+    """A sketch of four chunks in 8 s; a decode of 1 s that needs all of it begins at its end, one that needs
+    its first chunk after that."""
+    made = config(item(4), models=catalogue(framepack_dit=8.0, framepack_vae=1.0))
+    sketch = node("sketch", "framepack-dit", chunks=4)
+    whole = node("whole", "framepack-vae", "sketch", kind="stream")
+    first = msgspec.structs.replace(
+        node("first", "framepack-vae"), inputs=(Edge("sketch", "sketch", "stream", 0),)
+    )
+    result, watch = watched(made, at_once(graph(sketch, whole, first)))
+    assert result.requests[0].state == "done"
+    ends = {e.task_id.rpartition("/")[2]: t for t, e in watch.events(m.TaskFinished)}
+    assert ends == {"first": 3.0, "sketch": 8.0, "whole": 9.0}
