@@ -147,8 +147,13 @@ def test_requests_arrive_when_they_are_said_to() -> None:
 def test_a_task_that_reads_a_whole_stream_ends_no_sooner_than_the_stream() -> None:
     """A sketch of four chunks in 8 s; a decode of 1 s that needs all of it begins at its end, one that needs
     its first chunk after that."""
-    made = config(item(4), models=catalogue(framepack_dit=8.0, framepack_vae=1.0))
-    sketch = node("sketch", "framepack-dit", chunks=4)
+    known = catalogue(framepack_vae=1.0)
+    drawn = msgspec.structs.replace(
+        known.models["framepack-dit"], profiles={"gpu": LinearProfile(per={"work": 8.0})}
+    )
+    models = {**known.models, "framepack-dit": drawn}
+    made = config(item(4), models=msgspec.structs.replace(known, models=models))
+    sketch = msgspec.structs.replace(node("sketch", "framepack-dit", chunks=4), features={"work": 1.0})
     whole = node("whole", "framepack-vae", "sketch", kind="stream")
     first = msgspec.structs.replace(
         node("first", "framepack-vae"), inputs=(Edge("sketch", "sketch", "stream", 0),)
