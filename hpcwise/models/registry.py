@@ -30,6 +30,8 @@ FAMILIES: Final[Mapping[str, tuple[str, str]]] = {
     "drawn-scene": ("hpcwise.models.drawn.adapter", "DrawnSceneAdapter"),
     "diffusers": ("hpcwise.models.diffusion.adapter", "DiffusersAdapter"),
     "sync": ("hpcwise.models.sync.adapter", "SyncAdapter"),
+    "upscale": ("hpcwise.models.upscale.adapter", "UpscaleAdapter"),
+    "detect": ("hpcwise.models.detect.adapter", "DetectAdapter"),
     "emulated": ("hpcwise.models.emulated", "EmulatedAdapter"),
 }
 

@@ -25,7 +25,7 @@ from hpcwise.models.diffusion.checkpoint import check
 from hpcwise.models.frames import checked, write_frames
 
 _TEXT: Final = frozenset({"text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"})
-_DTYPES: Final = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
+DTYPES: Final = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 #: Loss of precision that turns up as infinities: the latents are looked at this often, in steps.
 _LOOK_STEPS: Final = 8
 
@@ -88,7 +88,7 @@ class DiffusersAdapter:
             torch.device(devices.kind, devices.indices[0]) if devices.kind == "cuda" else torch.device("cpu")
         )
         torch.set_num_threads(max(1, devices.threads))
-        dtype = _DTYPES[options.dtype]
+        dtype = DTYPES[options.dtype]
         if options.parts == "decode":
             check(spec.path, spec.name)
             self._vae = decode.load_vae(spec.path, dtype, self._device)
@@ -144,7 +144,7 @@ class DiffusersAdapter:
         for chunk in range(call.first_chunk, params.chunks):
             if chunk and self._options.from_image:
                 assert call.own is not None
-                given = {"image": _picture(call.own(chunk - 1))}
+                given = {"image": picture_of(call.own(chunk - 1))}
             loop = Loop(call, params, chunk, params.chunks, on_step, self._preview)
             latents = self._generate(loop, params, {**given, "output_type": "latent"})
             latents = latents.frames if hasattr(latents, "frames") else latents.images
@@ -217,7 +217,7 @@ class DiffusersAdapter:
         if not self._options.from_image:
             return {}
         source = next(iter(call.inputs["image"]))
-        return {"image": _picture(source)}
+        return {"image": picture_of(source)}
 
     def _last_picture(self, latents: torch.Tensor) -> Any:
         from PIL import Image
@@ -306,7 +306,7 @@ def converted(raw: Mapping[str, Any], kind: type[Any], where: str) -> Any:
         raise UsageError(f"{where}: {error}") from error
 
 
-def _picture(source: Input) -> Any:
+def picture_of(source: Input) -> Any:
     from PIL import Image
 
     for name in ("picture.png", "crop.png", "end.png", "backdrop.png"):

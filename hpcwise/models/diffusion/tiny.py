@@ -150,6 +150,27 @@ def _sync(folder: Path) -> None:
     AudioCondition(audio_dim=16, context_dim=24, inner_dim=48, layers=2).save(folder / "audio_condition")
 
 
+def _upscaler(folder: Path) -> None:
+    from safetensors.torch import save_file
+
+    from hpcwise.models.upscale.nets import Compact
+
+    folder.mkdir(parents=True)
+    save_file(Compact(features=8, blocks=2, scale=2).state_dict(), folder / "weights.safetensors")
+
+
+def _detector(folder: Path) -> None:
+    import transformers
+
+    transformers.YolosForObjectDetection(
+        transformers.YolosConfig(
+            hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24,
+            image_size=[32, 48], num_detection_tokens=6, id2label={0: "person", 1: "table"},
+        )
+    ).save_pretrained(folder)  # fmt: skip
+    transformers.YolosImageProcessor(size={"height": 32, "width": 48}, do_pad=False).save_pretrained(folder)
+
+
 #: Name -> what writes the checkpoint into a folder.
 BUILDERS: Final[Mapping[str, Callable[[Path], None]]] = {
     "tiny-wan2.1-t2v": lambda folder: _wan(folder, from_image=False, clip=False),
@@ -159,6 +180,8 @@ BUILDERS: Final[Mapping[str, Callable[[Path], None]]] = {
     "tiny-flux-kontext": lambda folder: _flux(folder, edits=True),
     "tiny-ltx-i2v": _ltx,
     "tiny-fantasytalking": _sync,
+    "tiny-esrgan": _upscaler,
+    "tiny-yolos": _detector,
 }
 
 

@@ -1,0 +1,1 @@
+"""Crops of a picture around what a detector finds in it."""

@@ -1,0 +1,1 @@
+"""Larger pictures: Real-ESRGAN's two networks in torch."""
