@@ -184,6 +184,22 @@ def restart(target: str, name: str | None) -> None:
     _find(name).restart(target)
 
 
+@testbed_command.command("pause")
+@click.argument("target")
+@_name
+def pause(target: str, name: str | None) -> None:
+    """Let all processes of a node hang, or slurmctld, slurmdbd, mariadbd, munged."""
+    _find(name).pause(target)
+
+
+@testbed_command.command("resume")
+@click.argument("target")
+@_name
+def resume(target: str, name: str | None) -> None:
+    """Let go on what was paused."""
+    _find(name).resume(target)
+
+
 @testbed_command.command("env")
 @_name
 def env(name: str | None) -> None:

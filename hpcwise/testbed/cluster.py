@@ -226,10 +226,22 @@ class Testbed:
         self.record.shape.node(target)
         network.kill(self.record, target, "slurmd" if daemon_only else None)
 
+    def pause(self, target: str) -> None:
+        """Stop a node's processes, or a service of the controller, in their tracks: they hang, and lose nothing.
+
+        What is sent to a paused slurmctld is read when it goes on, though the sender has long given up.
+        """
+        network.signal_all(self._processes(target), signal.SIGSTOP)
+
+    def resume(self, target: str) -> None:
+        """Let go on what was paused."""
+        network.signal_all(self._processes(target), signal.SIGCONT)
+
     def restart(self, target: str) -> None:
         """Start a node's slurmd, or a service of the controller, again; one that runs is killed first.
 
-        Returns when a service answers; a node that had crashed says that it was switched on, and registers by itself (`wait_state`).
+        Returns when a service answers; a node registers by itself (`wait_state`). One that had crashed says
+        that it was switched on.
         """
         if target in services.SERVICES:
             network.kill(self.record, CONTROLLER, target)
@@ -347,6 +359,11 @@ class Testbed:
                 wanted = " or ".join(states)
                 raise TestbedError(f"{slow}, not {wanted}, after {timeout_s:g} s; see {self.folder}/log")
             time.sleep(0.1)
+
+    def _processes(self, target: str) -> list[int]:
+        if target in services.SERVICES:
+            return network.daemons(self.record, CONTROLLER, target)
+        return network.processes(self.record, self.record.shape.node(target).name)
 
     def _slurm_node(self, name: str) -> Node:
         node = self.record.shape.node(name)

@@ -20,7 +20,7 @@ _CLONE = Path(__file__).resolve().parents[2]
 _ONE = Shape(a100=1, h200=0, gpus=1)
 
 
-def test_two_testbeds_know_nothing_of_each_other() -> None:
+def test_two_testbeds_know_nothing_of_each_other_and_one_ends_though_all_its_daemons_were_killed() -> None:
     with made_or_said(_ONE, "b") as first:
         with made_or_said(Shape(a100=0, h200=2), "c") as second:
             assert first.states() == {"a100-0": "idle"}
@@ -28,6 +28,9 @@ def test_two_testbeds_know_nothing_of_each_other() -> None:
             assert first.record.subnet != second.record.subnet
             with pytest.raises(UsageError, match=f"testbed '{second.name}' exists"):
                 Testbed.up(_ONE, second.name)
+            second.slow("h200-0", 5)
+            network.kill(second.record)
+            assert _traces(second.record) != []
         assert _traces(second.record) == []
         assert first.run(["srun", "hostname"]).stdout == "a100-0\n"
     assert _traces(first.record) == []
@@ -55,15 +58,6 @@ def test_an_up_that_was_killed_half_way_leaves_nothing_after_down(moment: str) -
         subprocess.run([*command, "down", "--name", called], cwd=_CLONE, check=True)
     assert _traces(left) == []
     assert record.find(called) is None
-
-
-def test_down_works_after_every_daemon_was_killed() -> None:
-    made = made_or_said(_ONE, "d")
-    made.slow("a100-0", 5)
-    network.kill(made.record)
-    assert _traces(made.record) != []
-    made.down()
-    assert _traces(made.record) == []
 
 
 def test_a_daemon_that_does_not_start_is_named_and_nothing_stays(monkeypatch: pytest.MonkeyPatch) -> None:

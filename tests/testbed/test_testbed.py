@@ -139,15 +139,6 @@ def test_a_job_outlives_its_slurmd(cluster: Testbed) -> None:
     assert cluster.job_state(job) == "RUNNING"
 
 
-def test_a_job_does_not_outlive_its_node(cluster: Testbed, troubles: Troubles) -> None:
-    assert cluster.job_state(troubles.on_crashing_node) == "RUNNING"
-    cluster.kill("a100-1")
-    assert network.processes(cluster.record, "a100-1") == []
-    cluster.restart("a100-1")
-    assert cluster.wait_job(troubles.on_crashing_node, "NODE_FAIL", "FAILED") == "NODE_FAIL"
-    assert cluster.wait_state("a100-1", "idle") == "idle"
-
-
 def test_a_cut_node_goes_down_its_job_is_requeued_and_healing_brings_it_back(
     cluster: Testbed, troubles: Troubles
 ) -> None:
@@ -172,6 +163,25 @@ def test_a_preempted_job_gets_sigterm_its_grace_time_and_its_place_in_the_queue(
     lived_s = float(Path(f"{troubles.noted}.last").read_text()) - float(words[2])
     assert _GRACE_S - 1 <= lived_s <= _GRACE_S + _LOOKS_S + 10
     cluster.run(["scancel", troubles.preempted])
+
+
+def test_a_job_does_not_outlive_its_node(cluster: Testbed, troubles: Troubles) -> None:
+    assert cluster.job_state(troubles.on_crashing_node) == "RUNNING"
+    cluster.kill("a100-1")
+    assert network.processes(cluster.record, "a100-1") == []
+    cluster.restart("a100-1")
+    assert cluster.wait_job(troubles.on_crashing_node, "NODE_FAIL", "FAILED") == "NODE_FAIL"
+    assert cluster.wait_state("a100-1", "idle") == "idle"
+
+
+def test_a_controller_that_hangs_takes_a_job_whose_sbatch_has_given_up(cluster: Testbed) -> None:
+    cluster.pause("slurmctld")
+    with pytest.raises(TestbedError, match="Socket timed out"):
+        _submit(cluster, "-J", "late", "--wrap", "true")
+    cluster.resume("slurmctld")
+    _until(
+        lambda: cluster.run(["squeue", "-h", "-t", "all", "-n", "late", "-o", "%T"]).stdout == "COMPLETED\n"
+    )
 
 
 def test_a_killed_controller_comes_back_with_its_jobs(cluster: Testbed, troubles: Troubles) -> None:
