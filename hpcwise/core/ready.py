@@ -66,6 +66,15 @@ class Pool:
             self._rehead(bucket)
         return None
 
+    def set_aside(self) -> TaskRecord:
+        """Take the most urgent task out, so that the next one shows; `push` brings it back."""
+        while True:
+            _, _, version, _, bucket = heappop(self._heads)
+            if version == bucket.version:
+                task = heappop(bucket.heap)[2]
+                self._rehead(bucket)
+                return task
+
     def retime(self, request_id: RequestId) -> None:
         """Deadlines of this request moved: look at its bucket heads again."""
         for (owner, _), bucket in self._buckets.items():

@@ -23,6 +23,8 @@ Emit = Callable[[m.Command], None]
 
 #: Moving a queued task to another worker must win at least this much.
 STEAL_WIN_S = 0.25
+#: Tasks that are passed over in one round because no open worker lives long enough for them.
+ASIDE_MOST = 32
 #: Workers looked at in a class when its best one will not live long enough.
 LIFETIME_LOOKS = 8
 
@@ -63,6 +65,7 @@ def assign(world: World, emit: Emit) -> None:
     if world.state.store_full:
         return
     blocked: dict[ModelName, None] = {}
+    aside: list[TaskRecord] = []
     while True:
         best: tuple[float, int, TaskRecord] | None = None
         for model, pool in world.pools.items():
@@ -74,14 +77,29 @@ def assign(world: World, emit: Emit) -> None:
             elif best is None or (head[0], head[1].ordinal) < best[:2]:
                 best = (head[0], head[1].ordinal, head[1])
         if best is None:
-            return
+            break
         task = best[2]
         deadline_s = world.deadline_s(task)
         chosen = place(world, task, deadline_s)
-        if chosen is None:
-            blocked[task.spec.alternatives[task.alternative].model] = None
-        else:
+        if chosen is not None:
             _dispatch(world, emit, task, chosen, deadline_s)
+        elif len(aside) < ASIDE_MOST and _unfit(world, task):
+            # No idle worker lives long enough for this one; shorter ones behind it need not wait.
+            aside.append(world.pool_of(task).set_aside())
+        else:
+            blocked[task.spec.alternatives[task.alternative].model] = None
+    for task in aside:
+        world.pool_of(task).push(task)
+
+
+def _unfit(world: World, task: TaskRecord) -> bool:
+    """Whether a worker that could take another task now cannot take this one."""
+    model = task.spec.alternatives[task.alternative].model
+    return any(
+        worker.ends_s is not None
+        for cls in world.fleet.hosting(model)
+        if (worker := world.fleet.best(cls.open)) is not None
+    )
 
 
 def preload(world: World, emit: Emit) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from hpcwise.core import messages as m
@@ -14,7 +15,7 @@ from hpcwise.core.engine import Engine
 from hpcwise.core.errors import UsageError
 from hpcwise.core.explain import explain
 from hpcwise.core.policies import policy_named, policy_names
-from hpcwise.core.resources import AttemptRef, Rank, WorkerInfo
+from hpcwise.core.resources import AttemptRef, FleetItem, Rank, WorkerInfo
 from hpcwise.core.spec import Batch, GraphTask, JobSpec, Live
 from hpcwise.core.workflow import Alternative, Edge, Part, TaskSpec
 
@@ -336,3 +337,28 @@ def test_a_stray_revoke_answer_of_an_unknown_attempt_is_ignored() -> None:
     assert e.handle(m.Revoked("r/a", 99), 1.0) == []
     assert e.handle(m.WorkerJoined(e.state.workers["w"].info, (AttemptRef("r/a", 1),)), 1.0) == []
     e.check()
+
+
+def test_a_task_that_no_lifetime_fits_does_not_hold_up_shorter_ones_of_its_model() -> None:
+    made = ModelInfo(name="m", family="t", profiles={"gpu": LinearProfile(per={"s": 1.0})})
+    item = FleetItem(kind="k", hardware="gpu", models=("m",), max_workers=0)
+    engine = Engine(EngineConfig(catalogue=Catalogue(models={"m": made}), fleet=(item,)))
+    sizes = {"long": 500.0, "longer": 900.0, "short": 20.0, "shorter": 10.0}
+    tasks = tuple(
+        GraphTask(name=name, stage="s", model="m", features={"s": s}, deadline_s=float(i), params={"s": s})
+        for i, (name, s) in enumerate(sizes.items())
+    )
+    engine.handle(m.RequestArrived("r", JobSpec(workflow="graph", graph=tasks)), 0.0)
+    info = WorkerInfo(worker_id="w", kind="k", hardware="gpu", models=("m",), loaded=("m",), lifetime_s=100.0)
+    told = engine.handle(m.WorkerJoined(info), 1.0)
+    [dispatch] = [c for c in told if isinstance(c, m.Dispatch)]
+    assert dispatch.task_id == "r/short"
+    engine.check()
+    told = engine.handle(m.TaskFinished("r/short", dispatch.attempt, inline=True, seconds=20.0), 21.0)
+    assert [c.task_id for c in told if isinstance(c, m.Dispatch)] == ["r/shorter"]
+    # A worker that lives long enough takes the most urgent of those that were passed over.
+    told = engine.handle(
+        m.WorkerJoined(msgspec.structs.replace(info, worker_id="x", lifetime_s=5000.0)), 22.0
+    )
+    assert [c.task_id for c in told if isinstance(c, m.Dispatch)] == ["r/long"]
+    engine.check()
