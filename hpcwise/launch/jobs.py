@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import threading
 import time
@@ -35,6 +36,8 @@ from hpcwise.launch.launcher import last_line, profile_of
 from hpcwise.launch.notes import Notes
 from hpcwise.launch.rpc import RpcBudget
 from hpcwise.launch.submission import private, slurm_parameters, write_submission
+
+log = logging.getLogger(__name__)
 
 #: A job that sbatch may have made is looked for so long.
 UNSURE_S: Final = 90.0
@@ -126,6 +129,7 @@ class SlurmLauncher:
                 for token in tokens:
                     self._notes.drop(token)
                 raise
+            self._swept_s = self._clock()  # there is nothing to see yet
             return {token: self._known(handle, job_id) for token, handle in handles.items()}
 
     def find(self, token: str) -> Handle | None:
@@ -150,19 +154,24 @@ class SlurmLauncher:
         wanted = list(handles)
         quiet = all((job := self._seen.get(h.token)) and job.meaning == "running" for h in wanted)
         least_s = HURRIED_SWEEP_S if self._hurry else QUIET_SWEEP_S if quiet else SWEEP_S
-        if now_s - self._swept_s < least_s or not self._budget.may(now_s, keep=KEEP):
+        if now_s - self._swept_s < least_s or not self._budget.may(now_s, keep=1 if self._hurry else KEEP):
             return {}
         with self._lock:
+            self._hurry = False  # before the question: what happens during it is a reason for another
             try:
                 jobs = self._squeue()
             except LaunchError:
+                self._hurry = True
                 return {handle.token: "unknown" for handle in wanted}
-            self._swept_s, self._hurry = self._clock(), False
+            self._swept_s = self._clock()
         by_id = {job.job_id: job for job in jobs}
         by_name: dict[str, list[slurm.Job]] = {}
         for job in jobs:
             by_name.setdefault(job.name, []).append(job)
         found = {handle.token: self._state(handle, by_id, by_name) for handle in wanted}
+        hopeless = [h for h in wanted if (job := self._seen.get(h.token)) and job.hopeless]
+        if hopeless:
+            self.kill_many(hopeless)
         # What is ending has an end worth knowing, and soon.
         ending = [h for h in wanted if (job := self._seen.get(h.token)) and job.state == "COMPLETING"]
         self._hurry = self._hurry or bool(ending)
@@ -269,9 +278,11 @@ class SlurmLauncher:
             return self._missing(note)
         before = self._seen.get(token)
         self._seen[token] = job
+        if before is None or before.words != job.words:
+            log.info("%s: %s", token, job.words)
         if job.state.split()[0] in slurm.NODE_FAULTS and (before is None or before.state != job.state):
             self._avoid.note(slurm.expand_nodes(job.nodes), self._clock())
-        return job.meaning
+        return "gone" if job.hopeless else job.meaning
 
     def _missing(self, note: Handle) -> JobState:
         """Slurm does not show it: over for long, or never there."""

@@ -66,10 +66,25 @@ def check_site(cluster: Cluster, where: str, now_wall_s: float | None = None) ->
 
 
 def check_profiles(profiles: Mapping[str, LaunchProfile], where: str) -> None:
-    """Ask Slurm whether it would take a job of each kind (sbatch --test-only; nothing is submitted).
-
-    Raises UsageError that names the pool.
+    """Ask Slurm whether it would take a job of each kind (sbatch --test-only; nothing is submitted), and for
+    the partitions' limits, over which it lets jobs wait for ever. Raises UsageError that names the pool.
     """
+    try:
+        limits = slurm.parse_limits(slurm.ask(["sinfo", "--noheader", "--format=%R|%l"]))
+    except LaunchError as error:
+        raise UsageError(str(error)) from None
+    for kind, profile in profiles.items():
+        if profile.partition not in limits:
+            known = ", ".join(sorted(limits))
+            raise UsageError(
+                f"{where}: pool {kind}: partition {profile.partition!r} is not here (there are: {known}); "
+                "run `hpcwise cluster discover` again"
+            )
+        if profile.timeout_min > limits[profile.partition]:
+            raise UsageError(
+                f"{where}: pool {kind}: max_min: {profile.timeout_min} is over the limit of partition "
+                f"{profile.partition}, {limits[profile.partition]:g} minutes; lower it"
+            )
     for kind, profile in profiles.items():
         try:
             slurm.ask(["sbatch", "--test-only", *options(profile), "--wrap=true"])

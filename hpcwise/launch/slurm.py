@@ -24,6 +24,12 @@ _PENDING: Final = frozenset(
 _RUNNING: Final = frozenset({"RUNNING", "COMPLETING", "STAGE_OUT", "SIGNALING", "STOPPED", "RESIZING"})
 #: States that are no fault of the job: its node failed under it, or never got it going.
 NODE_FAULTS: Final = frozenset({"NODE_FAIL", "BOOT_FAIL"})
+#: Reasons to be pending that no waiting cures.
+NEVER: Final = frozenset({
+    "PartitionTimeLimit", "PartitionNodeLimit", "BadConstraints", "InvalidAccount", "InvalidQOS",
+    "AssocMaxWallDurationPerJobLimit", "QOSMaxWallDurationPerJobLimit", "JobHeldAdmin", "AccountNotAllowed",
+    "QOSNotAllowed",
+})  # fmt: skip
 #: An answer that did not come says nothing about what happened to the question.
 _NO_ANSWER: Final = ("timed out", "Zero Bytes were transmitted", "Connection reset")
 _UNREACHABLE: Final = (
@@ -65,6 +71,11 @@ class Job:
     @property
     def meaning(self) -> JobState:
         return job_state(self.state)
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether it waits for what will not come."""
+        return self.meaning == "pending" and self.reason.strip("()") in NEVER
 
     @property
     def words(self) -> str:
@@ -128,6 +139,29 @@ def parse_test_only(text: str) -> str:
     return match[1]
 
 
+def parse_limits(text: str) -> dict[str, float]:
+    """Longest walltime by partition, minutes, of `sinfo --noheader --format "%R|%l"`."""
+    found: dict[str, float] = {}
+    for line in text.splitlines():
+        name, _, limit = line.strip().partition("|")
+        if name and limit:
+            found[name] = minutes_of(limit)
+    return found
+
+
+def minutes_of(limit: str) -> float:
+    """`2-00:00:00`, `1:30:00`, `30:00`, `infinite` in minutes."""
+    days, dash, clock = limit.rpartition("-")
+    parts = [float(part) for part in clock.split(":") if part.isdigit()]
+    if not parts:
+        return float("inf")
+    if dash:
+        hours, minutes, seconds = (parts + [0.0, 0.0])[:3]
+    else:
+        hours, minutes, seconds = ([0.0] * 3 + (parts if len(parts) > 1 else [*parts, 0.0]))[-3:]
+    return float(days or 0) * 1440 + hours * 60 + minutes + seconds / 60
+
+
 def ids_for_scancel(job_ids: Iterable[str]) -> list[str]:
     """The same jobs in fewer words: members of one array become `7_[0,2]`, which is one call of Slurm's."""
     arrays: dict[str, list[int]] = {}
@@ -157,9 +191,8 @@ def complaint(command: str, text: str) -> str:
     """One line of what Slurm complains about, with what to do where that is known."""
     lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
     errors = [line for line in lines if "error" in line or "failure" in line] or lines
-    said = re.sub(
-        r"^(sbatch|squeue|scancel|sacct|scontrol|sinfo): (error: )?", "", errors[-1] if errors else ""
-    )
+    noise = r"^(allocation failure: |\w+: (error: )?)"
+    said = re.sub(noise, "", errors[-1]) if errors else ""
     for words, hint in _HINTS:
         if any(words.lower() in line.lower() for line in lines):
             return f"{command}: {said or words}; {hint}"
