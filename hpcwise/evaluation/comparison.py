@@ -16,19 +16,20 @@ from typing import Any, Final, Literal, NamedTuple
 from hpcwise.core.errors import UsageError
 from hpcwise.core.provisioner.types import Objective, Plan, Work
 from hpcwise.core.units import HOUR_S
-from hpcwise.evaluation.baselines import ditonly, helix, hexgen, naive
+from hpcwise.evaluation.baselines import ditonly, helix, hexgen, monolithic, naive
 from hpcwise.evaluation.baselines.maxima import maxima, provision_in_turn, whole_nodes
 from hpcwise.evaluation.baselines.ways import text
 from hpcwise.evaluation.published import Published
 from hpcwise.evaluation.rows import SUM_OF_STAGES, Cell, Point, Row, Table
 from hpcwise.evaluation.run import ARTIFACT_RESERVED, ARTIFACT_SPOT, Context, PriceList, label, pools_of
 
-Planner = Literal["ours", "naive", "ddit", "hexgen", "helix"]
+Planner = Literal["ours", "naive", "ddit", "hexgen", "helix", "monolith"]
 Judge = Literal["maxima", "engine"]
 JUDGES: Final[tuple[Judge, ...]] = ("maxima", "engine")
 Budget = Mapping[str, int]
 _PLANNERS: Final[Mapping[Planner, Callable[..., Plan]]] = {
     "naive": naive.plan, "ddit": ditonly.plan, "hexgen": hexgen.plan, "helix": helix.plan,
+    "monolith": monolithic.plan,
 }  # fmt: skip
 
 #: A baseline is a fair one within this of its source.
