@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -27,8 +27,10 @@ from hpcwise.cli.specslo import Overrides as Overrides
 from hpcwise.cli.specslo import deadline_of
 from hpcwise.cli.yamlread import Value, read_yaml
 from hpcwise.core.errors import SpecError, UsageError
-from hpcwise.core.screenplay import Scene
 from hpcwise.core.spec import Asset, Batch, JobSpec, problems
+
+if TYPE_CHECKING:
+    from hpcwise.cli.scriptfile import Script
 
 SPEC_SUFFIXES: Final = (".yaml", ".yml")
 _NOTHING: Final = Overrides()
@@ -44,10 +46,14 @@ _TARGETS: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A job and what it was asked as: `asked` tells two askings apart, but not two days of `by 08:00`."""
+    """A job and what it was asked as: `asked` tells two askings apart, but not two days of `by 08:00`.
+
+    notes: what a person should know of it, though it is usable.
+    """
 
     job: JobSpec
     asked: str
+    notes: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -143,21 +149,23 @@ def _load(root: Value, shown: str, folder: Path, now_s: float, overrides: Overri
             given["input"], given["input_sha256"] = str(path), sha256
         except ValueError as error:
             complaints.add("input", root.data["input"], str(error))
+    notes: tuple[str, ...] = ()
     specown.settle(given, root.data, folder, complaints)
     if "script" in given:
-        given["script"] = _script(given, root.data, folder, complaints)
+        script = _script(given, root.data, folder, complaints)
+        given["script"], notes = (script.scenes, script.doubts) if script else ((), ())
     complaints.check()
     job = JobSpec(**{_TARGETS.get(name, name): value for name, value in given.items()})
     for problem in problems(job):
         field = _spec_field(problem.field)
         complaints.add(problem.field, _find(root, field), problem.fix)
     complaints.check()
-    return Loaded(job, asked)
+    return Loaded(job, asked, notes)
 
 
 def _script(
     given: dict[str, Any], fields: Mapping[str, Value], folder: Path, complaints: Complaints
-) -> tuple[Scene, ...]:
+) -> Script | None:
     from hpcwise.cli.scriptfile import read_script
 
     cast = [c.id for c in given.get("cast", f.DEFAULT_CAST)]
@@ -167,8 +175,8 @@ def _script(
         if "script" not in fields:
             raise UsageError(f"--script: {values.printable(given['script'])}: {error}") from None
         complaints.add("script", fields["script"], str(error))
-        return ()
-    return read_script(path, relative(path), cast, given.get("input_sha256", "")).scenes
+        return None
+    return read_script(path, relative(path), cast, given.get("input_sha256", ""))
 
 
 def _override(given: dict[str, Any], overrides: Overrides) -> None:

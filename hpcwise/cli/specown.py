@@ -108,7 +108,7 @@ def user_lexicon_file() -> Path:
 
 
 def settle(given: dict[str, Any], fields: Mapping[str, Value], folder: Path, complaints: Complaints) -> None:
-    """Find and hash the files; the user's lexicon goes under the project's (SpecError where that is wrong)."""
+    """Find and hash the files; put the user's lexicon under the project's (SpecError where it is wrong)."""
 
     def asset(field: str, file: Named) -> Asset | None:
         try:

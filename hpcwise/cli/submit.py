@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -13,6 +13,10 @@ from hpcwise.cli.output import print_json
 from hpcwise.cli.run import Run, json_option, run_dir_option
 from hpcwise.cli.specfile import Loaded, Overrides, load_document, load_job, looks_like_spec
 from hpcwise.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from hpcwise.cli.contract import Deal
+    from hpcwise.core.contract import Terms
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -49,8 +53,13 @@ def load(path: Path, options: dict[str, Any], *, to_plan: bool = False) -> Loade
         options["script"] = str(Path(options["script"]).absolute())
     overrides = Overrides(**options)
     if not looks_like_spec(path):
-        return load_document(path, time.time(), overrides)
+        loaded = load_document(path, time.time(), overrides)
+        for note in loaded.notes:
+            click.echo(f"note: {note}", err=True)
+        return loaded
     loaded = load_job(path, time.time(), overrides)
+    for note in loaded.notes:
+        click.echo(f"note: {note}", err=True)
     if loaded.job.workflow == "streamwise-podcast" and not to_plan:
         raise UsageError(
             f"{path}: workflow: 'streamwise-podcast' can only be planned: its models have no adapters here; "
@@ -63,14 +72,43 @@ def load(path: Path, options: dict[str, Any], *, to_plan: bool = False) -> Loade
 @click.argument("spec", type=click.Path(path_type=Path))
 @job_options
 @click.option("--again", is_flag=True, help="Even if the same job was handed in before.")
+@click.option(
+    "--cluster", envvar="HPCWISE_CLUSTER", metavar="NAME",
+    help="Print the ready-by contract on this cluster first (configs/clusters/NAME.yaml).",
+)  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="With --cluster: print the contract and stop.")
+@click.option("--confidence", type=float, default=0.9, show_default=True, help="Of the contract.")
+@click.option("--partition", default="", metavar="NAME", help="With --cluster: this partition only.")
 @run_dir_option
 @json_option
-def submit_command(spec: Path, again: bool, run: Run, as_json: bool, **options: Any) -> None:
+def submit_command(
+    spec: Path, again: bool, cluster: str | None, dry_run: bool, confidence: float, partition: str, run: Run,
+    as_json: bool, **options: Any,
+) -> int:  # fmt: skip
     """Hand in the job of SPEC (or film a document with all defaults); prints the request's id.
 
-    The job is safe once this returns. A head takes it as soon as one runs.
+    The job is safe once this returns. A head takes it as soon as one runs. With --cluster and a deadline the
+    ready-by contract is printed first; a deadline that cannot be met is not handed in (exit code 1).
     """
-    loaded = load(spec, options)
+    if dry_run and cluster is None:
+        raise UsageError("--dry-run: needs a cluster to say anything about; add --cluster NAME")
+    loaded = load(spec, options, to_plan=dry_run)
+    agreed = (
+        _contract(loaded, cluster, confidence, partition) if cluster and _dated(loaded, dry_run) else None
+    )
+    if agreed is not None:
+        from hpcwise.cli import contract as contracts
+
+        deal = agreed[0]
+        if dry_run or not contracts.sellable(deal):
+            if as_json:
+                print_json({"contract": deal, "request_id": None})
+            else:
+                contracts.show(deal)
+            if contracts.sellable(deal):
+                return 0
+            contracts.refuse(deal)
+            return 1
     from hpcwise.cli.localhead import connect_ok
     from hpcwise.cli.submission import known_states, request_id_of, submit
 
@@ -78,15 +116,41 @@ def submit_command(spec: Path, again: bool, run: Run, as_json: bool, **options: 
     request_id = request_id_of(loaded, states, run, again=again)
     before = states.get(request_id)
     if before is None:
+        if agreed is not None:
+            contracts.agree(run.film(request_id) / "contract.json", request_id, *agreed)
         submit(run, loaded, request_id)
     running = connect_ok(run)
     if as_json:
+        said = {"contract": agreed[0]} if agreed is not None else {}
         print_json(
-            {"request_id": request_id, "new": before is None, "state": before or "submitted", "head": running}
-        )
-        return
+            {
+                "request_id": request_id, "new": before is None, "state": before or "submitted",
+                "head": running, **said,
+            }
+        )  # fmt: skip
+        return 0
+    if agreed is not None:
+        contracts.show(agreed[0])
     if before is not None:
         click.echo(f"{request_id}: the same job was handed in before and is {before}; --again makes it anew")
-        return
+        return 0
     waits = "a head runs and takes it" if running else "no head runs; `hpcwise head start` begins the work"
     click.echo(f"{request_id}: submitted; {waits}")
+    return 0
+
+
+def _dated(loaded: Loaded, dry_run: bool) -> bool:
+    """Whether there is a deadline to make a contract on; a dry run has to have one."""
+    from hpcwise.core.spec import By
+
+    return dry_run or isinstance(loaded.job.slo, By)
+
+
+def _contract(loaded: Loaded, cluster: str, confidence: float, partition: str) -> tuple[Deal, Terms]:
+    from hpcwise.cli.contract import check_level, make, site_of
+    from hpcwise.launch.slurmquery import need
+
+    level = check_level(confidence)
+    site = site_of(cluster)
+    need("sbatch", "sinfo")
+    return make(loaded.job, site, time.time(), level, partition)

@@ -94,7 +94,7 @@ def names(text: str, allowed: Iterable[str]) -> list[str]:
         inner = any(c.isupper() for c in word[1:])
         if not (word[0].isupper() or inner) or word.lower() in _ALWAYS or _is_there(word, there):
             continue
-        if opens and not inner and word.lower() in _OPENERS:
+        if opens and not inner and (word.lower() in _OPENERS or word.lower() in _VALUES):
             continue
         out.append(word)
     return out
@@ -107,9 +107,8 @@ def _forms(word: str) -> set[str]:
 
 
 def _is_there(word: str, there: Collection[str]) -> bool:
-    forms = _forms(word)
     bare = re.sub(r"'s?$", "", word.lower().replace("’", "'"))
-    if bare in there or any(form + "s" in there or form.removesuffix("s") in there for form in forms):
+    if bare in there or bare + "s" in there or bare.removesuffix("s") in there:
         return True
     return "-" in bare and all(part in there for part in bare.split("-") if part)
 

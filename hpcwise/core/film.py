@@ -13,7 +13,8 @@ from hpcwise.core.world import World
 
 
 class FilmPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """All that stitching needs. segments: in film order."""
+    """All that stitching needs. segments: in film order. screenplay_key: of what was said, in so many scenes;
+    document_key: of what it rests on ("" while there is none)."""
 
     request_id: RequestId
     width: int
@@ -24,6 +25,9 @@ class FilmPlan(msgspec.Struct, frozen=True, kw_only=True):
     poster_segment: int
     outputs: tuple[str, ...]
     subtitles: tuple[str, ...]
+    document_key: str = ""
+    screenplay_key: str = ""
+    scenes: int = 0
 
 
 def advance_film(world: World, emit: Emit, request_id: RequestId) -> None:
@@ -86,6 +90,8 @@ def film_plan(world: World, request_id: RequestId, live: bool) -> FilmPlan:
     document = world.state.tasks.get(f"{request_id}/document")
     read = world.state.artifacts.get(document.key) if document else None
     facts = read.facts if read is not None else {}
+    screenplay = world.state.tasks.get(f"{request_id}/screenplay")
+    told = world.state.artifacts.get(screenplay.key) if screenplay else None
     poster = next((i for i, s in enumerate(segments) if s.shot == 1), 0)
     job = request.job
     return FilmPlan(
@@ -98,6 +104,9 @@ def film_plan(world: World, request_id: RequestId, live: bool) -> FilmPlan:
         poster_segment=poster,
         outputs=job.outputs,
         subtitles=job.subtitles,
+        document_key=document.key if document and read else "",
+        screenplay_key=screenplay.key if screenplay and told else "",
+        scenes=told.n_chunks if told else 0,
     )
 
 

@@ -98,6 +98,8 @@ class RequestView(msgspec.Struct, frozen=True, kw_only=True):
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """`receipt.json`. total_s: arrival to the end; film_s: arrival to the first film.mp4. slo_met: first
     frame in time and no stall (live), film.mp4 in time (by), None while that is open or nothing was promised.
+    written_by: the model that worded the screenplay, "" for the document's own sentences; script_notes: a
+    line for each of its lines that was not taken, and why.
     """
 
     request_id: RequestId
@@ -119,6 +121,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     film_hashes: dict[str, str] = {}
     document_key: str = ""
     screenplay_key: str = ""
+    written_by: str = ""
+    script_notes: tuple[str, ...] = ()
 
 
 class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -206,6 +210,8 @@ def receipt(engine: Engine, request_id: str) -> Receipt:
         task = tasks.get(f"{request.request_id}/{stage}")
         return task.key if task else ""
 
+    screenplay = engine.state.artifacts.get(key("screenplay"))
+    told = screenplay.chunk_facts if screenplay is not None else []
     return Receipt(
         request_id=request.request_id,
         title=_title(engine.world, request),
@@ -226,6 +232,8 @@ def receipt(engine: Engine, request_id: str) -> Receipt:
         film_hashes=request.film_hashes,
         document_key=key("document"),
         screenplay_key=key("screenplay"),
+        written_by=next((str(f["written_by"]) for f in told if f.get("written_by")), ""),
+        script_notes=tuple(str(note) for f in told for note in f.get("notes", ())),
     )
 
 

@@ -16,11 +16,11 @@ import msgspec
 
 from hpcwise.core.errors import DiskFull, HpcwiseError, StoreError, TornArtifact
 from hpcwise.core.film import FilmPlan
-from hpcwise.core.screenplay import Speech
+from hpcwise.core.screenplay import Scene, Screenplay, Speech
 from hpcwise.core.state import FilmSegment
 from hpcwise.core.units import SEGMENT_S, Key
 from hpcwise.store.artifacts import Artifact, Store
-from hpcwise.store.paths import RunPaths, translate_oserror
+from hpcwise.store.paths import RunPaths, translate_oserror, write_beside
 
 if TYPE_CHECKING:
     from hpcwise.media.captions import Caption
@@ -106,8 +106,33 @@ def _publish(job: PublishJob) -> dict[str, str]:
             (out / f"film.{kind}").unlink(missing_ok=True)
     if "poster" not in plan.outputs:
         (out / "poster.png").unlink(missing_ok=True)
+    _publish_script(store, plan, out)
     kept = sorted(p for p in out.iterdir() if p.name == "poster.png" or p.stem == "film")
     return {path.name: _sha256(path) for path in kept}
+
+
+def _publish_script(store: Store, plan: FilmPlan, out: Path) -> None:
+    """`screenplay.json` and `document.txt`: what is said, and where each claim stands in the document.
+
+    The scenes are read one by one: a second attempt of the stage may have words of its own in the file that
+    sums them up. A stage that leaves no such files has nothing to publish.
+    """
+    scenes, notes, by = [], [], ""
+    for chunk in range(plan.scenes):
+        artifact = _artifact(store, plan.screenplay_key, chunk)
+        scene = artifact.path / "scene.json"
+        if not scene.is_file():
+            return
+        scenes.append(msgspec.json.decode(scene.read_bytes(), type=Scene))
+        notes += artifact.manifest.facts.get("notes", [])
+        by = by or str(artifact.manifest.facts.get("written_by", ""))
+    if scenes:
+        play = Screenplay(title=plan.title, scenes=tuple(scenes), written_by=by, notes=tuple(notes))
+        write_beside(out / "screenplay.json", msgspec.json.format(msgspec.json.encode(play), indent=1))
+    if plan.document_key:
+        text = _artifact(store, plan.document_key, 0).path / "document.txt"
+        if text.is_file():
+            write_beside(out / "document.txt", text.read_bytes())
 
 
 def _sha256(path: Path) -> str:
@@ -155,11 +180,15 @@ def _captions(store: Store, plan: FilmPlan, timeline: Timeline) -> tuple[Caption
 
 def _file(store: Store, key: Key, chunk: int, suffix: str) -> Path:
     """The one file of a chunk that ends in `suffix`, its hash checked."""
-    try:
-        artifact: Artifact = store.read(key, chunk)
-    except TornArtifact as error:
-        raise _Torn(key, error) from error
+    artifact = _artifact(store, key, chunk)
     names = [entry.name for entry in artifact.manifest.files if entry.name.endswith(suffix)]
     if len(names) != 1:
         raise StoreError(f"artifact {key} chunk {chunk}: {len(names)} files *{suffix}, one is needed")
     return artifact.path / names[0]
+
+
+def _artifact(store: Store, key: Key, chunk: int) -> Artifact:
+    try:
+        return store.read(key, chunk)
+    except TornArtifact as error:
+        raise _Torn(key, error) from error

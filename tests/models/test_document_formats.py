@@ -227,14 +227,15 @@ def test_a_scanned_page_is_read_from_its_picture(tmp_path: Path) -> None:
 def test_a_language_that_nobody_here_speaks_is_named(tmp_path: Path) -> None:
     german = (
         "Schiffe verbrauchen viel Treibstoff auf dem Weg über das Meer. Große Drachen können sie ziehen. "
-        "Die Mannschaft braucht Monate, bis sie einen Drachen bei Nacht steuern kann. Der Wind weht dort oben "
-        "stärker als über den Wellen."
+        "Die Mannschaft braucht Monate, bis sie einen Drachen bei Nacht steuern kann. Der Wind weht dort "
+        "oben stärker als über den Wellen."
     )
     (tmp_path / "drachen.txt").write_text(german, "utf-8")
     with pytest.raises(DocumentError) as caught:
         read(tmp_path / "drachen.txt", tmp_path / "work")
     assert str(caught.value) == (
-        "drachen.txt: is written in German; screenplay and voices know English only, so give an English document"
+        "drachen.txt: is written in German; screenplay and voices know English only, so give an "
+        "English document"
     )
     japanese = "船は海を渡るときに多くの燃料を使います。大きな凧は船を引くことができます。" * 4
     (tmp_path / "tako.txt").write_text(japanese, "utf-8")
@@ -244,7 +245,8 @@ def test_a_language_that_nobody_here_speaks_is_named(tmp_path: Path) -> None:
 
 def test_a_persons_own_pictures_follow_those_of_the_document(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(
-        "Kites\n\nLarge kites can pull ships. A motor turns the kite. The wind is strong there. It almost never stops.\n"
+        "Kites\n\nLarge kites can pull ships. A motor turns the kite. The wind is strong there. "
+        "It almost never stops.\n"
     )
     chart = png(900, 300)
     (tmp_path / "chart.png").write_bytes(chart)

@@ -6,7 +6,14 @@ import pytest
 
 from hpcwise.core.screenplay import Line
 from hpcwise.models.screenplay.host import Host
-from hpcwise.models.screenplay.speakable import check_line, leans_on_previous, to_speech
+from hpcwise.models.screenplay.questions import about
+from hpcwise.models.screenplay.speakable import (
+    as_second,
+    check_line,
+    leans_on_previous,
+    to_speech,
+    without_also,
+)
 from hpcwise.models.screenplay.timing import expected_s, lines_s
 
 SAID = {
@@ -37,7 +44,10 @@ REFUSED = [
     "Too short, it is.",
     "How can the authors find a better kite for the open sea?",
     "Accepts a formula and returns the model matrix of the kite.",
-    "The difference was small (p < 0.05) in all runs of the experiment.",
+    "For details, the authors refer to the files of the kite in that directory.",
+    "The pull of the kite is a linear function of the form!",
+    "The pull of a kite depends on the joint distribution of Y and Z.",
+    "Ada Lindqvist thanks Bo Marsh for his help with all of the kites.",
     "Now compute the pull of the kite for all the hours of the day.",
     "The pull, as the left panel shows (top row, was large in all of the runs.",
     "17 is that any measure over six months old is no longer relevant.",
@@ -87,7 +97,11 @@ def test_a_sentence_that_points_back_is_known(sentence: str, leans: bool) -> Non
 def test_a_changed_number_or_name_is_found() -> None:
     source = "Fjord kept the kite of Marsh in the air for 96 hours and used 2.9 kWh."
     wrong = Line(speaker="e", text="Fiord kept the kite of March in the air for 69 hours.", source=source)
-    assert check_line(wrong) == ["number 69 is not in the source", "name March is not in the source"]
+    assert check_line(wrong) == [
+        "number 69 is not in the source",
+        "name Fiord is not in the source",
+        "name March is not in the source",
+    ]
     assert check_line(Line(speaker="e", text="The kite of Marsh used 2.9 kWh.", source=source)) == []
     assert check_line(Line(speaker="h", text="What did Anna find in 1999?")) == []
 
@@ -106,16 +120,76 @@ def test_numbers_and_acronyms_take_longer_to_say_than_their_letters() -> None:
     assert 5.0 < lines_s([line]) < 7.5
 
 
-def test_the_host_never_asks_twice_and_quotes_any_heading() -> None:
-    host = Host(seed=5)
-    asked = [
-        host.opens("body", heading)
-        for heading in ("Why it works", "42", "Results", "The \ufffd", "On ships") * 12
-    ]
+@pytest.mark.parametrize(
+    ("text", "source", "wrong"),
+    [
+        ("It took five minutes.", "It took 5 minutes.", []),
+        ("It took twenty-five minutes.", "It took 25 minutes.", []),
+        ("Two thousand boats came.", "About 2,000 boats came.", []),
+        ("This one is fast.", "It is fast.", []),
+        ("It took six minutes.", "It took 5 minutes.", ["number six is not in the source"]),
+        ("It saves 43 percent.", "It saves 43% of the fuel.", []),
+        ("It saves 43 percent.", "It saves 43 kg.", ["43 percent is no percentage in the source"]),
+        ("It is twice as fast.", "It is faster by 20%.", ["number twice is not in the source"]),
+        ("It is not safe.", "It is safe.", ['a "not" is in one of line and source only']),
+        ("It is safe.", "It isn't safe.", ['a "not" is in one of line and source only']),
+        ("The Fjord's motor is small.", "Fjord has a small motor.", []),
+        ("Fjords are small.", "A fjord is small.", []),
+        (
+            "GPT-5 did it.",
+            "GPT-4 did it.",
+            ["number 5 is not in the source", "name GPT-5 is not in the source"],
+        ),
+        ("Where does Einstein come in?", "", []),
+    ],
+)
+def test_what_a_line_adds_to_its_source_is_found(text: str, source: str, wrong: list[str]) -> None:
+    assert check_line(Line(speaker="e", text=text, source=source)) == wrong
+
+
+def test_a_name_of_the_title_may_be_said_and_a_heading_too() -> None:
+    line = Line(speaker="e", text="Fjord steers the kite.", source="It steers the kite.")
+    assert check_line(line) == ["name Fjord is not in the source"]
+    assert check_line(line, ["Fjord: Steering Large Kites"]) == []
+
+
+def test_the_host_never_asks_twice_and_takes_up_only_headings_that_fit() -> None:
+    host = Host(seed=5, common={"motors", "small"})
+    headings = ("Why it works", "42", "Results", "The \ufffd", "On ships", "Small Motors", "Fjord")
+    asked = [host.opens("body", heading) for heading in headings * 8]
     asked += [host.asks("It was 3 percent faster than before.") for _ in range(40)]
     asked += [host.shows() for _ in range(20)]
     said = [line for line in asked if line is not None]
+    # Templates are used once each, whatever topic they were filled with.
+    assert len(said) > 35
     assert len(said) == len(set(said))
-    assert len(said) > 60
-    assert any('"Why it works"' in line for line in said)
-    assert not any("\ufffd" in line for line in said)
+    assert any("small motors" in line for line in said)
+    assert any("Fjord" in line for line in said)
+    for odd in ("\ufffd", "Why it works", "42", "On ships", "Results"):
+        assert not any(odd in line for line in said)
+
+
+@pytest.mark.parametrize(
+    ("claim", "question"),
+    [
+        ("Fjord is a controller for large kites.", "What is Fjord?"),
+        ("The controller measures the pull at three points.", "What does the controller do?"),
+        ("Batteries store the energy of the motor.", "What do batteries do?"),
+        ("The system consists of two agents.", "What is the system made of?"),
+        ("PaSa outperforms all baselines.", "And how well does PaSa do?"),
+        ("The authors use a small motor.", None),
+        ("This is a problem.", None),
+        ("In summer it works.", None),
+        ("The pull of the kite is a function.", None),
+    ],
+)
+def test_a_question_is_one_that_the_claim_answers(claim: str, question: str | None) -> None:
+    found = about(claim, {"batteries"})
+    assert (found[1] if found else None) == question
+
+
+def test_a_line_alone_looks_back_at_nothing() -> None:
+    assert without_also("Fjord also has a motor.") == "Fjord has a motor."
+    assert without_also("It is not only light but also strong.") == "It is not only light but also strong."
+    assert as_second("The authors show that.") == "They show that."
+    assert as_second("The authors' kite flew.") == "Their kite flew."

@@ -101,3 +101,15 @@ def test_the_limiter_keeps_peaks_between_samples_under_the_ceiling() -> None:
     assert CEILING_DBTP - 3 < peak_db < -1.0
     quiet = audio * 0.01
     assert np.array_equal(limited(quiet, 2.0), quiet * np.float32(2.0))
+
+
+def test_a_lexicon_says_how_its_words_are_said() -> None:
+    lexicon = {"USP": "U S P", "ar5iv": "archive five", "hpcwise": "H P C wise"}
+    said = {
+        "USP, in hpcwise.": "U S P, in H P C wise.",
+        "USPs and ar5iv's": "U S Ps and archive five's",
+        "a USP-like thing": "a U S P like thing",
+        "12% usp": "12 percent usp",
+    }
+    assert {text: " ".join(w.spoken for w in spoken_words(text, lexicon)) for text in said} == said
+    assert [w.written for w in spoken_words("USP, in hpcwise.", lexicon)] == ["USP,", "in", "hpcwise."]

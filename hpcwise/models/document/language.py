@@ -11,6 +11,12 @@ _LEAST_CHARS = 120
 _MOST_CHARS = 20_000
 #: A guess that is less probable is none.
 _CERTAIN = 0.9
+_ENGLISH_TEXT = (
+    "the of and to in is that for are with this by on we which from be as or was were have has it not"
+)
+_ENGLISH = frozenset(_ENGLISH_TEXT.split())
+#: Share of those words from which on a text is English: papers have 0.25 to 0.4, other languages under 0.05.
+_CLEARLY = 0.2
 _NAMES = {
     "ar": "Arabic", "bg": "Bulgarian", "ca": "Catalan", "cs": "Czech", "da": "Danish", "de": "German",
     "el": "Greek", "es": "Spanish", "et": "Estonian", "eu": "Basque", "fa": "Persian", "fi": "Finnish",
@@ -27,6 +33,9 @@ def language_of(text: str) -> str:
     letters = re.sub(r"[\d\W_]+", " ", text[:_MOST_CHARS])
     if len(letters) < _LEAST_CHARS:
         return ""
+    words = letters.lower().split()
+    if sum(word in _ENGLISH for word in words) > _CLEARLY * len(words):
+        return SPOKEN  # what every third word says need not be asked of the model, which takes 0.7 s to load
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     code, probability = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True).classify(letters)

@@ -13,6 +13,10 @@ _RAISED = re.compile(f"{SUP}([^{END}]*){END}")
 _LOWERED = re.compile(f"{SUB}([^{END}]*){END}")
 _NOTE_MARK = re.compile(r"^[\d,;∗*†‡§¶‖♯#\s–-]{0,12}$|^[a-z](,[a-z])*$")
 _ORDINAL = re.compile(r"^(st|nd|rd|th)$")
+# A package whose name begins with a small letter: "kernlab is an extensible package ..."
+_LOWER_NAME = re.compile(
+    r"[a-z][\w.-]{2,} (?:is an?|provides|implements|offers|supports|includes|contains|allows) "
+)
 #: Left in a text where mathematics stood that cannot be written in line.
 MATH = "\u2061"
 
@@ -85,7 +89,9 @@ def vocabulary(lines: list[str]) -> frozenset[str]:
 
 def is_sentence(text: str) -> bool:
     """Whether this reads as a whole sentence of prose, free of mathematics and broken characters."""
-    if not re.search(r"[.?!][\"”’')\]]*$", text) or not re.match(r"[\"“‘'(\[]?[A-Z0-9]", text):
+    if not re.search(r"[.?!][\"”’')\]]*$", text):
+        return False
+    if not re.match(r"[\"“‘'(\[]?[A-Z0-9]", text) and not _LOWER_NAME.match(text):
         return False
     if MATH in text or "\ufffd" in text or re.search("[\U0001d400-\U0001d7ff\u2100-\u214f]", text):
         return False

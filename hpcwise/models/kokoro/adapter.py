@@ -70,7 +70,7 @@ class KokoroAdapter:
     def _speak(
         self, text: str, voice: str, params: SpeechParams, should_stop: Callable[[], bool]
     ) -> SpokenLine:
-        words = spoken_words(text)
+        words = spoken_words(text, params.lexicon)
         marked = self._pronouncer.pronounce(words, british=voice.startswith("b"))
         known = [m for m in marked if m[0] in self._tokens]
         audio: list[Samples] = []

@@ -108,7 +108,7 @@ class FallbackVoiceAdapter:
             on_step(i, len(params.lines), f"speaking: {line.speaker}")
             if should_stop():
                 raise Stopped(f"stopped before line {i}")
-            words = spoken_words(line.text)
+            words = spoken_words(line.text, params.lexicon)
             text = " ".join(w.spoken for w in words)
             audio = (
                 self._engine.say(text, manner[line.speaker], params.pace)

@@ -15,7 +15,10 @@ RATE_HZ = 24_000
 
 
 class SpeechParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The lines of one shot and how they are spoken. Times in seconds; pace 1.0 is the voice's own."""
+    """The lines of one shot and how they are spoken. Times in seconds; pace 1.0 is the voice's own.
+
+    lexicon: words of these lines that are said otherwise than they are written ("USP": "U S P").
+    """
 
     lines: tuple[Line, ...]
     cast: tuple[Character, ...]
@@ -23,6 +26,7 @@ class SpeechParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     lead_s: float = 0.15
     gap_s: float = 0.25
     pause_after_s: float = 0.25
+    lexicon: dict[str, str] = {}
 
 
 def speech_params(raw: Mapping[str, Any]) -> SpeechParams:

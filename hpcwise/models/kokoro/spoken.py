@@ -7,7 +7,13 @@ can light up "3.5 ms" while the voice says "three point five milliseconds".
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+#: Words are said by the rules below alone.
+NO_LEXICON: Final[Mapping[str, str]] = MappingProxyType({})
 
 _ABBREVIATIONS = {
     "e.g.": "for example",
@@ -179,15 +185,19 @@ class SpokenWord:
     spoken: str
 
 
-def spoken_words(text: str) -> list[SpokenWord]:
-    """The caption words of `text` in order. A silent one (a citation, a lone dash) joins its neighbour."""
+def spoken_words(text: str, lexicon: Mapping[str, str] = NO_LEXICON) -> list[SpokenWord]:
+    """The caption words of `text` in order. A silent one (a citation, a lone dash) joins its neighbour.
+
+    lexicon: what is said for a word, whatever the rules here would make of it; a plural or possessive s and
+    the parts of a hyphenated word follow it.
+    """
     out: list[SpokenWord] = []
     pending = ""
     number = ""
     tokens = _printable(text).split()
     for i, token in enumerate(tokens):
         left, core, right = _strip(token)
-        said = _say(token, core, number)
+        said = _by_lexicon(core, lexicon) or _say(token, core, number)
         number = core if re.fullmatch(rf"({_NUMBER}[-–])?{_NUMBER}", core) and not right else ""
         if i + 1 < len(tokens) and right.startswith(".") and _abbreviation(token, core):
             right = right[1:]  # the dot of "e.g." ends no sentence
@@ -204,6 +214,21 @@ def spoken_words(text: str) -> list[SpokenWord]:
         else:
             pending = f"{token} "
     return out
+
+
+def _by_lexicon(core: str, lexicon: Mapping[str, str]) -> str:
+    """What a person wants said for the word, "" where they said nothing about it."""
+    if not lexicon:
+        return ""
+    if core in lexicon:
+        return lexicon[core]
+    stem, mark, ending = re.match(r"^(.*?)(['’]?)(s?)$", core, re.S).groups()  # type: ignore[union-attr]
+    if ending and stem in lexicon:
+        return f"{lexicon[stem]}{mark and chr(39)}s"
+    parts = core.split("-")
+    if len(parts) > 1 and any(part in lexicon for part in parts):
+        return " ".join(lexicon.get(part, part) for part in parts if part)
+    return ""
 
 
 def _printable(text: str) -> str:

@@ -46,16 +46,8 @@ class ExtractiveScreenplayAdapter:
             params = msgspec.convert(dict(call.params), ScreenplayParams)
         except msgspec.ValidationError as error:
             raise UsageError(f"screenplay: {error}") from error
-        if not _LEAST_S <= params.duration_s <= _MOST_S:
-            raise UsageError(
-                f"duration_s: {params.duration_s:g} is out of range; give {_LEAST_S:g} to {_MOST_S:g} seconds"
-            )
-        source = next(iter(call.inputs["document"]), None)
-        if source is None:
-            raise ModelError("screenplay: the document edge holds no chunk")
-        document = msgspec.json.decode((source.path / "document.json").read_bytes(), type=Document)
+        document, writer = opened(call, params.duration_s, params.cast)
         on_step(0, 100, "open")
-        writer = Writer(document, params.cast, params.duration_s, call.seed)
         opening = writer.opening()
         if call.first_chunk == 0:
             yield scene_output(call.work, 0, opening, None)
@@ -71,3 +63,16 @@ class ExtractiveScreenplayAdapter:
                 whole = Screenplay(title=document.title, scenes=(opening, *rest))
                 play = write_json(call.work / "screenplay.json", whole)
             yield scene_output(call.work, index, scene, play)
+
+
+def opened(call: Call, duration_s: float, cast: tuple[Character, ...]) -> tuple[Document, Writer]:
+    """The document of the call's edge and a writer for it. Raises UsageError for an unusable length."""
+    if not _LEAST_S <= duration_s <= _MOST_S:
+        raise UsageError(
+            f"duration_s: {duration_s:g} is out of range; give {_LEAST_S:g} to {_MOST_S:g} seconds"
+        )
+    source = next(iter(call.inputs["document"]), None)
+    if source is None:
+        raise ModelError("screenplay: the document edge holds no chunk")
+    document = msgspec.json.decode((source.path / "document.json").read_bytes(), type=Document)
+    return document, Writer(document, cast, duration_s, call.seed)

@@ -12,6 +12,8 @@ from hpcwise.core.screenplay import Scene, Screenplay
 from hpcwise.models.base import Call, Devices, ModelSpec, OnStep, Output
 from hpcwise.models.screenplay.files import scene_output, write_json
 
+_BY = "a person"
+
 
 class ApprovedParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """scenes: the screenplay, as the job holds it."""
@@ -48,6 +50,6 @@ class ApprovedScreenplayAdapter:
                 continue
             play = None
             if scene.last:
-                whole = Screenplay(title=document.title, scenes=params.scenes, written_by="a person")
+                whole = Screenplay(title=document.title, scenes=params.scenes, written_by=_BY)
                 play = write_json(call.work / "screenplay.json", whole)
-            yield scene_output(call.work, index, scene, play)
+            yield scene_output(call.work, index, scene, play, {"written_by": _BY})

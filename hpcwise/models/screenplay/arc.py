@@ -7,6 +7,7 @@ until the length fits or the document has nothing more to say.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hpcwise.models.screenplay.material import (
@@ -49,10 +50,10 @@ def cost_s(text: str) -> float:
 
 
 class Arc:
-    """The choice of claims for a film. `taken`: what the opening said already; `name`: of the work."""
+    """The choice of claims for a film. `taken`: what the opening says already; `name`: of the work."""
 
     def __init__(
-        self, material: Material, headings: list[str], content_s: float, taken: str, name: str
+        self, material: Material, headings: list[str], content_s: float, taken: Sequence[str], name: str
     ) -> None:
         self.material = material
         self._headings = headings
@@ -68,7 +69,7 @@ class Arc:
         for claim in self._claims:
             self._place.append(seen.get(claim.section, 0) / counts[claim.section])
             seen[claim.section] = seen.get(claim.section, 0) + 1
-        self._spoken = [i for i, c in enumerate(self._claims) if c.text == taken]
+        self._spoken = [i for i, c in enumerate(self._claims) if c.text in taken]
         self.plots = self._outline(content_s)
         self._place_pictures(content_s)
         for plot in self.plots:
@@ -96,6 +97,8 @@ class Arc:
         rest = [i for i in rest if claims[i].role != "limits"]
         if rest and content_s > 25:
             plots.append(Plot("conclusion", "", 0.1, rest))
+        if not plots and free:
+            plots.append(Plot("body", "", 1.0, free))  # a short film of a text without sections
         return plots
 
     def _body(self, free: list[int], content_s: float) -> list[Plot]:
@@ -212,8 +215,8 @@ class Arc:
             if claim in plot.pool:
                 plot.pool.remove(claim)
 
-    def grow(self, room_s: float) -> int | None:
-        """Add the one claim that helps most where a scene has less than its share; None if none fits."""
+    def grow(self, room_s: float) -> list[int]:
+        """Add the one claim that helps most where a scene has less than its share; [] if none fits."""
         total = sum(cost_s(self._claims[i].text) for i in self._chosen()) or 1.0
         order = []
         for n, plot in enumerate(self.plots):
@@ -223,8 +226,17 @@ class Arc:
         for _, _, n in sorted(order):
             added = self._add_to(self.plots[n], room_s)
             if added is not None:
-                return added
-        return None
+                return [added]
+        return []
+
+    def grow_by(self, room_s: float) -> list[int]:
+        """Add claims for half of the room, one after the other, as `grow` would; [] if none fits."""
+        out: list[int] = []
+        used_s = 0.0
+        while used_s < 0.5 * room_s and (added := self.grow(room_s)):
+            out += added
+            used_s += cost_s(self._claims[added[0]].text)
+        return out
 
     def shrink(self, excess_s: float) -> bool:
         """Take out the claim whose loss fits best; the last one of a scene only when nothing else is left."""

@@ -1,13 +1,14 @@
 """What the host says. Questions a listener would ask, chosen by the claim that answers them.
 
-Each line is used at most once in a film. Headings of the document are only ever quoted, so that any
-heading, whatever its grammar, fits.
+Each line is used at most once in a film.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+
+from hpcwise.models.screenplay import questions
 
 _BY_ROLE: dict[str, tuple[str, ...]] = {
     "problem": (
@@ -51,17 +52,19 @@ _BY_ROLE: dict[str, tuple[str, ...]] = {
     ),
 }
 
-_BY_HEADING = (
-    'There is a part called "{h}". What should I know about it?',
-    'Then comes "{h}". What is in there?',
-    'One section is titled "{h}". What does it tell us?',
-    'I noticed the heading "{h}". What is behind it?',
-    'Let\'s turn to "{h}". What matters there?',
-    'What about the part on "{h}"?',
-    'Next up is "{h}". Can you sum it up for me?',
-    'And what do they say under "{h}"?',
-    'I would like to hear about "{h}". Where do we start?',
-    '"{h}" sounds important. What is the point?',
+_BY_TOPIC = (
+    "Let's talk about {h}.",
+    "Tell me about {h}.",
+    "Next, {h}. What matters there?",
+    "Then there is {h}. What should I know?",
+    "Let's turn to {h}.",
+    "What about {h}?",
+    "I would like to hear about {h}.",
+    "Let's move on to {h}. Where do we start?",
+    "And {h}? What is the point there?",
+    "How about {h}?",
+    "So, {h}. Can you sum it up for me?",
+    "Which brings us to {h}.",
 )
 
 _BY_CUE: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
@@ -122,12 +125,10 @@ _BY_CUE: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
 
 _ANY = (
     "Tell me more.",
-    "Go on.",
     "What else is there?",
     "Okay, and then?",
     "I am with you so far. What follows?",
-    "Interesting. What else do they say?",
-    "Let me make sure I have that. What is the key point?",
+    "Interesting. What else?",
     "That makes sense. Is there more to it?",
     "And what does that mean?",
     "What else stood out to you?",
@@ -135,8 +136,10 @@ _ANY = (
     "What would you add?",
     "Help me with the details here.",
     "And beyond that?",
-    "What does the text say next on this?",
-    "I see. How does it continue?",
+    "I see. What comes on top of that?",
+    "Go on.",
+    "All right. What then?",
+    "I follow. And further?",
 )
 
 _FIGURE = (
@@ -151,13 +154,23 @@ _FIGURE = (
 )
 
 
-class Host:
-    """The host's memory: which lines were used. `seed` turns the order of equal choices."""
+#: A question of the same shape is asked so often in a film.
+_MOST_OF_A_SHAPE = 4
 
-    def __init__(self, seed: int) -> None:
+
+class Host:
+    """The memory of those who ask: which lines were used. `seed` turns the order of equal choices.
+
+    common: words of the document that are no names, see `questions.common_words`.
+    """
+
+    def __init__(self, seed: int, common: Collection[str] = ()) -> None:
         self._seed = seed
+        self._common = common
         self._used: set[str] = set()
         self._opened: set[str] = set()
+        self._shapes: dict[str, int] = {}
+        self._last_shape = ""
 
     def _take(self, pool: Sequence[str]) -> str | None:
         start = self._seed % len(pool) if pool else 0
@@ -168,34 +181,32 @@ class Host:
         return None
 
     def opens(self, role: str, heading: str) -> str | None:
-        """A question that opens a scene of this role; the heading is quoted where the role is none."""
+        """A line that opens a scene of this role: by its topic, unless the role says more."""
         first = role not in self._opened
         self._opened.add(role)
-        line = self._take(_BY_ROLE.get(role, ()))
-        if line is not None and (first or not heading):
-            return line
-        if (
-            heading
-            and 3 <= len(heading) <= 60
-            and not re.search(r"[\"“”{}\\\ufffd@=<>]|[^\x20-\u024f’–-]", heading)
-        ):
-            quoted = self._take([x.replace("{h}", heading) for x in self._rotated(_BY_HEADING)])
-            if quoted is not None:
-                if line is not None:
-                    self._used.discard(line)
-                return quoted
-        return line or self._take(_ANY)
-
-    def _rotated(self, pool: Sequence[str]) -> list[str]:
-        """Unused shapes first, so that two headings are not introduced alike."""
-        stems = {
-            x: sum(1 for u in self._used if u.startswith(x.split("{h}")[0]) and x.split("{h}")[0])
-            for x in pool
-        }
-        return sorted(pool, key=lambda x: stems[x])
+        topic = questions.topic(heading, self._common)
+        if first or not topic:
+            line = self._take(_BY_ROLE.get(role, ()))
+            if line is not None:
+                return line
+        if topic:
+            shape = self._take(_BY_TOPIC)
+            if shape is not None:
+                return shape.replace("{h}", topic)
+        return self._take(_ANY)
 
     def asks(self, claim: str) -> str | None:
         """A short question that this claim answers; None when all were used."""
+        found = questions.about(claim, self._common)
+        if found is not None:
+            shape, question = found
+            fresh = shape != self._last_shape and self._shapes.get(shape, 0) < _MOST_OF_A_SHAPE
+            if fresh and question not in self._used:
+                self._used.add(question)
+                self._shapes[shape] = self._shapes.get(shape, 0) + 1
+                self._last_shape = shape
+                return question
+        self._last_shape = ""
         for cue, pool in _BY_CUE:
             if cue.search(claim):
                 line = self._take(pool)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -11,13 +12,13 @@ import numpy.typing as npt
 
 from hpcwise.core.document import Document, Figure, split_sentences
 from hpcwise.models.screenplay.embed import Embedder, Step, Vectors, centrality
-from hpcwise.models.screenplay.speakable import leans_on_previous, to_speech
+from hpcwise.models.screenplay.speakable import MAX_CHARS, MAX_CHARS_LONG, leans_on_previous, to_speech
 from hpcwise.models.screenplay.timing import expected_s
 
 #: More sentences than this are not read for meaning: the film could not hold them anyway.
 MAX_CLAIMS = 480
-#: A claim that takes longer does not fit into a shot, in seconds.
-MAX_CLAIM_S = 13.5
+#: A claim that takes longer does not fit into a shot, in seconds; in a long film shots may be longer.
+MAX_CLAIM_S, MAX_CLAIM_LONG_S = 13.5, 17.5
 
 _ROLES = (
     ("abstract", r"abstract|executive summary"),
@@ -94,8 +95,10 @@ def section_roles(document: Document) -> list[str]:
     return roles
 
 
-def claims_of(document: Document) -> list[Claim]:
-    """All sentences that can be said on their own, or right after their neighbour."""
+def claims_of(document: Document, long_film: bool = False) -> list[Claim]:
+    """All sentences that can be said alone, or right after their neighbour. long_film: long ones too."""
+    most_chars = MAX_CHARS_LONG if long_film else MAX_CHARS
+    most_s = MAX_CLAIM_LONG_S if long_film else MAX_CLAIM_S
     roles = section_roles(document)
     out: list[Claim] = []
     seen: set[str] = set()
@@ -103,8 +106,8 @@ def claims_of(document: Document) -> list[Claim]:
     for index, section in enumerate(document.sections):
         for sentence in section.sentences:
             order += 1
-            text = to_speech(sentence.text)
-            if text is None or text in seen or expected_s(text) > MAX_CLAIM_S:
+            text = to_speech(sentence.text, max_chars=most_chars)
+            if text is None or text in seen or expected_s(text) > most_s:
                 continue
             seen.add(text)
             leans = leans_on_previous(sentence.text)
@@ -168,6 +171,8 @@ def pictures_of(document: Document) -> list[Picture]:
                 spoken = to_speech(sentence.text, figure=figure.label)
                 opens = re.match(rf"^(?:as \w+ in )?{kind}\s*{number}\b", sentence.text, re.I)
                 pointer = spoken is not None and _POINTER.search(spoken)
+                if spoken is not None:
+                    spoken = _without_pointer(spoken, figure.label)
                 if spoken is not None and not pointer and (opens or not leans_on_previous(sentence.text)):
                     texts.append((spoken, sentence.text, sentence.page))
         texts = [t for t in _caption_lines(figure) + texts if expected_s(t[0]) <= MAX_CLAIM_S]
@@ -176,8 +181,25 @@ def pictures_of(document: Document) -> list[Picture]:
         if section < 0:
             section = max((i for i, s in enumerate(document.sections) if s.page <= figure.page), default=0)
             order = sum(len(s.sentences) for s in document.sections[: section + 1])
-        out.append(Picture(figure, section, order, tuple(texts[:3])))
+        out.append(Picture(figure, section, order, _different(texts)[:3]))
     return out
+
+
+def _without_pointer(text: str, label: str) -> str:
+    """ "As shown in Figure 2, the pull rises." -> "The pull rises.": the picture is on the screen."""
+    rest = re.sub(rf"^(?:As )?(?:\w+ )?(?:in|by|from) {re.escape(label)}, ", "", text)
+    return rest[0].upper() + rest[1:]
+
+
+def _different(texts: Sequence[tuple[str, str, int]]) -> tuple[tuple[str, str, int], ...]:
+    """Lines that do not say what one before them said: of the shorter one's words less than two thirds."""
+    out: list[tuple[str, str, int]] = []
+    for text in texts:
+        words = _stems(text[0])
+        others = (_stems(other[0]) for other in out)
+        if all(len(words & o) < 0.67 * max(1, min(len(words), len(o))) for o in others):
+            out.append(text)
+    return tuple(out)
 
 
 def _caption_lines(figure: Figure) -> list[tuple[str, str, int]]:
@@ -211,9 +233,9 @@ class Material:
         return float(self.vectors[a] @ self.vectors[b])
 
 
-def gather(document: Document, embed: Embedder, step: Step) -> Material:
+def gather(document: Document, embed: Embedder, step: Step, long_film: bool = False) -> Material:
     """Read the whole document for meaning and score every claim: central, on the topic, saying something."""
-    claims = claims_of(document)
+    claims = claims_of(document, long_film)
     vectors = embed([*(c.text for c in claims), document.title or "document"], step)
     topic, vectors = vectors[-1], vectors[:-1]
     central = centrality(vectors)
@@ -282,6 +304,11 @@ def is_overview(picture: Picture) -> bool:
 def is_idea(claim: Claim) -> bool:
     """Whether it announces what the authors bring."""
     return bool(_IDEA.search(claim.text))
+
+
+def is_finding(claim: Claim) -> bool:
+    """Whether it says what came out."""
+    return bool(_FINDING.search(claim.text))
 
 
 def is_limit(claim: Claim) -> bool:

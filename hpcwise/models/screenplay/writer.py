@@ -9,20 +9,34 @@ import msgspec
 
 from hpcwise.core.document import Document, Figure
 from hpcwise.core.errors import UsageError
-from hpcwise.core.screenplay import Character, Line, Scene, Shot, ShotKind
+from hpcwise.core.screenplay import Character, Line, Scene, Shot
 from hpcwise.models.screenplay.arc import Arc, Plot
 from hpcwise.models.screenplay.embed import Embedder, Step
 from hpcwise.models.screenplay.host import Host
-from hpcwise.models.screenplay.material import Claim, Material, gather, hook_of
-from hpcwise.models.screenplay.timing import AFTER_SHOT_S, expected_s, lines_s
+from hpcwise.models.screenplay.material import (
+    Claim,
+    Material,
+    claims_of,
+    gather,
+    hook_of,
+    is_finding,
+    section_roles,
+)
+from hpcwise.models.screenplay.questions import common_words
+from hpcwise.models.screenplay.shots import MAX_SHOT_S, ShotMaker, scenes_s
+from hpcwise.models.screenplay.speakable import without_also
+from hpcwise.models.screenplay.timing import expected_s
 
-#: A shot lasts no longer than this, in seconds.
-MAX_SHOT_S = 14.0
-_MERGE_S = 9.5
-_MIN_SHOT_S = 4.0
-#: A question that is over sooner gets no cut of its own.
-_QUICK_S = 1.8
+#: A title that takes longer to say is not the first thing that is said: the first sound comes sooner.
+_LONG_TITLE_S = 4.5
+#: From here on longer sentences are taken too: there is time for them, and short ones run out.
+_LONG_FILM_S = 480.0
+#: Shorter films are over before a chapter card has said what it is.
+_CHAPTERS_FROM_S = 200.0
+_NUMBER_CUE = re.compile(r"\b\d+(?:\.\d+)? (?:percent|times|percentage points|hours|billion|million)\b")
 _SUBTITLE = re.compile(r":\s|\s[–—-]\s")
+#: Claims are added several at a time while more than this is missing, in seconds.
+_IN_BULK_S = 60.0
 # A claim longer than this leaves no room in a shot for a short question before it.
 _WITH_QUESTION_S = 11.0
 _PAPER = re.compile(
@@ -38,189 +52,219 @@ _SCENE_TITLES = {
 
 
 class Cast(msgspec.Struct, frozen=True):
-    """Who asks and who answers."""
+    """Who asks and who answers. sceptic: asks for evidence and limits; guest: answers beside the expert."""
 
     host: Character
     expert: Character
+    sceptic: Character | None = None
+    guest: Character | None = None
 
 
 def cast_of(characters: Sequence[Character]) -> Cast:
-    """Host and expert by role, else by order; raises UsageError where there are no two."""
+    """Everybody by role, else by order; raises UsageError where there are no two."""
     if len({c.id for c in characters}) < 2:
         raise UsageError(f"cast: {len(characters)} given; name two characters, a host and an expert")
     host = next((c for c in characters if "host" in c.role.lower()), characters[0])
     others = [c for c in characters if c.id != host.id]
-    expert = next((c for c in others if re.search("expert|guest", c.role, re.I)), others[0])
-    return Cast(host=host, expert=expert)
+    expert = next((c for c in others if re.search("expert", c.role, re.I)), others[0])
+    rest = [c for c in others if c.id != expert.id]
+    sceptic = next((c for c in rest if re.search("scepti|skepti", c.role, re.I)), None)
+    guest = next((c for c in rest if sceptic is None or c.id != sceptic.id), None)
+    return Cast(host=host, expert=expert, sceptic=sceptic, guest=guest)
 
 
-def _shot(
-    kind: ShotKind,
-    lines: Sequence[Line],
-    prominence: float,
-    after_s: float = AFTER_SHOT_S,
-    heading: str = "",
-    subheading: str = "",
-    figure: int | None = None,
-) -> Shot:
-    return Shot(
-        kind=kind,
-        lines=tuple(lines),
-        heading=heading,
-        subheading=subheading,
-        figure=figure,
-        prominence=prominence,
-        expected_s=round(lines_s(lines, after_s), 2),
-        pause_after_s=after_s,
-    )
-
-
-def _length_s(scenes: Sequence[Scene]) -> float:
-    return sum(shot.expected_s for scene in scenes for shot in scene.shots)
-
-
-class Writer:
+class Writer(ShotMaker):
     """Writes one film. `opening` needs no reading for meaning; `rest` does."""
 
     def __init__(self, document: Document, cast: Sequence[Character], duration_s: float, seed: int) -> None:
+        super().__init__(document, cast)
         self._document, self._duration_s, self._seed = document, duration_s, seed
         self._cast = cast_of(cast)
-        self._spans = document.spans()
+        self._common = common_words(document)
         self._hook = hook_of(document, 190 if duration_s >= 60 else 100)
+        self._number = self._striking_number() if duration_s >= 75 else None
         heads = [s.heading for s in document.sections]
         self._noun = "paper" if sum(bool(_PAPER.match(h)) for h in heads) > 1 else "document"
+        if any(f.label.startswith("Slide") for f in document.figures):
+            self._noun = "talk"
 
     def opening(self) -> Scene:
-        """Title with the host's voice over it, then both on screen with a hook."""
+        """Welcome, title card and a hook. A long title is said second, so that the first sound comes soon."""
         title, authors = self._document.title, self._document.authors
+        me, you = self._cast.host, self._cast.expert
         heading = title or f"A {self._noun}, discussed"
         named = re.sub(r"\s+", " ", title).rstrip(" .") if title else "one without a title"
         by = _names(authors)
-        named = f"Welcome. Today's {self._noun} is {named}"
-        spoken = named + (f", by {by}" if by and self._duration_s >= 45 else "")
-        lines = [self._host_line(f"{spoken}.")]
-        if lines_s(lines) > MAX_SHOT_S:
-            lines = [self._host_line(f"{named}.")]
-        shots = [_shot("title", lines, 1.0, heading=heading, subheading=", ".join(authors[:6]))]
-        me, you = self._cast.host.name, self._cast.expert.name
-        greeting = self._host_line(
-            f"I am {me}, and {you} has read it. {you}, what is this {self._noun} about?"
-        )
-        if self._hook is None:
-            shots.append(_shot("two_shot", [greeting], 1.0))
+        stated = f"Today's {self._noun} is {named}"
+        full = stated + (f", by {by}" if by and self._duration_s >= 45 else "")
+        subheading = ", ".join(authors[:6])
+        titled = [self._host_line(f"Welcome. {full}.")]
+        shots: list[Shot] = []
+        asked = f"{you.name}, what is this {self._noun} about?"
+        if self._length([titled[0]]) > _LONG_TITLE_S:
+            present = [me, you, *(c for c in (self._cast.guest, self._cast.sceptic) if c is not None)]
+            others = _listed([c.name for c in present[1:]])
+            welcome = f"Hello and welcome. I am {me.name}, and with me {_be(len(present) - 1)} {others}."
+            if self._duration_s < 45:
+                welcome = f"Welcome. I am {me.name}."
+            shots.append(self._shot("two_shot", [self._host_line(welcome)], 1.0))
+            titled = [self._host_line(f"{full}.")]
+            if self._length(titled) > MAX_SHOT_S:
+                titled = [self._host_line(f"{stated}.")]
         else:
-            shots += self._question_and_claim(greeting, self._hook, 1.0)
-        return Scene(title="Opening", shots=tuple(shots))
+            asked = f"I am {me.name}, and {you.name} has read it. {asked}"
+        shots.append(self._shot("title", titled, 1.0, heading=heading, subheading=subheading))
+        if self._hook is None:
+            shots.append(self._shot("two_shot", [self._host_line(asked)], 1.0))
+        else:
+            shots += self._question_and_claim(self._host_line(asked), self._hook, 1.0)
+        if self._number is not None:
+            asking = self._host_line("Give me one number that stuck with you.")
+            shots += self._question_and_claim(asking, self._number, 0.8)
+        return Scene(title="Opening", shots=self._ended(shots))
 
     def rest(self, embed: Embedder, step: Step) -> list[Scene]:
         """All other scenes; the whole film lasts as long as asked, or as the document has to say."""
-        opening_s = sum(s.expected_s for s in self.opening().shots)
+        opening = self.opening()
         closing = self._closing()
-        closing_s = sum(s.expected_s for s in closing.shots)
-        content_s = max(0.0, self._duration_s - opening_s - closing_s)
-        material = gather(self._document, embed, step)
+        content_s = max(0.0, self._duration_s - scenes_s([opening, closing]))
+        material = gather(self._document, embed, step, self._duration_s >= _LONG_FILM_S)
         headings = [s.heading for s in self._document.sections]
-        arc = Arc(material, headings, content_s, self._hook.text if self._hook else "", self._name())
-        slack_s = max(2.0, 0.03 * self._duration_s)
-        while _length_s(self._film(arc, material)) > content_s + slack_s:
+        taken = [claim.text for claim in (self._hook, self._number) if claim is not None]
+        arc = Arc(material, headings, content_s, taken, self._name())
+        slack_s = max(1.0, 0.012 * self._duration_s)
+        while (length_s := scenes_s(self._film(arc, material))) > content_s + slack_s:
             step(40, 100, "choose scenes")
-            if not arc.shrink(_length_s(self._film(arc, material)) - content_s):
+            if not arc.shrink(length_s - content_s):
                 break
-        length_s = _length_s(self._film(arc, material))
         while length_s < content_s - slack_s:
             step(60, 100, "choose scenes")
-            added = arc.grow(content_s + slack_s - length_s + 1.0)
-            if added is None:
+            missing_s = content_s + slack_s - length_s + 1.0
+            added = arc.grow_by(missing_s) if missing_s > _IN_BULK_S else arc.grow(missing_s)
+            if not added:
                 if not arc.widen():
                     break
                 continue
-            longer_s = _length_s(self._film(arc, material))
+            longer_s = scenes_s(self._film(arc, material))
             if longer_s > content_s + slack_s:
-                arc.ban(added)
+                for claim in added:
+                    arc.ban(claim)
             else:
                 length_s = longer_s
-        return [*self._film(arc, material), closing]
+        return self._paced([*self._film(arc, material), closing], content_s + scenes_s([closing]))
 
     def _film(self, arc: Arc, material: Material) -> list[Scene]:
         """Scenes of the current choice; a new host each time, so that lines do not depend on the search."""
-        host = Host(self._seed)
-        said = {self._hook.text} if self._hook else set()
-        scenes = [
-            self._scene(plot, material, host, said) for plot in arc.plots if plot.claims or plot.pictures
-        ]
-        return [scene for scene in scenes if scene.shots]
+        host = Host(self._seed, self._common)
+        said = {claim.text for claim in (self._hook, self._number) if claim is not None}
+        chaptered = self._duration_s >= _CHAPTERS_FROM_S
+        scenes: list[Scene] = []
+        for plot in arc.plots:
+            if plot.claims or plot.pictures:
+                number = len(scenes) + 1 if chaptered else 0
+                scene = self._scene(plot, material, host, said, number)
+                if scene.shots:
+                    scenes.append(scene)
+        return scenes
 
-    def _scene(self, plot: Plot, material: Material, host: Host, said: set[str]) -> Scene:
+    def _scene(self, plot: Plot, material: Material, host: Host, said: set[str], number: int) -> Scene:
         beats: list[tuple[int, int, int]] = [(material.claims[i].order, 0, i) for i in plot.claims]
         beats += [(material.pictures[i].order, 1, i) for i in plot.pictures]
         beats.sort()
         if beats and beats[0][1] == 1 and len(beats) > 1 and beats[1][1] == 0:
             beats[0], beats[1] = beats[1], beats[0]
+        asker, teller = self._speakers(plot, number)
+        title = _SCENE_TITLES.get(plot.role) or plot.heading or "More"
         shots: list[Shot] = []
         since_host = 0
+        before = -1
         for _, is_picture, i in beats:
             if is_picture:
                 texts = [t for t in material.pictures[i].texts if t[0] not in said]
                 if texts:
                     lead = host.shows() if shots else host.opens(plot.role, plot.heading)
-                    shots += self._picture(material.pictures[i].figure, texts[:2], lead)
-                    said.update(text for text, _, _ in texts[:2])
+                    teller_ = self._cast.guest or teller
+                    shots += self._picture(material.pictures[i].figure, texts[:3], lead, teller_)
+                    said.update(text for text, _, _ in texts[:3])
                 since_host = 0
                 continue
             claim = material.claims[i]
             if claim.text in said:
                 continue
             said.add(claim.text)
+            line = self._claim_line(claim, teller, follows=claim.order == before + 1)
+            before = claim.order
             if not shots:
                 question = host.opens(plot.role, plot.heading)
-                shots += self._ask(question, claim)
+                shots += self._ask(question, line, asker, title if number else "", number)
                 since_host = 1
             elif since_host >= 2 and not claim.leans and expected_s(claim.text) < _WITH_QUESTION_S:
-                shots += self._ask(host.asks(claim.text), claim)
+                shots += self._ask(host.asks(claim.text), line, asker)
                 since_host = 1
             else:
-                shots = self._continue(shots, claim)
+                shots = self._continue(shots, line)
                 since_host += 1
-        return Scene(title=_SCENE_TITLES.get(plot.role) or plot.heading or "More", shots=tuple(shots))
+        return Scene(title=title, shots=self._ended(shots))
 
-    def _ask(self, question: str | None, claim: Claim) -> list[Shot]:
+    def _speakers(self, plot: Plot, number: int) -> tuple[Character, Character]:
+        """Who asks and who answers in a scene: the sceptic wants evidence and limits."""
+        critical = plot.role in ("evidence", "limits", "discussion")
+        asker = self._cast.sceptic if self._cast.sceptic is not None and critical else self._cast.host
+        of_guest = self._cast.guest is not None and plot.section >= 0 and plot.section % 2 == 1
+        teller = self._cast.guest if of_guest and self._cast.guest is not None else self._cast.expert
+        return asker, teller
+
+    def _ask(
+        self, question: str | None, answer: Line, asker: Character, chapter: str = "", number: int = 0
+    ) -> list[Shot]:
         if question is None:
-            return [_shot("close_up", [self._claim_line(claim)], 0.45)]
-        return self._question_and_claim(self._host_line(question), claim, 0.5)
+            return [self._shot("close_up", [answer], 0.45)]
+        asked = Line(speaker=asker.id, text=question)
+        if chapter:
+            card = self._shot("chapter", [asked], 0.6, heading=chapter, subheading=f"Part {number}")
+            return [card, self._shot("close_up", [answer], 0.45)]
+        return self._exchange(asked, answer, 0.5)
 
     def _question_and_claim(self, question: Line, claim: Claim, prominence: float) -> list[Shot]:
-        answer = self._claim_line(claim)
-        quick = min(lines_s([question]) / _QUICK_S, lines_s([answer]) / _MIN_SHOT_S) < 1
-        if quick and lines_s([question, answer]) <= MAX_SHOT_S:
-            return [_shot("two_shot", [question, answer], prominence)]
-        return [
-            _shot("two_shot", [question], prominence),
-            _shot("close_up", [answer], max(0.45, prominence - 0.2)),
-        ]
+        return self._exchange(question, self._claim_line(claim, self._cast.expert), prominence)
 
-    def _continue(self, shots: list[Shot], claim: Claim) -> list[Shot]:
-        """The expert goes on: in the same close-up where that stays short, else in one of its own."""
-        line = self._claim_line(claim)
-        last = shots[-1] if shots else None
-        if last is not None and last.kind == "close_up" and len(last.lines) == 1:
-            both = [*last.lines, line]
-            tiny = last.expected_s < _MIN_SHOT_S or lines_s([line]) < _MIN_SHOT_S
-            if lines_s(both) <= (MAX_SHOT_S if tiny else _MERGE_S):
-                return [*shots[:-1], _shot("close_up", both, last.prominence)]
-        return [*shots, _shot("close_up", [line], 0.45)]
-
-    def _picture(self, figure: Figure, texts: Sequence[tuple[str, str, int]], lead: str | None) -> list[Shot]:
-        lines = [self._sourced(text, source, page) for text, source, page in texts]
+    def _picture(
+        self, figure: Figure, texts: Sequence[tuple[str, str, int]], lead: str | None, teller: Character
+    ) -> list[Shot]:
+        lines = [self.sourced(teller.id, text, source, page) for text, source, page in texts]
         spoken = [self._host_line(lead), lines[0]] if lead else [lines[0]]
-        if lines_s(spoken) > MAX_SHOT_S:
+        if self._length(spoken) > MAX_SHOT_S:
             spoken = [lines[0]]
         groups = [spoken, *([x] for x in lines[1:])]
-        return [_shot("figure", group, 0.8, heading=figure.label, figure=figure.index) for group in groups]
+        return [
+            self._shot("figure", group, 0.8, heading=figure.label, figure=figure.index) for group in groups
+        ]
 
     def _name(self) -> str:
         """What the work calls itself: the part of the title before a colon, if short; else ""."""
         head, *tail = _SUBTITLE.split(self._document.title, maxsplit=1)
         return head.strip() if tail and len(head.split()) <= 3 else ""
+
+    def _striking_number(self) -> Claim | None:
+        """The shortest finding with a number out of abstract or conclusion, which stands on its own."""
+        found = [
+            claim
+            for claim in claims_of(self._telling_parts())
+            if claim.role in ("abstract", "conclusion", "problem")
+            and _NUMBER_CUE.search(claim.text)
+            and is_finding(claim)
+            and not claim.leans
+            and len(claim.text) <= 150
+            and (self._hook is None or claim.text != self._hook.text)
+        ]
+        return min(found, key=lambda c: (c.role != "abstract", c.role != "conclusion", c.order), default=None)
+
+    def _telling_parts(self) -> Document:
+        """Abstract, introduction and conclusions: small enough to be read before the first scene."""
+        roles = section_roles(self._document)
+        wanted = ("abstract", "conclusion", "problem")
+        parts = [s for s, role in zip(self._document.sections, roles, strict=True) if role in wanted]
+        return msgspec.structs.replace(self._document, sections=tuple(parts))
 
     def _closing(self) -> Scene:
         short = _SUBTITLE.split(self._document.title, maxsplit=1)[0].strip()
@@ -228,7 +272,7 @@ class Writer:
             text = f"That was {short}. There is more in the {self._noun} itself. Thank you for watching."
         else:
             short, text = "", f"There is much more in the {self._noun} itself. Thank you for watching."
-        end = _shot(
+        end = self._shot(
             "end", [self._host_line(text)], 0.7, 1.0, heading="Thank you for watching", subheading=short
         )
         return Scene(title="Close", shots=(end,), last=True)
@@ -236,12 +280,17 @@ class Writer:
     def _host_line(self, text: str) -> Line:
         return Line(speaker=self._cast.host.id, text=text)
 
-    def _claim_line(self, claim: Claim) -> Line:
-        return self._sourced(claim.text, claim.source, claim.page)
+    def _claim_line(self, claim: Claim, teller: Character, *, follows: bool = False) -> Line:
+        text = claim.text if follows else without_also(claim.text)
+        return self.sourced(teller.id, text, claim.source, claim.page)
 
-    def _sourced(self, text: str, source: str, page: int) -> Line:
-        span = self._spans.get(source, (0, 0))
-        return Line(speaker=self._cast.expert.id, text=text, source=source, page=page, span=span)
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else names[0]
+
+
+def _be(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 def _names(authors: Sequence[str]) -> str:
