@@ -19,6 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from hpcwise.core.messages import AddTasks
+from hpcwise.core.prompts import NEGATIVE, picture_prompt, shot_prompt
 from hpcwise.core.screenplay import Scene, Shot
 from hpcwise.core.spec import JobSpec, Tier
 from hpcwise.core.state import RequestRecord
@@ -51,6 +52,8 @@ SKETCH_SHARE: Final = 0.4
 SKETCH_FPS: Final = 30
 SKETCH_STEPS: Final = 10
 IMAGE_STEPS: Final = 25
+#: What a side is divided by on its way into a transformer: eight by the VAE, two by its patches.
+_SIDE_PX: Final = 16
 #: A scene of the paper's podcast: 600 s in 43. Its measurements of LLM and speech count scenes.
 SCENE_S: Final = 600 / 43
 
@@ -120,11 +123,14 @@ def _image(request: RequestRecord) -> TaskSpec:
         task_id=f"{rid}/image",
         request_id=rid,
         stage="image",
-        params={"set": job.set_name, "width": job.width, "height": job.height},
+        params={
+            "set": job.set_name, "width": _side(job.width), "height": _side(job.height), "steps": IMAGE_STEPS,
+            "prompt": picture_prompt(job.set_name, job.cast),
+        },
         inputs=(Edge("screenplay", f"{rid}/screenplay", "stream", 0),),
         alternatives=(_made(job, "image", {"steps": float(IMAGE_STEPS), "frame_mpx": _mpx(job)}),),
         seed=job.seed,
-    )
+    )  # fmt: skip
 
 
 def _shot(request: RequestRecord, first: int, shot: Shot) -> tuple[list[TaskSpec], list[float]]:
@@ -150,30 +156,34 @@ def _shot(request: RequestRecord, first: int, shot: Shot) -> tuple[list[TaskSpec
 
     lines = [{"speaker": line.speaker, "text": line.text} for line in shot.lines]
     cast = msgspec.to_builtins(job.cast)
+    ids = [c.id for c in job.cast]
+    who = ids.index(lines[0]["speaker"]) if lines and lines[0]["speaker"] in ids else 0
+    asked = {"prompt": shot_prompt(job.set_name, job.cast, shot), "negative_prompt": NEGATIVE, "fps": job.fps}
     speech = task(
         "speech", first, {"lines": lines, "cast": cast, "pause_after_s": shot.pause_after_s}, (),
         alternatives=(_made(job, "speech", _speech_features(shot.expected_s)),),
     )  # fmt: skip
     detect = task(
-        "detect", first, {"kind": shot.kind, "shot": first}, (Edge("image", f"{rid}/image"),),
+        "detect", first, {"kind": shot.kind, "who": who}, (Edge("image", f"{rid}/image"),),
         alternatives=(_made(job, "detect", {"frame_mpx": _mpx(job)}),),
     )  # fmt: skip
     sketch = task(
-        "sketch", first, {"chunks": n, "lines": lines, "fps": job.fps}, (Edge("image", detect.task_id),),
+        "sketch", first, {**asked, "chunks": n, "seconds": length_s}, (Edge("image", detect.task_id),),
         alternatives=_rungs(job, "sketch", shot.expected_s),
     )  # fmt: skip
     made = [speech, detect, sketch]
     begins = [round(k * length_s * job.fps) for k in range(n + 1)]
     for k in range(n):
         index = first + k
-        frames = {"frames": begins[k + 1] - begins[k], "first_frame": begins[k], "segment": k}
+        frames = {"frames": begins[k + 1] - begins[k], "first_frame": begins[k], "segment": k, "segments": n}
         decode = task(
             "decode", index, {"segment": k}, (Edge("latents", sketch.task_id, "stream", k),),
             alternatives=_rungs(job, "decode", length_s),
         )  # fmt: skip
         upscales = _upscales(job) and not _adaptive(job)
+        shown = (Edge("video", decode.task_id), Edge("speech", speech.task_id))
         sync = task(
-            "sync", index, dict(frames), (Edge("video", decode.task_id), Edge("speech", speech.task_id)),
+            "sync", index, {**frames, **asked}, shown,
             alternatives=_rungs(job, "sync", length_s), publishes=not upscales,
         )  # fmt: skip
         made += [decode, sync]
@@ -256,5 +266,12 @@ def _video(job: JobSpec, stage: str, length_s: float, tier: Tier) -> Alternative
         "steps": float(steps),
     }
     made = _made(job, stage, features, tier)
-    params = {"steps": steps, "render_width": width, "render_height": height}
+    params = {"steps": steps, "render_width": _side(width), "render_height": _side(height)}
+    if stage == "upscale" or (stage == "sync" and not (tier == "high" and _upscales(job))):
+        params |= {"film_width": job.width, "film_height": job.height}
     return msgspec.structs.replace(made, params=params)
+
+
+def _side(pixels: int) -> int:
+    """A side that a VAE of 8 and patches of 2 take."""
+    return max(_SIDE_PX, _SIDE_PX * round(pixels / _SIDE_PX))

@@ -81,14 +81,17 @@ def test_without_upscaling_the_sync_model_draws_the_film_at_full_size_in_more_st
     shots = engine.state.requests["r"].shots
     assert [s.task_id for s in shots] == [f"r/sync/{i:04d}" for i in range(8)]
     chosen = engine.state.tasks["r/sync/0000"].spec.alternatives[0]
-    assert chosen.params == {"steps": 20, "render_width": 1280, "render_height": 800}
+    film = {"film_width": 1280, "film_height": 800}
+    assert chosen.params == {"steps": 20, "render_width": 1280, "render_height": 800, **film}
 
 
 def test_a_lower_rung_is_drawn_smaller_in_fewer_steps_and_not_enlarged() -> None:
     engine, _, _ = made(ladder=("low",))
     chosen = engine.state.tasks["r/sync/0000"].spec.alternatives[0]
     assert chosen.tier == "low"
-    assert chosen.params == {"steps": 5, "render_width": 320, "render_height": 200}
+    film = {"film_width": 1280, "film_height": 800}
+    # 200 is none that a VAE of 8 and patches of 2 divide.
+    assert chosen.params == {"steps": 5, "render_width": 320, "render_height": 192, **film}
     assert not any("/upscale/" in name for name in engine.state.tasks)
 
 

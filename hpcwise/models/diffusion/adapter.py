@@ -9,6 +9,7 @@ its sampler (sampler.py), so every step can be the last one here and go on elsew
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -34,7 +35,8 @@ class DiffusersOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Of a model card. parts: what of the pipeline this model is: all of it, its denoiser with the encoders
     that condition it, or its decoder alone. call: arguments of every call of the pipeline. video: whether it
     makes one. from_image: whether it starts from a picture; last_image: whether it was trained to end in one
-    (asked by stages that have one). sampler: a class of diffusers and its settings,
+    (asked by stages that have one). fps, most_frames: the model's own rate, 0 for any, and its longest clip.
+    sampler: a class of diffusers and its settings,
     in place of the checkpoint's. backend: of attention, by diffusers' names. compile: torch.compile for the
     transformer's blocks. first_block: threshold of the first-block cache, 0 for none.
     """
@@ -45,6 +47,8 @@ class DiffusersOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     video: bool = True
     from_image: bool = False
     last_image: bool = False
+    fps: int = 0
+    most_frames: int = 81
     sampler: str = ""
     sampler_options: dict[str, Any] = {}
     backend: str = ""
@@ -54,7 +58,8 @@ class DiffusersOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 class DiffuseParams(msgspec.Struct, frozen=True, kw_only=True):
     """The recipe. render_width, render_height: pixels that the model draws. chunks: segments of `frames`
-    frames each that go on where the one before ended. Fields of other stages are ignored."""
+    frames each (or `seconds` at the model's own rate) that go on where the one before ended. Fields of
+    other stages are ignored."""
 
     prompt: str = ""
     negative_prompt: str = ""
@@ -64,6 +69,7 @@ class DiffuseParams(msgspec.Struct, frozen=True, kw_only=True):
     width: int = 0
     height: int = 0
     frames: int = 0
+    seconds: float = 0.0
     chunks: int = 1
     fps: int = 24
     segment: int = 0
@@ -141,6 +147,7 @@ class DiffusersAdapter:
         one's own decoded end shows exactly."""
         assert call.latents is not None
         given = self._given_picture(call)
+        params = self._in_frames(params)
         for chunk in range(call.first_chunk, params.chunks):
             if chunk and self._options.from_image:
                 assert call.own is not None
@@ -212,6 +219,14 @@ class DiffusersAdapter:
 
         with torch.no_grad():
             return self._pipe(**named, callback_on_step_end=after)
+
+    def _in_frames(self, params: DiffuseParams) -> DiffuseParams:
+        """The recipe with the model's rate and a number of frames that its VAE can make: 4n + 1."""
+        fps = self._options.fps or params.fps
+        # A segment that goes on gives its first picture away.
+        wanted = params.frames or math.ceil(params.seconds * fps) + (params.chunks > 1)
+        frames = min(4 * math.ceil((wanted - 1) / 4) + 1, self._options.most_frames)
+        return msgspec.structs.replace(params, fps=fps, frames=max(5, frames))
 
     def _given_picture(self, call: Call) -> dict[str, Any]:
         if not self._options.from_image:
