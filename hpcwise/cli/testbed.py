@@ -204,7 +204,7 @@ def resume(target: str, name: str | None) -> None:
 @_name
 def env(name: str | None) -> None:
     """Print what a shell needs to use the testbed: eval "$(hpcwise testbed env)"."""
-    for key, value in _find(name).variables.items():
+    for key, value in _find(name, as_root=False).variables.items():
         click.echo(f"export {key}={shlex.quote(value)}")
 
 
@@ -214,7 +214,7 @@ def env(name: str | None) -> None:
 @_name
 def exec_(command: tuple[str, ...], node: str | None, name: str | None) -> int:
     """Run a command in the testbed: hpcwise testbed exec -- sinfo. Its exit code is ours."""
-    found = _find(name)
+    found = _find(name, as_root=node is not None)
     return _call([*(found.enter(node) if node else ()), *command], found)
 
 
@@ -223,7 +223,7 @@ def exec_(command: tuple[str, ...], node: str | None, name: str | None) -> int:
 @_name
 def shell(node: str | None, name: str | None) -> int:
     """A shell in the testbed."""
-    found = _find(name)
+    found = _find(name, as_root=node is not None)
     return _call([*(found.enter(node) if node else ()), os.environ.get("SHELL", "/bin/bash")], found)
 
 
@@ -238,11 +238,12 @@ def _call(command: list[str], found: Testbed) -> int:
         raise UsageError(f"COMMAND: {command[0]!r} is not on PATH") from None
 
 
-def _find(name: str | None) -> Testbed:
+def _find(name: str | None, *, as_root: bool = True) -> Testbed:
     from hpcwise.testbed import packages
     from hpcwise.testbed.cluster import Testbed
 
-    packages.require_rights()
+    if as_root:
+        packages.require_rights()
     return Testbed.find(name or getpass.getuser())
 
 

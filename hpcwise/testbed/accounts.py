@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
+import os
+import pwd
 import subprocess
 import time
 from collections.abc import Callable
@@ -31,7 +32,10 @@ _TRES_S: Final = 30.0
 
 def add(run: Callable[..., subprocess.CompletedProcess[str]], cluster: str, users: tuple[str, ...]) -> None:
     """Fill an empty slurmdbd. Raises TestbedError with what sacctmgr said."""
-    names = dict.fromkeys([getpass.getuser(), *users])
+    # With sudo it is the person before it who will submit.
+    names = dict.fromkeys([pwd.getpwuid(os.getuid()).pw_name, *users])
+    if "SUDO_USER" in os.environ:
+        names[os.environ["SUDO_USER"]] = None
     text = _LINES.format(cluster=cluster) + "".join(_USER.format(user=name) for name in names)
     _sacctmgr(run, text)
 

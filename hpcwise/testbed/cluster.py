@@ -91,11 +91,10 @@ class Testbed:
             cls(left, programs).down()
         made = cls(record.claim(name, _folder(folder, name), shape, str(programs.root or "")), programs)
         try:
-            made._make(say)
+            return cls(made._make(say), programs)
         except BaseException:
             made.down()
             raise
-        return made
 
     @classmethod
     def find(cls, name: str) -> Testbed:
@@ -227,7 +226,7 @@ class Testbed:
         network.kill(self.record, target, "slurmd" if daemon_only else None)
 
     def pause(self, target: str) -> None:
-        """Stop a node's processes, or a service of the controller, in their tracks: they hang, and lose nothing.
+        """Let a node's processes, or a service of the controller, hang: they lose nothing.
 
         What is sent to a paused slurmctld is read when it goes on, though the sender has long given up.
         """
@@ -319,7 +318,7 @@ class Testbed:
             HOME.rmdir()
         record.forget(self.record)
 
-    def _make(self, say: Callable[[str], None]) -> None:
+    def _make(self, say: Callable[[str], None]) -> record.Record:
         known, shape = self.record, self.record.shape
         self.folder.mkdir(parents=True)
         services.prepare_files(known)
@@ -344,7 +343,9 @@ class Testbed:
             services.start_slurmd(known, self.programs, node)
         self._wait([node.name for node in shape.nodes()], ["idle"], _NODES_S)
         accounts.limit(self.run)
-        record.write(msgspec.structs.replace(known, ready=True))
+        ready = msgspec.structs.replace(known, ready=True)
+        record.write(ready)
+        return ready
 
     def _wait(self, nodes: Collection[str], states: Collection[str], timeout_s: float) -> dict[str, str]:
         end_s = time.monotonic() + timeout_s

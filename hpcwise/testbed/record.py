@@ -168,9 +168,12 @@ def _lock() -> Iterator[None]:
             continue
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
-            with contextlib.suppress(FileNotFoundError):
-                if (RECORDS / "lock").stat().st_ino == os.fstat(handle).st_ino:
-                    yield
-                    return
+            try:
+                current = (RECORDS / "lock").stat().st_ino
+            except FileNotFoundError:
+                continue
+            if current == os.fstat(handle).st_ino:
+                yield
+                return
         finally:
             os.close(handle)

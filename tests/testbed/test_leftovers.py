@@ -23,6 +23,7 @@ _ONE = Shape(a100=1, h200=0, gpus=1)
 def test_two_testbeds_know_nothing_of_each_other_and_one_ends_though_all_its_daemons_were_killed() -> None:
     with made_or_said(_ONE, "b") as first:
         with made_or_said(Shape(a100=0, h200=2), "c") as second:
+            assert first.status().ready
             assert first.states() == {"a100-0": "idle"}
             assert second.states() == {"h200-0": "idle", "h200-1": "idle"}
             assert first.record.subnet != second.record.subnet
@@ -80,7 +81,7 @@ def test_a_daemon_that_does_not_start_is_named_and_nothing_stays(monkeypatch: py
     monkeypatch.setattr(record, "write", noted)
     with pytest.raises(TestbedError, match=r"slurmctld: ended; its log says: .*configuration file"):
         Testbed.up(_ONE, name("e"))
-    assert [known.name for known in seen] == [name("e")]
+    assert [(known.name, known.ready) for known in seen] == [(name("e"), False)]
     assert _traces(seen[0]) == []
 
 
