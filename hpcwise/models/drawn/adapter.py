@@ -197,7 +197,7 @@ class _Shot:
             left_s = self.frames / fps - time_s
             dip = dip_at(time_s, left_s, self._params.opens, self._params.closes)
             if dip > 0:
-                canvas.drawColor(colour(self._material.scenery.place.ground[0], round(dip, 3)))
+                canvas.drawColor(colour(self._material.scenery.place.ground[1], round(dip, 3)))
         canvas.restore()
         return self._surface_pixels
 

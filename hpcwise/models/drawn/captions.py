@@ -32,31 +32,49 @@ def paged(speech: Speech, size: float, width: float, font: str = SEMI) -> tuple[
     groups: list[list[list[Word]]] = []
     for _, start_s, end_s in speech.spans:
         said = [w for w in speech.words if start_s - 1e-3 <= w.start_s < end_s + 1e-3]
-        page: list[Word] = []
-        for i, word in enumerate(said):
-            if page and len(_lines([*page, word], size, room, font)) > 2:
-                groups.append(_balanced(page, size, room, font))
-                page = []
-            page.append(word)
-            if _ends(
-                word.text,
-                said[i + 1].text if i + 1 < len(said) else "",
-                len(_lines(page, size, room, font)),
-                len(page),
-            ):
-                groups.append(_balanced(page, size, room, font))
-                page = []
-        if page:
-            groups.append(_balanced(page, size, room, font))
+        for sentence in _sentences(said):
+            groups += [_balanced(page, size, room, font) for page in _shared(sentence, size, room, font)]
     return tuple(_timed(groups, speech.duration_s))
 
 
-def _ends(word: str, following: str, lines: int, words: int) -> bool:
-    """Whether a page had better end here: after a sentence, or at a pause once the second line is begun."""
-    if word[-1:] in ".?!":
+def _sentences(words: Sequence[Word]) -> list[list[Word]]:
+    """The words by sentence; one of three words or fewer goes with the next."""
+    out: list[list[Word]] = [[]]
+    for i, word in enumerate(words):
+        out[-1].append(word)
+        following = words[i + 1].text if i + 1 < len(words) else ""
         # "i.e." and "Fig." end no sentence: what follows tells.
-        return words > 3 and not (following[:1].islower() or following[:1].isdigit())
-    return lines == 2 and word[-1:] in ",;:—"
+        ends = word.text[-1:] in ".?!" and not (following[:1].islower() or following[:1].isdigit())
+        if ends and len(out[-1]) > 3 and following:
+            out.append([])
+    return [sentence for sentence in out if sentence]
+
+
+def _shared(words: list[Word], size: float, room: float, font: str) -> list[list[Word]]:
+    """A sentence on as few pages of two lines as it needs, shared out so that none holds a lonely word.
+
+    Breaks after a comma are preferred to breaks elsewhere.
+    """
+    widths = [width_of(w.text + " ", font, size) for w in words]
+    count = len(words)
+    #: Least (pages, unevenness) for the words up to each, and where the last page of it begins.
+    best: list[tuple[int, float, int]] = [(0, 0.0, 0)]
+    for end in range(1, count + 1):
+        options = []
+        for start in range(end - 1, -1, -1):
+            if end - start > 1 and len(_lines(words[start:end], size, room, font)) > 2:
+                break
+            empty = max(0.0, 2 * room - sum(widths[start:end])) / room
+            mark = 0.0 if end == count or words[end - 1].text[-1:] in ",;:—.?!" else 0.25
+            used, cost, _ = best[start]
+            options.append((used + 1, cost + empty * empty + mark, start))
+        best.append(min(options))
+    pages: list[list[Word]] = []
+    while count:
+        start = best[count][2]
+        pages.insert(0, words[start:count])
+        count = start
+    return pages
 
 
 def _lines(words: Sequence[Word], size: float, room: float, font: str) -> list[list[Word]]:

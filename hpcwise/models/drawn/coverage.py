@@ -13,6 +13,10 @@ ONE_PIECE_S = 7.6
 SHORTEST_S = 3.0
 #: Takes are about this long, seconds.
 USUAL_S = 5.2
+#: A new phrase begins with these: in a long sentence without a comma, that will do for a cut.
+_PHRASES = frozenset(
+    ["and", "but", "which", "that", "because", "while", "where", "when", "so", "with", "for"]
+)
 #: What follows what, while one person speaks.
 _NEXT = {
     "two_shot": "close_up",
@@ -46,8 +50,10 @@ def cut_points(speech: Speech) -> list[tuple[float, float]]:
             points.append((middle, 3.0))
         elif before.text[-1:] in ".?!":
             points.append((middle, 2.0))
-        elif before.text[-1:] in ",;:—" and gap[1] - gap[0] > 0.04:
+        elif before.text[-1:] in ",;:—":
             points.append((middle, 1.0))
+        elif after.text.lower() in _PHRASES:
+            points.append((middle, 0.0))
     return points
 
 

@@ -31,6 +31,10 @@ from hpcwise.models.drawn.text import Block, fitted, width_of, write
 CLOSEST = 1.7
 #: Seconds that it takes to turn to a region.
 TURN_S = 0.45
+#: Figures lower than this are shown part by part, if the words name none, units.
+SMALL = 150.0
+#: Regions that are named this soon after each other are one movement, seconds.
+NEXT_S = 0.05
 
 
 class FigureShot:
@@ -44,6 +48,8 @@ class FigureShot:
         self.corner = self.layout.presented
         pixels = figure.toarray(colorType=skia.kRGBA_8888_ColorType)
         self.cues: tuple[Cue, ...] = cues_of(material.speech, panels_of(pixels), self._words())
+        small = self.layout.figure.height < SMALL
+        self._tour = () if self.cues or not small else _tour_of(material.speech.duration_s)
         self._ground = ground(material, board=True)
         self._behind = blurred_set(material, 0.0) if stage.portrait else None
         self._card = self._painted_card()
@@ -55,7 +61,10 @@ class FigureShot:
 
     def _large(self, figure: Image) -> Image:
         """The figure at the size at which it is shown, or closest where the words name parts of it."""
-        inner, scale = self.layout.figure, self._material.scale * (CLOSEST if self.cues else 1.0)
+        inner, scale = (
+            self.layout.figure,
+            self._material.scale * (CLOSEST if self.cues or self._tour else 1.0),
+        )
         surface = skia.Surface(max(2, round(inner.width * scale)), max(2, round(inner.height * scale)))
         canvas = surface.getCanvas()
         canvas.clear(skia.ColorWHITE)
@@ -176,7 +185,7 @@ class FigureShot:
             canvas.scale(grown, grown)
             canvas.translate(-x, -y)
         canvas.drawImageRect(self._picture, box(inner.x, inner.y, inner.width, inner.height), LINEAR)
-        if lit is not None:
+        if lit is not None and self.cues:
             _light(canvas, inner, lit, share, moment)
         canvas.restore()
 
@@ -186,17 +195,44 @@ class FigureShot:
 
     def _lit(self, time_s: float, still: bool) -> tuple[Box | None, float]:
         """The region that is spoken of, and how far the picture has turned to it (0 to 1)."""
-        cue = self.region_at(time_s)
+        cues = self.cues or (() if still else self._tour)
+        cue = next((c for c in cues if c.start_s <= time_s < c.end_s), None)
         if cue is None:
             return None, 0.0
         if still:
             return cue.area, 1.0
-        share = eased((time_s - cue.start_s) / TURN_S) * eased((cue.end_s - time_s) / TURN_S)
-        return cue.area, share
+        turned = eased((time_s - cue.start_s) / (TURN_S if self.cues else 2.5 * TURN_S))
+        i = cues.index(cue)
+        before = cues[i - 1] if i and cue.start_s - cues[i - 1].end_s < NEXT_S else None
+        follows = i + 1 < len(cues) and cues[i + 1].start_s - cue.end_s < NEXT_S
+        left = 1.0 if follows else eased((cue.end_s - time_s) / TURN_S)
+        if before is not None:  # from region to region, without stepping back in between
+            return _between(before.area, cue.area, turned), left
+        return cue.area, turned * left
+
+
+def _tour_of(duration_s: float) -> tuple[Cue, ...]:
+    """A figure that is shown small, part by part from left to right; whole before and after."""
+    first_s, last_s = 1.3, duration_s - 0.9
+    if last_s - first_s < 4.5:
+        return ()
+    step_s = (last_s - first_s) / 3
+    return tuple(
+        Cue(first_s + i * step_s, first_s + (i + 1) * step_s, Box(i / 3, 0.0, 1 / 3, 1.0)) for i in range(3)
+    )
+
+
+def _between(one: Box, other: Box, share: float) -> Box:
+    """The box that is `share` of the way from one to the other."""
+    pairs = ((one.x, other.x), (one.y, other.y), (one.width, other.width), (one.height, other.height))
+    x, y, wide, tall = (a + (b - a) * share for a, b in pairs)
+    return Box(x, y, wide, tall)
 
 
 def _closeness(area: Box) -> float:
-    return min(CLOSEST, max(1.0, 0.8 / max(area.width, area.height)))
+    return min(
+        CLOSEST, max(1.0, 0.8 / area.width if area.height == 1.0 else 0.8 / max(area.width, area.height))
+    )
 
 
 def _pivot(middle: float, grown: float) -> float:

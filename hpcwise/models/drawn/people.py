@@ -43,7 +43,7 @@ def draw_people(
     """Set, people at the table and what stands on it, filling `stage`. drift: the camera's way, units."""
     room = 104.0 if not stage.portrait else stage.height * 0.21
     table_y = stage.height - room
-    size = min((table_y - 20) / 318.0, stage.width / 2 / 246.0, 1.0)
+    size = min((table_y - 20) / 326.0, stage.width / 2 / 246.0, 1.0)
     apart = min(stage.width * 0.245, 172.0)
     middle = stage.width / 2
     seated = material.seated()

@@ -27,7 +27,7 @@ EARLY_S = 0.2
 #: Words of a figure are pointed at if they have this many letters, and in figures with no more words.
 SHORTEST_WORD, MOST_WORDS = 5, 60
 _COMMON = frozenset(
-    [
+    (
         "about",
         "above",
         "after",
@@ -40,8 +40,6 @@ _COMMON = frozenset(
         "first",
         "given",
         "large",
-    ]
-    + [
         "number",
         "other",
         "right",
@@ -54,8 +52,15 @@ _COMMON = frozenset(
         "three",
         "times",
         "under",
-    ]
-    + ["using", "value", "values", "where", "which", "while", "whole", "would"]
+        "using",
+        "value",
+        "values",
+        "where",
+        "which",
+        "while",
+        "whole",
+        "would",
+    )
 )
 _PARTS = frozenset(["panel", "part", "subfigure", "subplot", "plot", "column", "row"])
 _SIDES = {

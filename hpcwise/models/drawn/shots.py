@@ -119,11 +119,13 @@ class CloseUp:
         canvas.drawImageRect(
             self._behind, box((stage.width - wide) / 2 + drift, (stage.height - tall) / 2, wide, tall), LINEAR
         )
-        size = (1.34 if not stage.portrait else 1.46) * grow
+        # Every other close-up is taken from a little farther off.
+        near = 1.0 if material.index % 2 == 0 else 0.87
+        size = (1.34 if not stage.portrait else 1.46) * grow * near
         top = stage.height * (0.07 if not stage.portrait else 0.2)
         # A little off the middle, with room on the side that they face.
         x = stage.width / 2 + side * stage.width * 0.035
-        y = top + 152 * 1.34 * (1 if not stage.portrait else 1.09)
+        y = top + 152 * 1.34 * (1 if not stage.portrait else 1.09) * (1 - (1 - near) * 0.7)
         tuck = 1.0 if stage.width < NARROW else 0.2
         draw_person(canvas, material, self._person, moment, x, y, size, -1 if side <= 0 else 1, tuck)
         _foot(canvas, self._material)

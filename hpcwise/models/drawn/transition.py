@@ -22,6 +22,8 @@ from hpcwise.models.drawn.shots import drawing_of
 
 DISSOLVE_S = 0.42
 DIP_S = 0.26
+#: A dip never hides the picture altogether: no frame of a film is empty.
+DEEPEST = 0.8
 _CARDS = frozenset(["title", "chapter", "figure", "split", "end"])
 
 
@@ -89,4 +91,4 @@ def _end_of(material: Material, before: Before, figure: Image | None, fps: int) 
 def dip_at(time_s: float, left_s: float, opens: bool, closes: bool) -> float:
     """How far a frame is in the set's colour: the two ends of a scene."""
     share = 1 - eased(time_s / DIP_S) if opens else 0.0
-    return max(share, 1 - eased(left_s / DIP_S)) if closes else share
+    return DEEPEST * (max(share, 1 - eased(left_s / DIP_S)) if closes else share)
