@@ -40,7 +40,7 @@ def start(run: Run, workers: int | None, cluster: str, here: bool, nodes: tuple[
     if cluster and not here and not running:
         from hpcwise.cli.headjob import start_head_job
 
-        job, said = start_head_job(run, cluster, _nodes(nodes))
+        job, said = start_head_job(run, cluster, _nodes(nodes), workers)
         running_now = connect_ok(run)
         click.echo(
             f"head: {said}" + ("" if running_now else "; it runs when Slurm lets it, jobs may be handed in")

@@ -34,10 +34,12 @@ class HeadJob(msgspec.Struct, frozen=True, kw_only=True):
     cluster: str
 
 
-def start_head_job(run: Run, name: str, nodes: Mapping[str, int]) -> tuple[HeadJob, str]:
+def start_head_job(
+    run: Run, name: str, nodes: Mapping[str, int], workers: int | None
+) -> tuple[HeadJob, str]:
     """Submit the head of `run`, unless its job waits or runs; returns it and what Slurm says of it.
 
-    nodes: by pool, of the allocation where workers run as steps in it. Raises UsageError, with nothing
+    nodes: by pool, of the allocation where workers run as steps in it. workers: of a kind at most. Raises UsageError, with nothing
     submitted, where it is known that this cannot work.
     """
     configs = find_configs()
@@ -57,7 +59,7 @@ def start_head_job(run: Run, name: str, nodes: Mapping[str, int]) -> tuple[HeadJ
     before = _noted(run)
     if before is not None and (said := _said(before)):
         return before, said
-    job = HeadJob(job_id=slurm.parse_sbatch(slurm.ask(command, variables=exported(run, name))), cluster=name)
+    job = HeadJob(job_id=slurm.parse_sbatch(slurm.ask(command, variables=exported(run, name, workers))), cluster=name)
     write_beside(_note(run), msgspec.json.encode(job))
     return job, _wait(run, job)
 
@@ -93,7 +95,7 @@ def head_pool(cluster: Cluster) -> Pool:
     return ranked[0]
 
 
-def exported(run: Run, name: str) -> dict[str, str]:
+def exported(run: Run, name: str, workers: int | None) -> dict[str, str]:
     """What the batch script reads; none of it is secret."""
     return {
         "HPCWISE_CLUSTER": name,
@@ -101,6 +103,7 @@ def exported(run: Run, name: str) -> dict[str, str]:
         "HPCWISE_HOME": str(_REPOSITORY),
         "HPCWISE_PYTHON": sys.executable,
         "HPCWISE_CONFIGS": str(find_configs()),
+        "HPCWISE_HEAD_ARGS": "" if workers is None else f"--workers={workers}",
     }
 
 
