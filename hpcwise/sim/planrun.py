@@ -15,6 +15,7 @@ from hpcwise.core import messages as m
 from hpcwise.core.catalogue import Catalogue, LinearProfile, ModelInfo
 from hpcwise.core.config import EngineConfig
 from hpcwise.core.errors import UsageError
+from hpcwise.core.frequency import with_clocks
 from hpcwise.core.provisioner.fleet import fleet_of
 from hpcwise.core.provisioner.types import Plan, Pool, Variant, Work
 from hpcwise.core.resources import FleetItem
@@ -47,6 +48,8 @@ def execute(plan: Plan, work: Work, pools: Sequence[Pool], catalogue: Catalogue,
     """Raises UsageError where the engine could not finish the film with this plan."""
     [variant] = [each for each in work.variants if each.name == plan.variant and each.tier == plan.tier]
     job, known, fixed = graph_job(variant, work.film_s, catalogue)
+    hardware = {pool.name: pool.hardware for pool in pools}
+    known = with_clocks(known, ((hardware[row.pool], row.mhz) for row in plan.replicas))
     fleet = fleet_of(plan, pools, known)
     if fixed:
         cores = FleetItem(

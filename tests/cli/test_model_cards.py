@@ -64,6 +64,16 @@ def test_every_card_passes_its_own_check_and_can_run_somewhere() -> None:
         assert check_card(path, catalogue.hardware, others).name == path.stem
 
 
+def test_an_elo_says_where_it_comes_from() -> None:
+    models = read_planning(CONFIGS).models
+    assert {m.name for m in models.values() if m.elo > 0 and not m.elo_source} == set()
+    # What planning needs of every model of Table 2, whatever a card leaves open.
+    for name in set().union(*TABLE_2.values()):
+        info = models[name]
+        assert info.architecture and info.size_b > 0 and info.licence and info.memory_gb > 0
+        assert info.released and info.precision and info.load_s > 0
+
+
 def test_planned_models_are_never_offered_to_a_worker() -> None:
     settings = read_settings(CONFIGS, find_models_dir())
     planned = {p.stem for p in (CONFIGS / "models" / "catalogue").glob("*.yaml")}

@@ -11,6 +11,9 @@ def explain(plan: Plan) -> tuple[str, ...]:
     lines = [f"{plan.variant}: {_devices(plan)}"]
     if plan.misses:
         lines.insert(0, f"closest plan, not what was asked for: {'; '.join(plan.misses)}")
+    slow = [f"{'+'.join(row.models)} on {row.pool} at {row.mhz} MHz" for row in plan.replicas if row.mhz]
+    if slow:
+        lines.append(f"clocks held down: {', '.join(slow)}")
     return (*lines, *_binds(plan))
 
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from hpcwise.core.catalogue import Catalogue
+from hpcwise.core.frequency import held_down
 from hpcwise.core.provisioner.types import NOTHING, Plan, Pool, Replicas
 from hpcwise.core.resources import FleetItem, WorkerInfo
 
 
 def kind_of(replicas: Replicas) -> str:
     """Name of the kind of worker that one of these replicas is."""
-    return f"{'+'.join(replicas.models)}-{replicas.pool}x{replicas.devices}"
+    clock = f"@{replicas.mhz}" if replicas.mhz else ""
+    return f"{'+'.join(replicas.models)}-{replicas.pool}x{replicas.devices}{clock}"
 
 
 def fleet_of(plan: Plan, pools: Sequence[Pool], catalogue: Catalogue) -> tuple[FleetItem, ...]:
-    """Exactly the plan's replicas, as kinds of workers that are kept."""
+    """Exactly the plan's replicas, as kinds of workers that are kept. Those whose clock is held down are of
+    hardware of their own (see hpcwise.core.frequency.with_clocks)."""
     by_name = {pool.name: pool for pool in pools}
     found = []
     for row in plan.replicas:
@@ -24,7 +27,7 @@ def fleet_of(plan: Plan, pools: Sequence[Pool], catalogue: Catalogue) -> tuple[F
         found.append(
             FleetItem(
                 kind=kind_of(row),
-                hardware=hardware.name,
+                hardware=held_down(hardware.name, row.mhz),
                 models=row.models,
                 memory_gb=max(hardware.memory_gb, held_gb, 1.0),
                 min_workers=row.n,

@@ -25,7 +25,8 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
 
     first_s: of each of its stages' first unit. work_s: in which one such replica alone would make all the
     other units. late_s: until a new one works (queue, load, warm-up). risk: share of its time that
-    evictions cost, already in work_s. busy_w, idle_w: of the whole replica.
+    evictions cost, already in work_s. busy_w, idle_w: of the whole replica. mhz: clock that it is held down
+    to, 0 for the highest.
     """
 
     pool: int
@@ -38,6 +39,7 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
     idle_w: float
     late_s: float
     risk: float
+    mhz: int = 0
 
 
 class Station(msgspec.Struct, frozen=True, kw_only=True):
@@ -200,6 +202,25 @@ def _options(
             )
         )
     return found
+
+
+def clocked(options: Sequence[Option], pools: Sequence[Pool], catalogue: Catalogue) -> tuple[Option, ...]:
+    """The options, and each at every lower measured clock of its hardware: slower, for less power."""
+    found = list(options)
+    for option in options:
+        points = catalogue.hardware[pools[option.pool].hardware].frequencies
+        found += [
+            msgspec.structs.replace(
+                option,
+                first_s=tuple(each_s * point.time for each_s in option.first_s),
+                work_s=option.work_s * point.time,
+                busy_w=option.busy_w * point.power,
+                mhz=point.mhz,
+            )
+            for point in points
+            if point.power < 1
+        ]
+    return tuple(found)
 
 
 def _undominated(options: list[Option]) -> tuple[Option, ...]:

@@ -12,7 +12,7 @@ from hpcwise.core.catalogue import Catalogue
 from hpcwise.core.errors import UsageError
 from hpcwise.core.profiles import Profiles
 from hpcwise.core.provisioner.model import Counts, Judged, Pipeline
-from hpcwise.core.provisioner.options import Option, Station, check_pools, stations
+from hpcwise.core.provisioner.options import Option, Station, check_pools, clocked, stations
 from hpcwise.core.provisioner.search import Search
 from hpcwise.core.provisioner.types import Objective, Plan, Pool, Replicas, Variant, Work
 
@@ -102,6 +102,8 @@ def provision(
     Raises UsageError where the devices are too few for one replica of each.
     """
     goal = objective or Objective()
+    if goal.power_w is not None:
+        asked = _clocked(asked)
     closest: Plan | None = None
     steps = 0
     starts = [plan for plan in (asked.present, *warm_starts) if plan is not None]
@@ -125,6 +127,19 @@ def provision(
             "add devices"
         )
     return msgspec.structs.replace(closest, steps=steps)
+
+
+def _clocked(asked: Problem) -> Problem:
+    """The same problem where devices may be held down to lower clocks: a power cap is kept by slower devices
+    where that is better than by fewer (StreamWise section 4.6)."""
+    candidates = []
+    for candidate in asked.candidates:
+        made = tuple(
+            msgspec.structs.replace(s, options=clocked(s.options, asked.pools, asked.catalogue))
+            for s in candidate.stations
+        )
+        candidates.append(msgspec.structs.replace(candidate, stations=made))
+    return msgspec.structs.replace(asked, candidates=tuple(candidates))
 
 
 def _of_tier(
@@ -200,7 +215,7 @@ def evaluate(asked: Problem, variant: str, replicas: Sequence[Replicas]) -> Plan
                 for i, station in enumerate(candidate.stations)
                 if set(station.models) == set(row.models)
                 for k, option in enumerate(station.options)
-                if option.pool == by_name.get(row.pool) and option.devices == row.devices
+                if (option.pool, option.devices, option.mhz) == (by_name.get(row.pool), row.devices, row.mhz)
             ]
             if not places:
                 what = f"{' + '.join(row.models)} of {row.devices} {row.pool}"
@@ -228,6 +243,7 @@ def made_plan(
             devices=station.options[k].devices,
             n=n,
             nodes=station.options[k].nodes,
+            mhz=station.options[k].mhz,
         )
         for station, each in zip(candidate.stations, counts, strict=True)
         for k, n in sorted(each.items())
@@ -278,7 +294,8 @@ def _present(plan: Plan | None, candidate: Candidate, pools: Sequence[Pool]) -> 
         for i in sorted(fits, key=lambda i: -len(candidate.stations[i].models))[:1]:
             station = candidate.stations[i]
             for k, option in enumerate(station.options):
-                if pools[option.pool].name == row.pool and option.devices == row.devices:
+                same = option.devices == row.devices and option.mhz == row.mhz
+                if pools[option.pool].name == row.pool and same:
                     found[i, k] = found.get((i, k), 0) + row.n
     return found
 

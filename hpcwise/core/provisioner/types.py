@@ -98,7 +98,8 @@ class Objective(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Replicas(msgspec.Struct, frozen=True, order=True):
-    """`n` equal replicas of `devices` devices each that hold the models of `stages`."""
+    """`n` equal replicas of `devices` devices each that hold the models of `stages`. mhz: clock that the
+    devices are held down to, 0 for their highest."""
 
     stages: tuple[str, ...]
     models: tuple[ModelName, ...]
@@ -106,6 +107,7 @@ class Replicas(msgspec.Struct, frozen=True, order=True):
     devices: int
     n: int
     nodes: int = 1
+    mhz: int = 0
 
 
 class StageTime(msgspec.Struct, frozen=True):

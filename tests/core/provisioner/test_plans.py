@@ -270,3 +270,24 @@ def test_counting_whole_units_beats_the_fluid_when_the_engine_carries_both_out()
         return execute(plan, work, budget, paper()).cost_x_ttff
 
     assert carried_out(fluid=False) < 0.7 * carried_out(fluid=True)
+
+
+def test_a_power_cap_is_kept_by_lower_clocks_where_fewer_devices_would_be_worse() -> None:
+    work, budget = workflow("podcast"), pools(a100=16)
+    asked = problem(work, budget, paper())
+    free = provision(asked, Objective(name="ready"))
+    cap_w = 0.6 * free.estimate.peak_w
+    capped = provision(asked, Objective(name="ready", power_w=cap_w))
+    assert capped.misses == () and capped.estimate.peak_w <= cap_w
+    assert any(row.mhz for row in capped.replicas)
+    # The same cap by fewer devices alone: devices whose clocks were never measured.
+    hardware = {
+        name: msgspec.structs.replace(info, frequencies=()) for name, info in paper().hardware.items()
+    }
+    fixed = problem(work, budget, msgspec.structs.replace(paper(), hardware=hardware))
+    fewer = provision(fixed, Objective(name="ready", power_w=cap_w))
+    assert not any(row.mhz for row in fewer.replicas)
+    assert capped.estimate.ready_s < fewer.estimate.ready_s
+    # The engine agrees about what slower devices cost in time.
+    done = execute(capped, work, budget, paper())
+    assert done.ready_s == pytest.approx(capped.estimate.ready_s, rel=0.15)
