@@ -17,6 +17,7 @@ import msgspec
 
 from hpcwise.core.errors import UsageError
 from hpcwise.testbed import accounts, configfiles, network, packages, record, services, versions
+from hpcwise.testbed.record import Record
 from hpcwise.testbed.shape import CONTROLLER, Node, Shape, TestbedError, checked_name
 
 #: Where a testbed's files are, unless --dir says otherwise. Not in /tmp: a node has its own.
@@ -318,7 +319,7 @@ class Testbed:
             HOME.rmdir()
         record.forget(self.record)
 
-    def _make(self, say: Callable[[str], None]) -> record.Record:
+    def _make(self, say: Callable[[str], None]) -> Record:
         known, shape = self.record, self.record.shape
         self.folder.mkdir(parents=True)
         services.prepare_files(known)
