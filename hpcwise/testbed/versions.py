@@ -63,8 +63,11 @@ def fetch(version: str, root: Path, say: Callable[[str], None]) -> None:
         raise UsageError(f"{_KEYRING}: not there; apt-get install debian-archive-keyring")
     if len(str(root / _OURS)) > len(_PMIX.format("x86_64-linux-gnu")):
         raise UsageError(f"--cache: {root.parent} is too long for Slurm's PMIx; use {CACHE}")
+    for left in root.parent.glob(f"{root.name}.*"):
+        # Of a fetch that was killed.
+        if not Path("/proc", left.suffix[1:]).exists():
+            shutil.rmtree(left, ignore_errors=True)
     beside = root.with_name(f"{root.name}.{os.getpid()}")
-    shutil.rmtree(beside, ignore_errors=True)
     try:
         for name in ("apt/state/lists/partial", "apt/cache/archives/partial"):
             (beside / name).mkdir(parents=True)
