@@ -195,7 +195,15 @@ def beside_published(
         name = f"{each.name}: {what} over the artifact's"
         middle = mean([ratio for ratio, _ in of_pair])
         (low, at_low), (high, at_high) = min(of_pair), max(of_pair)
-        found.append(Row(what=f"{name}, mean of {len(pairs)} budgets", ours=middle, goal=goal, **common))
+        found.append(
+            Row(
+                what=f"{name}, mean of {len(pairs)} budgets",
+                ours=middle,
+                goal=goal,
+                note=reason if middle < 1 - GOAL else "",
+                **common,
+            )
+        )
         found.append(Row(what=f"{name}, highest ({at_high})", ours=high, goal=goal, **common))
         better = reason if low < 1 - GOAL else ""
         found.append(Row(what=f"{name}, lowest ({at_low})", ours=low, note=better, **common))

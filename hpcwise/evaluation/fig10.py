@@ -116,7 +116,10 @@ def _draw(sheet: Any, context: Context, found: dict[str, System]) -> None:
         axes, JUDGES, ("the paper's estimate; dotted: the artifact's", "the engine's schedule"), strict=True
     ):
         for name, each in found.items():
-            curve(ax, each.points(judge), name, LOOKS[name], dashed=name == "naive allocation")
+            points = each.points(judge)
+            ax.plot([p.ttff_s for p in points], [p.cost_usd for p in points], "o", markersize=2.5,
+                    color=LOOKS[name], alpha=0.5)  # fmt: skip
+            curve(ax, points, name, LOOKS[name], dashed=name in ("naive allocation", "no disaggregation"))
             if judge == "maxima" and each.published:
                 published(ax, context.points(each.published), "", LOOKS[name])
         start_and_cost(ax, "cost until ready ($)")
