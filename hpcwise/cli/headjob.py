@@ -34,12 +34,11 @@ class HeadJob(msgspec.Struct, frozen=True, kw_only=True):
     cluster: str
 
 
-def start_head_job(
-    run: Run, name: str, nodes: Mapping[str, int], workers: int | None
-) -> tuple[HeadJob, str]:
+def start_head_job(run: Run, name: str, nodes: Mapping[str, int], workers: int | None) -> tuple[HeadJob, str]:
     """Submit the head of `run`, unless its job waits or runs; returns it and what Slurm says of it.
 
-    nodes: by pool, of the allocation where workers run as steps in it. workers: of a kind at most. Raises UsageError, with nothing
+    nodes: by pool, of the allocation where workers run as steps in it. workers: of a kind at most.
+    Raises UsageError, with nothing
     submitted, where it is known that this cannot work.
     """
     configs = find_configs()
@@ -59,7 +58,8 @@ def start_head_job(
     before = _noted(run)
     if before is not None and (said := _said(before)):
         return before, said
-    job = HeadJob(job_id=slurm.parse_sbatch(slurm.ask(command, variables=exported(run, name, workers))), cluster=name)
+    answer = slurm.ask(command, variables=exported(run, name, workers))
+    job = HeadJob(job_id=slurm.parse_sbatch(answer), cluster=name)
     write_beside(_note(run), msgspec.json.encode(job))
     return job, _wait(run, job)
 

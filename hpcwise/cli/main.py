@@ -37,6 +37,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "replay": ("replay", "A request's timeline as Perfetto trace and Gantt picture; check its decisions."),
     "models": ("models", "The models, where they come from and whether they are whole."),
     "profile": ("profile", "Measure how long a model takes here, and fit its profile."),
+    "env": ("env", "Pack the environment into one file that workers unpack on their node."),
     "gc": ("gc", "Free space; keeps what live requests need."),
     "testbed": ("testbed", "A real Slurm with several hosts on this machine, to try and to break."),
     "doctor": ("doctor", "Say what this machine lacks, and the fix."),

@@ -156,7 +156,7 @@ def minutes_of(limit: str) -> float:
     if not parts:
         return float("inf")
     if dash:
-        hours, minutes, seconds = (parts + [0.0, 0.0])[:3]
+        hours, minutes, seconds = [*parts, 0.0, 0.0][:3]
     else:
         hours, minutes, seconds = ([0.0] * 3 + (parts if len(parts) > 1 else [*parts, 0.0]))[-3:]
     return float(days or 0) * 1440 + hours * 60 + minutes + seconds / 60
