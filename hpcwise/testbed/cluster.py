@@ -311,6 +311,9 @@ class Testbed:
 
     def down(self) -> None:
         """End everything and remove every trace; does nothing for what is gone already."""
+        if record.being_made(self.record) and self.record.pid != os.getpid():
+            # Nothing may be made while it is removed.
+            network.end([self.record.pid])
         network.kill(self.record)
         network.remove(self.record)
         folder = self.record.folder

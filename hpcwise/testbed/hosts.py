@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from hpcwise.testbed.network import MARK
 from hpcwise.testbed.packages import SYSTEM_PATH
 from hpcwise.testbed.record import Record
 from hpcwise.testbed.shape import TestbedError
@@ -47,7 +48,13 @@ def start(
         "unshare", "--mount", "--uts", "--ipc", "sh", "-ec", _ENTER, host, record.dir, str(len(kept)), *kept,
         *command,
     ]  # fmt: skip
-    clean = {"PATH": SYSTEM_PATH, "LANG": "C.UTF-8", "HOME": "/root", **(environment or {})}
+    clean = {
+        "PATH": SYSTEM_PATH,
+        "LANG": "C.UTF-8",
+        "HOME": "/root",
+        MARK: record.name,
+        **(environment or {}),
+    }
     with log.open("ab") as out:
         done = subprocess.run(
             line, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=clean, cwd="/", check=False

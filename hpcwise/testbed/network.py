@@ -28,7 +28,7 @@ def lay(record: Record) -> None:
     hosts = all_hosts(record)
     bridge = record.bridge
     for node in hosts:
-        _ip(["netns", "add", record.namespace(node.name)])
+        _ip(record, ["netns", "add", record.namespace(node.name)])
     lines = [f"link add {bridge} type bridge", f"addr add {record.login_address}/24 dev {bridge}"]
     for node in hosts:
         space, link = record.namespace(node.name), record.link(node)
@@ -37,12 +37,12 @@ def lay(record: Record) -> None:
     # Slurm's daemons send a message in two pieces; without quickack each costs 40 ms of delayed ACK.
     route = f"route change {record.subnet} dev {{}} proto kernel scope link src {{}} quickack 1"
     lines += [f"link set {bridge} up", route.format(bridge, record.login_address)]
-    _ip(["-batch", "-"], "\n".join([*lines, ""]))
+    _ip(record, ["-batch", "-"], "\n".join([*lines, ""]))
     for node in hosts:
         address = record.address(node)
         inside = ["link set lo up", f"addr add {address}/24 dev eth0", "link set eth0 up"]
         inside += [route.format("eth0", address), ""]
-        _ip(["-n", record.namespace(node.name), "-batch", "-"], "\n".join(inside))
+        _ip(record, ["-n", record.namespace(node.name), "-batch", "-"], "\n".join(inside))
 
 
 def remove(record: Record) -> None:
@@ -63,13 +63,13 @@ def remove(record: Record) -> None:
 
 def cut(record: Record, node: Node) -> None:
     """Pull a node's cable: both sides live on."""
-    _ip(["link", "set", record.link(node), "down"])
+    _ip(record, ["link", "set", record.link(node), "down"])
 
 
 def heal(record: Record, node: Node) -> None:
     """Put a node's cable back, and take its delay away."""
     slow(record, node, 0)
-    _ip(["link", "set", record.link(node), "up"])
+    _ip(record, ["link", "set", record.link(node), "up"])
 
 
 def is_cut(record: Record, node: Node) -> bool:
@@ -112,21 +112,21 @@ def slow(record: Record, node: Node, ms: float) -> None:
     there = (_INTERFACES / inner).exists()
     if ms == 0:
         if there:
-            _ip(["link", "set", link, "master", record.bridge])
-            _ip(["link", "del", inner])
+            _ip(record, ["link", "set", link, "master", record.bridge])
+            _ip(record, ["link", "del", inner])
         return
     if not there:
-        _ip(["link", "add", inner, "type", "veth", "peer", "name", outer])
-        _ip(["link", "set", outer, "master", record.bridge, "up"])
-        _ip(["link", "set", inner, "up"])
+        _ip(record, ["link", "add", inner, "type", "veth", "peer", "name", outer])
+        _ip(record, ["link", "set", outer, "master", record.bridge, "up"])
+        _ip(record, ["link", "set", inner, "up"])
     done = subprocess.run(
         [sys.executable, "-I", str(Path(__file__).with_name("relay.py")), link, inner, f"{ms:g}"],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/",
-        env={MARK: record.name}, check=False,
+        env=marked(record), check=False,
     )  # fmt: skip
     if done.returncode:
         raise TestbedError(f"{node.name}: its cable cannot be delayed: relay ended with {done.returncode}")
-    _ip(["link", "set", link, "nomaster"])
+    _ip(record, ["link", "set", link, "nomaster"])
 
 
 def slow_ms(record: Record, node: Node) -> float:
@@ -160,6 +160,17 @@ def kill(record: Record, node: str | None = None, program: str | None = None) ->
         time.sleep(0.01)
 
 
+def end(pids: Iterable[int]) -> None:
+    """SIGKILL for these processes; returns when they hold nothing any more."""
+    left = set(pids)
+    signal_all(left)
+    end_s = time.monotonic() + _KILL_S
+    while left := {pid for pid in left if _holds_files(pid)}:
+        if time.monotonic() > end_s:
+            raise TestbedError(f"processes {', '.join(map(str, left))} do not end; see ps -l")
+        time.sleep(0.01)
+
+
 def _holds_files(pid: int) -> bool:
     """Whether a killed process may still hold files. It loses its name and namespaces before."""
     try:
@@ -167,6 +178,11 @@ def _holds_files(pid: int) -> bool:
         return state.split()[0] not in "ZX" or len(list(Path(f"/proc/{pid}/task").iterdir())) > 1
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def marked(record: Record) -> dict[str, str]:
+    """The environment of what `up` starts: it is found and ended also where `up` was killed meanwhile."""
+    return {**os.environ, MARK: record.name}
 
 
 def signal_all(pids: Iterable[int], number: int = signal.SIGKILL) -> None:
@@ -214,7 +230,9 @@ def _program(pid: int) -> str:
     return Path(words[0].partition(":")[0]).name if words else ""
 
 
-def _ip(arguments: Sequence[str], text: str = "") -> None:
-    done = subprocess.run(["ip", *arguments], input=text, capture_output=True, text=True, check=False)
+def _ip(record: Record, arguments: Sequence[str], text: str = "") -> None:
+    done = subprocess.run(
+        ["ip", *arguments], input=text, capture_output=True, text=True, check=False, env=marked(record)
+    )
     if done.returncode:
         raise TestbedError(f"ip {' '.join(arguments)}: {done.stderr.strip() or done.returncode}")

@@ -59,7 +59,7 @@ def prepare_database(record: Record) -> subprocess.Popen[bytes]:
                 "--innodb-log-file-size=8M",
             ],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/",
-            env={**os.environ, network.MARK: record.name},
+            env=network.marked(record),
         )  # fmt: skip
 
 
@@ -73,7 +73,7 @@ def prepare_files(record: Record) -> None:
     memory = folder / "memory"
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "mode=755,size=1g", f"hpcwise-{record.name}", str(memory)],
-        capture_output=True, text=True, check=False,
+        env=network.marked(record), capture_output=True, text=True, check=False,
     )  # fmt: skip
     if mounted.returncode:
         raise TestbedError(f"{memory}: {mounted.stderr.strip()}")
