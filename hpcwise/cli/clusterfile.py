@@ -102,19 +102,6 @@ def write(path: Path, cluster: Cluster, known: tuple[str, ...]) -> None:
         path.chmod(0o644)
 
 
-def only_cluster() -> str | None:
-    """The name of the one cluster that is configured: $HPCWISE_CLUSTER, else the only file there is."""
-    import os
-
-    from hpcwise.head.settings import find_configs
-
-    chosen = os.environ.get("HPCWISE_CLUSTER")
-    if chosen:
-        return chosen
-    names = [path.stem for path in (find_configs() / "clusters").glob("*.yaml")]
-    return names[0] if len(names) == 1 else None
-
-
 def _pool(pool: Pool) -> list[str]:
     fields = {name: getattr(pool, name) for name in pool.__struct_fields__}
     rows = [f"{name}: {_value(value)}" for name, value in fields.items()]

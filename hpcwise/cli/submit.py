@@ -38,6 +38,7 @@ def job_options(function: F) -> F:
         click.option(
             "--script", metavar="FILE", help="Film this screenplay of `hpcwise script` as it stands."
         ),
+        click.option("--models", metavar="SET", help="A set of models (configs/model-sets/), such as tiny."),
     ]
     for option in reversed(options):
         function = option(function)
@@ -60,11 +61,10 @@ def load(path: Path, options: dict[str, Any], *, to_plan: bool = False) -> Loade
     loaded = load_job(path, time.time(), overrides)
     for note in loaded.notes:
         click.echo(f"note: {note}", err=True)
-    if loaded.job.workflow == "streamwise-podcast" and not to_plan:
-        raise UsageError(
-            f"{path}: workflow: 'streamwise-podcast' can only be planned: its models have no adapters here; "
-            "use hpcwise simulate, or workflow: podcast"
-        )
+    if not to_plan:
+        from hpcwise.cli.modelset import check_runnable
+
+        check_runnable(loaded.job, path)
     return loaded
 
 

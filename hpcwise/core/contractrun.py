@@ -20,6 +20,8 @@ from hpcwise.core.units import HOUR_S
 HORIZON_S = 72 * HOUR_S
 #: A job that starts within this has not waited.
 _AT_ONCE_S = 60.0
+#: Unix time has steps of a quarter of a microsecond: what ends within this has ended.
+_TICK_S = 1e-5
 #: Draws of one rehearsal: the profiles' error, then a wait and an eviction for each submission.
 _DRAWS = 26
 
@@ -61,7 +63,7 @@ class Book:
         steps = [*sorted({s for s in self._begins() if self.now_s < s < to_s}), to_s]
         for step_s in steps:
             rate = self._rate()
-            if rate and self.remaining / rate <= step_s - self.now_s:
+            if rate and self.remaining / rate <= step_s - self.now_s + _TICK_S:
                 self.now_s += self.remaining / rate
                 self.remaining = 0.0
                 return
