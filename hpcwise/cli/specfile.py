@@ -197,6 +197,12 @@ def _override(given: dict[str, Any], overrides: Overrides) -> None:
             raise UsageError(f"--{name}: {values.printable(repr(value))} is not usable; {error}") from None
         if name == "resolution":
             given.pop("aspect", None)
+    if overrides.models is not None:
+        from hpcwise.cli.modelset import read_set
+
+        chosen = read_set(overrides.models)
+        given["workflow"] = chosen.workflow
+        given["models"] = {**given.get("models", {}), **chosen.models}
 
 
 def _size(given: dict[str, Any], fields: Mapping[str, Value], complaints: Complaints) -> None:

@@ -24,7 +24,9 @@ ROLES: Final = ("host", "expert", "sceptic", "guest")
 MOST_SPEAKERS: Final = 4
 OUTPUTS: Final[tuple[str, ...]] = get_args(Output)
 SUBTITLES: Final = ("srt", "vtt")
-STAGES: Final = ("document", "screenplay", "speech", "image", "animate")
+STAGES: Final = (
+    "document", "screenplay", "speech", "image", "animate", "detect", "sketch", "decode", "sync", "upscale",
+)  # fmt: skip
 _NEXT_SPEAKERS: Final = (
     Character(id="ada", name="Ada", role="sceptic", voice="bf_emma", look="ada"),
     Character(id="ken", name="Ken", role="guest", voice="bm_george", look="ken"),

@@ -30,6 +30,7 @@ class Overrides:
     seed: int | None = None
     name: str | None = None
     script: str | None = None
+    models: str | None = None
 
 
 def deadline_of(

@@ -114,7 +114,8 @@ def segment_of(world: World, shot: int, task: TaskRecord, chunk: int) -> FilmSeg
     """Chunk `chunk` of a film task whose artifact is there, as a segment of the film."""
     facts = world.state.artifacts[task.key].chunk_facts
     speech = speech_of(world, task)
-    before = int(task.spec.params.get("first_frame", 0))
+    # A task that makes a part of a shot knows which frames these really are once speech has been heard.
+    before = int(facts[0].get("first_frame", task.spec.params.get("first_frame", 0)))
     return FilmSegment(
         shot=shot,
         key=task.key,

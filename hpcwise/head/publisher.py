@@ -143,21 +143,29 @@ def _sha256(path: Path) -> str:
 def _timeline(store: Store, plan: FilmPlan, segments: Sequence[FilmSegment], *, complete: bool) -> Timeline:
     from hpcwise.media.timeline import Segment, Timeline
 
-    return Timeline(
-        fps=plan.fps,
-        width=plan.width,
-        height=plan.height,
-        segments=tuple(
+    laid: list[Segment] = []
+    key = ""
+    for segment in segments:
+        shot, index = segment.shot, 0
+        # Several tasks may make one shot, a segment each: what goes on in the same speech is the same shot.
+        if laid and segment.speech_key == key and segment.first_frame == laid[-1].shot_end_frame:
+            shot, index = laid[-1].shot, laid[-1].index + 1
+        key = segment.speech_key
+        laid.append(
             Segment(
-                shot=segment.shot,
-                index=segment.chunk,
+                shot=shot,
+                index=index,
                 video=str(_file(store, segment.key, segment.chunk, ".mp4")),
                 frames=segment.frames,
                 shot_first_frame=segment.first_frame,
                 audio=str(_file(store, segment.speech_key, 0, ".wav")),
             )
-            for segment in segments
-        ),
+        )
+    return Timeline(
+        fps=plan.fps,
+        width=plan.width,
+        height=plan.height,
+        segments=tuple(laid),
         complete=complete,
         longest_segment_s=SEGMENT_S + 0.5,
     )

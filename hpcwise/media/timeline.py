@@ -46,6 +46,11 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     shot_first_frame: int
     audio: str
 
+    @property
+    def shot_end_frame(self) -> int:
+        """The frame of the shot after its last one."""
+        return self.shot_first_frame + self.frames
+
 
 class Span(msgspec.Struct, frozen=True, kw_only=True):
     """A shot, or what is known of it: its sound and frames [first_frame, end_frame) of the film."""
@@ -95,7 +100,7 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
                 f"longest_segment_s {self.longest_segment_s}: cut it, or raise that"
             )
         if before is not None and before.shot == segment.shot:
-            expected = (before.index + 1, before.shot_first_frame + before.frames)
+            expected = (before.index + 1, before.shot_end_frame)
             if segment.audio != before.audio:
                 raise UsageError(f"{where}: audio differs within the shot: give one file for the whole shot")
         elif before is not None and segment.shot < before.shot:

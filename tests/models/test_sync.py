@@ -177,7 +177,7 @@ def test_the_last_stage_writes_a_segment_of_the_film_at_the_films_size_and_rate(
     speech, clip = _spoken(tmp_path / "speech", 0.5), _clip(tmp_path / "clip")
     params = {"fps": 25, "film_width": 96, "film_height": 64}
     output, made = _made(adapter, _call(tmp_path / "s", params, speech, clip), tmp_path / "s")
-    assert dict(output.facts) == {"first_frame": 0, "frames": 13, "width": 96, "height": 64, "runs": 1}
+    assert dict(output.facts) == {"first_frame": 0, "frames": 13, "width": 96, "height": 64}
     with av.open(str(made.path / "video.mp4")) as file:
         stream = file.streams.video[0]
         assert (stream.width, stream.height, stream.average_rate, stream.frames) == (96, 64, Fraction(25), 13)

@@ -23,7 +23,7 @@ from hpcwise.core.screenplay import Speech
 from hpcwise.models.base import Call, Devices, ModelSpec, OnStep, Output
 from hpcwise.models.diffusion.adapter import DiffuseParams, DiffusersAdapter, Loop, converted
 from hpcwise.models.frames import Frame, checked, read_frames, stretched, write_frames
-from hpcwise.models.segment import write_segment
+from hpcwise.models.segment import write_segments
 from hpcwise.models.sync.attention import AudioCondition, Conductor
 from hpcwise.models.sync.sound import SpeechEncoder, read_speech, stretch_of
 
@@ -84,12 +84,12 @@ class SyncAdapter(DiffusersAdapter):
         shown = stretched(made, last - first) if params.fps != FPS else _held(made, last - first)
         whole = checked(shown, self._name)
         if params.film_width:
-            facts = {"first_frame": first, "runs": len(runs)}
-            yield write_segment(call, whole, params.film_width, params.film_height, params.fps, facts)
+            size = params.film_width, params.film_height
+            yield from write_segments(call, whole, last - first, *size, params.fps, first)
             return
         path = call.work / "frames.mkv"
         count = write_frames(path, whole, params.fps)
-        facts = {"frames": count, "fps": params.fps, "first_frame": first, "runs": len(runs)}
+        facts = {"frames": count, "fps": params.fps, "first_frame": first}
         yield Output(files={"frames.mkv": path}, facts=facts)
 
     def _run(self, loop: Loop, params: SyncParams, heard: Any, below: list[Frame]) -> list[Frame]:

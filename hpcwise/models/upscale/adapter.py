@@ -14,7 +14,7 @@ from hpcwise.core.errors import BadOutput, ModelMissing, Stopped, UsageError
 from hpcwise.models.base import Call, Devices, ModelSpec, OnStep, Output
 from hpcwise.models.diffusion.adapter import DTYPES, converted
 from hpcwise.models.frames import Frame, checked, read_frames, write_frames
-from hpcwise.models.segment import write_segment
+from hpcwise.models.segment import write_segments
 from hpcwise.models.upscale.nets import Compact, Residual
 
 #: Pixels of overlap of two tiles: more than the small network looks around a pixel.
@@ -76,8 +76,7 @@ class UpscaleAdapter:
         whole = checked(pictures, self._name)
         first = int(source.facts.get("first_frame", params.first_frame))
         if params.film_width:
-            facts = {"first_frame": first}
-            yield write_segment(call, whole, params.film_width, params.film_height, fps, facts)
+            yield from write_segments(call, whole, total, params.film_width, params.film_height, fps, first)
             return
         path = call.work / "frames.mkv"
         count = write_frames(path, whole, fps)

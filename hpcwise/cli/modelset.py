@@ -1,0 +1,44 @@
+"""Sets of models by name, and whether a job's models can run here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from hpcwise.core.errors import UsageError
+from hpcwise.core.spec import JobSpec
+from hpcwise.core.streamcast import STAGE_MODELS
+from hpcwise.head.settings import find_configs, read_file, read_models
+
+
+class ModelSet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A file of configs/model-sets/: the workflow that the models belong to, and one for each stage named."""
+
+    workflow: Literal["podcast", "streamwise-podcast"]
+    models: dict[str, str]
+
+
+def read_set(name: str) -> ModelSet:
+    """The set `name`. Raises UsageError that names those there are."""
+    folder = find_configs() / "model-sets"
+    path = folder / f"{name}.yaml"
+    if Path(name).name != name or not path.is_file():
+        known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml"))) or "none"
+        raise UsageError(f"--models: {name!r} is no set of models; known are {known}")
+    return read_file(path, ModelSet)
+
+
+def check_runnable(job: JobSpec, where: Path) -> None:
+    """Raises UsageError for a stage of the StreamWise podcast whose model can only be planned."""
+    if job.workflow != "streamwise-podcast":
+        return
+    cards = read_models(find_configs() / "models")
+    for stage, usual in STAGE_MODELS.items():
+        model = job.models.get(stage, usual)
+        if model not in cards and not (stage == "upscale" and not job.upscale):
+            raise UsageError(
+                f"{where}: models.{stage}: {model!r} can only be planned: no card in configs/models runs it; "
+                "name one that does, give --models SET, or use hpcwise simulate"
+            )
