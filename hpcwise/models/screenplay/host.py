@@ -40,6 +40,12 @@ _BY_ROLE: dict[str, tuple[str, ...]] = {
         "What do the results say?",
         "And what is the evidence for that?",
     ),
+    "example": (
+        "Is there an example?",
+        "Can we see it at work?",
+        "Where has that been tried?",
+        "What does it look like on real data?",
+    ),
     "limits": (
         "Every piece of work has its limits. What are the ones here?",
         "What should I be careful about?",

@@ -133,9 +133,15 @@ def hook_of(document: Document, max_chars: int) -> Claim | None:
     def worth(claim: Claim) -> float:
         on_topic = len(topic & _stems(claim.text)) / max(3, len(topic))
         announces = 0.5 * is_idea(claim) + 0.3 * (claim.role == "abstract")
-        return on_topic + announces - 0.01 * claim.order - 0.2 * (len(claim.text) > 150)
+        vague = bool(re.match(r"(?:The|A|An) [a-z]+ (?:is|are|was|were|can|has|have) ", claim.text))
+        detail = 0.3 * bool(re.search(r"\d", claim.text)) + 0.3 * vague
+        detail += 0.4 * bool(_LOOKS_BACK.search(claim.text))
+        return on_topic + announces - detail - 0.01 * claim.order - 0.2 * (len(claim.text) > 150)
 
     return max(early, key=worth, default=None)
+
+
+_LOOKS_BACK = re.compile(r"\b(?:these|those|such|this (?!paper|work|article|study|report))\b", re.I)
 
 
 def _stems(text: str) -> set[str]:
@@ -187,6 +193,11 @@ def pictures_of(document: Document) -> list[Picture]:
 
 def _without_pointer(text: str, label: str) -> str:
     """ "As shown in Figure 2, the pull rises." -> "The pull rises.": the picture is on the screen."""
+    text = re.sub(
+        rf"^{re.escape(label)} (?=(?:shows?|illustrates?|depicts?|displays?|presents?|gives?|compares?)\b)",
+        "It ",
+        text,
+    )
     rest = re.sub(rf"^(?:As )?(?:\w+ )?(?:in|by|from) {re.escape(label)}, ", "", text)
     return rest[0].upper() + rest[1:]
 

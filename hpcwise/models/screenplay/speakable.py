@@ -159,6 +159,15 @@ _LETTERS = re.compile(
 )
 # An aside that may be left out: no point of a list, no "(not)", nothing that is called like a function.
 _ASIDE = re.compile(r"\s\((?!\w{1,2}\)|[^()]*\b(?:not|no|un)\b)[^()]{3,140}\)(?=[\s.,;:])")
+# What can only be followed with the picture before one's eyes.
+_ONLY_SEEN = re.compile(
+    r"(?<![\"“])\bpanels?\b(?![\"”]? (?:data|models?|stud|of experts))|\b(?:left|right)[- ]hand (?:side|panel|plot|graph|column)"
+    r"|\b(?:the|this|these|each) (?:figure|plot|graph|diagram|histogram|scatter ?plot|legend|[xy]-axis)s?\b"
+    r"|\b(?:dotted|dashed|solid) (?:\w+ )?(?:lines?|curves?|symbols?)|\b(?:circles|triangles) (?:and|show|are)\b"
+    r"|\b(?:blue|red|green|black|gr[ae]y|orange|purple|light|dark) (?:\w+ )?(?:cells?|lines?|curves?|bars?"
+    r"|colou?rs|points|dots|boxes|area)\b",
+    re.I,
+)
 _SENDS_AWAY = re.compile(
     r"\bfor (?:more |further |full |the )?(?:details?|information|an? (?:overview|introduction|discussion))\b"
     r"|\brefer(?:red)? (?:the reader )?to the\b|\binterested readers?\b|\bthe reader\b|\bcan be found\b"
@@ -220,7 +229,9 @@ def to_speech(
             probe,
         )
         text = re.sub(rf"\b{stem}\s*{number}\b", figure, text)
-    if _CUT_OFF.search(text) or _LETTERS.search(text) or (figure is None and _SENDS_AWAY.search(text)):
+    if _CUT_OFF.search(text) or _LETTERS.search(text):
+        return None
+    if figure is None and (_SENDS_AWAY.search(text) or _ONLY_SEEN.search(text)):
         return None
     if _REFERENCE.search(probe) or _SELF.search(probe) or _BROKEN.search(probe) or _WE_ASIDE.search(probe):
         return None
@@ -249,6 +260,12 @@ def _third_person(text: str) -> str:
     """ "We show that our method" -> "The authors show that their method": the expert is not an author."""
     if not re.search(r"\b(?:we|our|ours|us|ourselves)\b", text, re.I):
         return text
+    # "We can plot it" speaks of anybody: one can.
+    text = re.sub(
+        r"\b([Ww])e(?= (?:\w+ )?(?:can|cannot|should|must|may|could|might|need|would)\b)",
+        lambda m: "One" if m[1] == "W" else "one",
+        text,
+    )
     named = False
 
     def swap(match: re.Match[str]) -> str:

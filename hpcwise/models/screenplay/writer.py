@@ -20,6 +20,7 @@ from hpcwise.models.screenplay.material import (
     gather,
     hook_of,
     is_finding,
+    is_idea,
     section_roles,
 )
 from hpcwise.models.screenplay.questions import common_words
@@ -34,6 +35,7 @@ _LONG_FILM_S = 480.0
 #: Shorter films are over before a chapter card has said what it is.
 _CHAPTERS_FROM_S = 200.0
 _NUMBER_CUE = re.compile(r"\b\d+(?:\.\d+)? (?:percent|times|percentage points|hours|billion|million)\b")
+_EXAMPLE = re.compile(r"example|illustration|application|use case|case stud|demonstration", re.I)
 _SUBTITLE = re.compile(r":\s|\s[–—-]\s")
 #: Claims are added several at a time while more than this is missing, in seconds.
 _IN_BULK_S = 60.0
@@ -100,7 +102,9 @@ class Writer(ShotMaker):
         subheading = ", ".join(authors[:6])
         titled = [self._host_line(f"Welcome. {full}.")]
         shots: list[Shot] = []
-        asked = f"{you.name}, what is this {self._noun} about?"
+        tells = self._hook is not None and (is_idea(self._hook) or self._name() in self._hook.text)
+        asked = f"what is this {self._noun} about?" if tells or self._hook is None else "where do they start?"
+        asked = f"{you.name}, {asked}"
         if self._length([titled[0]]) > _LONG_TITLE_S:
             present = [me, you, *(c for c in (self._cast.guest, self._cast.sceptic) if c is not None)]
             others = _listed([c.name for c in present[1:]])
@@ -182,7 +186,7 @@ class Writer(ShotMaker):
             if is_picture:
                 texts = [t for t in material.pictures[i].texts if t[0] not in said]
                 if texts:
-                    lead = host.shows() if shots else host.opens(plot.role, plot.heading)
+                    lead = host.shows() if shots else host.opens(_kind_of(plot), plot.heading)
                     teller_ = self._cast.guest or teller
                     shots += self._picture(material.pictures[i].figure, texts[:3], lead, teller_)
                     said.update(text for text, _, _ in texts[:3])
@@ -195,7 +199,7 @@ class Writer(ShotMaker):
             line = self._claim_line(claim, teller, follows=claim.order == before + 1)
             before = claim.order
             if not shots:
-                question = host.opens(plot.role, plot.heading)
+                question = host.opens(_kind_of(plot), plot.heading)
                 shots += self._ask(question, line, asker, title if number else "", number)
                 since_host = 1
             elif since_host >= 2 and not claim.leans and expected_s(claim.text) < _WITH_QUESTION_S:
@@ -283,6 +287,11 @@ class Writer(ShotMaker):
     def _claim_line(self, claim: Claim, teller: Character, *, follows: bool = False) -> Line:
         text = claim.text if follows else without_also(claim.text)
         return self.sourced(teller.id, text, claim.source, claim.page)
+
+
+def _kind_of(plot: Plot) -> str:
+    """The plot's role, an example's apart from other evidence."""
+    return "example" if plot.role == "evidence" and _EXAMPLE.search(plot.heading) else plot.role
 
 
 def _listed(names: Sequence[str]) -> str:
