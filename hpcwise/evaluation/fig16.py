@@ -31,7 +31,7 @@ REQUESTS: Final = 40
 #: Share of the promises that must be kept, and how long what has none may take.
 MET: Final = 0.95
 LONGEST_S: Final = 3600.0
-HEADROOMS: Final = (0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.4, 1.6, 1.8, 2.1, 2.5, 3.0)
+HEADROOMS: Final = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.4, 1.6, 1.8, 2.1, 2.5, 3.0)
 _STAGES: Final = ("screenplay", "image", "speech", "sketch", "decode", "sync", "upscale")
 _COLOURS: Final = ("#7F7F7F", "#F0E442", "#CC79A7", "#56B4E9", "#009E73", "#0072B2", "#E69F00")
 
