@@ -87,7 +87,8 @@ def test_nothing_of_our_own_job_goes_into_what_is_submitted() -> None:
     given = {
         "SLURM_CONF": "/etc/slurm.conf", "SLURM_JOB_ID": "1", "SLURM_MEM_PER_NODE": "4096",
         "SLURMD_NODENAME": "n", "SBATCH_PARTITION": "a", "PMIX_RANK": "0", "PMI_FD": "3", "SRUN_DEBUG": "1",
-        "SUBMITIT_EXECUTOR": "slurm", "HPCWISE_END_S": "1", "HOME": "/home/me", "PATH": "/bin", "PYTHONPATH": ".:/opt/x",
+        "SUBMITIT_EXECUTOR": "slurm",
+        "HPCWISE_END_S": "1", "HOME": "/home/me", "PATH": "/bin", "PYTHONPATH": ".:/opt/x",
     }  # fmt: skip
     assert slurm.scrubbed(given) == {
         "SLURM_CONF": "/etc/slurm.conf", "HOME": "/home/me", "PATH": "/bin",
@@ -108,8 +109,8 @@ def test_a_step_takes_its_share_of_one_component_and_knows_the_end() -> None:
     command = step_command(profile, "77", "hw-w", 1234.0)
     assert command.startswith(
         "srun --jobid=77 --exact --unbuffered --kill-on-bad-exit=1 --job-name=hw-w --nodes=1 "
-        "--ntasks-per-node=1 --export=ALL,HPCWISE_END_S=1234 --het-group=1 --cpus-per-task=8 --gres=gpu:a100:1 "
-        "--mem=2500M bash -c "
+        "--ntasks-per-node=1 --export=ALL,HPCWISE_END_S=1234 --het-group=1 --cpus-per-task=8 "
+        "--gres=gpu:a100:1 --mem=2500M bash -c "
     )
 
 
