@@ -47,8 +47,8 @@ _LIMIT_S: Final = 600.0
 
 class Rival(NamedTuple):
     """One budget, cost x start. theirs, ours: by the artifact's evaluator; ours_bound: bound to the one way
-    to make the film that its greedy has. The rest by our engine. changed: replicas of a size that our nodes
-    cannot hold, made as large as they can."""
+    to make the film that its greedy has. The rest by our engine. parted: replicas of a size that our nodes
+    cannot hold."""
 
     theirs: float
     ours: float
@@ -56,7 +56,7 @@ class Rival(NamedTuple):
     theirs_s: float
     theirs_engine: float
     ours_engine: float
-    changed: int
+    parted: int
 
 
 def rivals(root: Path, python: str, work: Work, catalogue: Catalogue) -> list[Rival]:
@@ -114,27 +114,39 @@ def ask(root: Path, python: str, questions: Sequence[Mapping[str, Any]]) -> list
     return answers
 
 
+def padded(catalogue: Catalogue) -> Catalogue:
+    """The catalogue with models that pad their sequence: the artifact splits it over any number of GPUs."""
+    models = {name: msgspec.structs.replace(info, pads=True) for name, info in catalogue.models.items()}
+    return msgspec.structs.replace(catalogue, models=models)
+
+
 def replicas_of(rows: Sequence[Sequence[Any]], asked: Problem) -> tuple[tuple[Replicas, ...], int]:
-    """The artifact's replicas as ours, and how many had to be made smaller to fit our nodes."""
+    """The artifact's replicas as ours on as many GPUs, and how many had to be parted: a replica of ten GPUs
+    would share the links of a node of eight, so it is one of eight and one of two."""
     [candidate] = [c for c in asked.candidates if c.variant.name == _VARIANT][:1]
     sizes: dict[tuple[str, str], list[int]] = {}
     for station in candidate.stations:
         for option in station.options:
             sizes.setdefault((station.models[0], asked.pools[option.pool].name), []).append(option.devices)
-    found, changed = [], 0
+    found, parted = [], 0
     for model, kind, devices, n in rows:
         card, pool = _CARDS[model], kind.lower()
-        size = max(each for each in sizes[card, pool] if each <= devices)
-        changed += n if size != devices else 0
-        found.append(Replicas(stages=(), models=(card,), pool=pool, devices=size, n=n))
-    return tuple(found), changed
+        valid = sizes[card, pool]
+        parted += n if devices not in valid else 0
+        left = devices
+        while left > 0:
+            size = max(each for each in valid if each <= left)
+            found.append(Replicas(stages=(), models=(card,), pool=pool, devices=size, n=n))
+            left -= size
+    return tuple(found), parted
 
 
 def _rival(budget: Mapping[str, int], work: Work, catalogue: Catalogue, answer: dict[str, Any]) -> Rival:
     pools = _pools(budget)
     asked = problem(work, pools, catalogue)
-    held, changed = replicas_of(answer["greedy"]["replicas"], asked)
-    theirs = execute(evaluate(asked, _VARIANT, held), work, pools, catalogue)
+    generous = problem(work, pools, padded(catalogue))
+    held, parted = replicas_of(answer["greedy"]["replicas"], generous)
+    theirs = execute(evaluate(generous, _VARIANT, held), work, pools, generous.catalogue)
 
     def carry_out(plan: Plan) -> Executed:
         return execute(plan, work, pools, catalogue)
@@ -145,7 +157,7 @@ def _rival(budget: Mapping[str, int], work: Work, catalogue: Catalogue, answer: 
         theirs=greedy["ttff_s"] * greedy["cost"], ours=mine["ttff_s"] * mine["cost"],
         ours_bound=bound["ttff_s"] * bound["cost"],
         theirs_s=greedy["seconds"], theirs_engine=theirs.cost_x_ttff, ours_engine=ours.cost_x_ttff,
-        changed=changed,
+        parted=parted,
     )  # fmt: skip
 
 
