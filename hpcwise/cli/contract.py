@@ -147,8 +147,8 @@ def show(deal: Deal) -> None:
     line("planned", f"{_clock(q.median_s, deal.made_s)}, as likely as not")
     each = ", ".join(f"{100 * e.level:.0f} % {_clock(e.promise_s, deal.made_s)}" for e in c.earliest)
     line("earliest", each)
-    line("GPU-hours", f"{q.gpu_h:.1f} expected" if any(o.gpus for o in deal.offers) else "0 (cores only)")
-    line("price", f"${q.usd:.2f} expected, ${q.usd_high:.2f} at most with {percent}; {deal.billing}")
+    line("GPU-hours", f"{q.gpu_h:.2g} expected" if any(o.gpus for o in deal.offers) else "0 (cores only)")
+    line("price", f"{money(q.usd)} expected, {money(q.usd_high)} at most with {percent}; {deal.billing}")
     for i, offer in enumerate(deal.offers):
         share = q.asked.get(offer.name, 0.0)
         begins = (
@@ -262,7 +262,12 @@ def _clock(at_s: float, now_s: float) -> str:
     if not math.isfinite(at_s):
         return "never"
     moment = datetime.fromtimestamp(at_s)
-    return f"{moment:%H:%M}" if at_s - now_s < 20 * HOUR_S else f"{moment:%Y-%m-%d %H:%M}"
+    return f"{moment:%H:%M}" if at_s - now_s < 24 * HOUR_S else f"{moment:%Y-%m-%d %H:%M}"
+
+
+def money(usd: float) -> str:
+    """Dollars; small sums with two digits that say something."""
+    return f"${usd:.2f}" if usd >= 0.1 or not usd else f"${usd:.2g}"
 
 
 def check_level(value: float) -> float:

@@ -53,7 +53,10 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 @click.command("plan")
 @click.argument("spec", metavar="DOCUMENT|SPEC", type=click.Path(path_type=Path))
 @job_options
-@click.option("--cluster", type=click.Path(path_type=Path), metavar="FILE", help="Pools and links (YAML).")
+@click.option(
+    "--cluster", type=click.Path(path_type=Path), metavar="NAME|FILE",
+    help="A Slurm site (configs/clusters/NAME.yaml): cost and time of each shape; or pools and links (YAML).",
+)  # fmt: skip
 @click.option("--fleet", metavar="a100=256,h200=64", help="Devices that there are, as one pool a kind.")
 @click.option(
     "--profiles", default="streamwise", metavar="SET", show_default=True,
@@ -94,6 +97,10 @@ def plan_command(
         raise UsageError(f"plot: {plot} cannot be written; name a file in a folder that exists")
     now_s = time.time()
     job = load(spec, options, to_plan=True).job
+    if cluster is not None and not cluster.suffix and len(cluster.parts) == 1 and not cluster.exists():
+        from hpcwise.cli.contractplan import plan_shapes
+
+        return plan_shapes(job, str(cluster), now_s, plot, as_json)
     work = work_of_job(job)
     pools, catalogue = _cluster(cluster, fleet, profiles, spot)
     goal = _goal(job, objective, start_within, ready_by, budget_usd, power_w, now_s)

@@ -71,14 +71,14 @@ def replay_command(
     """
     if bool(request_id) == everything:
         raise UsageError("replay: name a REQUEST, or give --all")
-    records = list(_records(run))
+    records = list(records_of(run))
     if not records:
         raise UsageError(f"{run.results}: has no journal yet; nothing was run here")
     whole = build(record for _, record in records)
     name = ""
     timeline = whole
     if request_id:
-        name = _find(whole, request_id)
+        name = find_track(whole, request_id)
         timeline = whole.of(name)
     if not (perfetto or gantt or verify):
         folder = run.film(name) if name else run.results
@@ -196,14 +196,14 @@ def _config(wanted_hash: str) -> tuple[EngineConfig, bool]:
     return here, True
 
 
-def _records(run: Run) -> Iterator[tuple[int, Record]]:
+def records_of(run: Run) -> Iterator[tuple[int, Record]]:
     for path in run.paths.journal_files():
         epoch = int(path.stem.rpartition("-")[2])
         for record in read_records(path):
             yield epoch, record
 
 
-def _find(timeline: Timeline, request_id: str) -> str:
+def find_track(timeline: Timeline, request_id: str) -> str:
     names = [track.request_id for track in timeline.requests]
     close = [name for name in names if name == request_id] or [n for n in names if n.startswith(request_id)]
     if len(close) != 1:
