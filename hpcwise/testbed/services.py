@@ -29,7 +29,7 @@ SERVICES: Final = ("munged", "mariadbd", "slurmdbd", "slurmctld")
 _START_S: Final = 60.0
 _DATABASE: Final = (
     "--skip-grant-tables", "--skip-networking", "--skip-name-resolve", "--skip-log-bin",
-    "--innodb-log-file-size=8M", "--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=0",
+    "--innodb-log-file-size=8M", "--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=2",
     "--innodb-doublewrite=0", "--innodb-lock-wait-timeout=900", "--performance-schema=OFF",
     "--aria-pagecache-buffer-size=8M", "--key-buffer-size=8M",
 )  # fmt: skip
