@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import click
@@ -57,6 +58,8 @@ def registry() -> Registry:
 
 def state_of(cards: Registry, card: ModelCard, *, hashes: bool) -> ModelState:
     """What this machine has of a model. hashes: read all files and compare, instead of looking at names."""
+    if card.folder:
+        return _checkpoint_state(cards, card, hashes=hashes)
     folder = cards.models_dir / card.name
     wrong = {file.name for file in missing(card.files, folder)} if hashes else set[str]()
     files = []
@@ -83,6 +86,29 @@ def state_of(cards: Registry, card: ModelCard, *, hashes: bool) -> ModelState:
         memory_gb=card.memory_gb, load_s=card.load_s, elo=card.elo, state=state, problem=problem,
         folder=str(folder) if card.files else "", files=tuple(files),
         sources=tuple(type(source).__name__ for source in card.sources), fallback=card.fallback,
+    )  # fmt: skip
+
+
+def _checkpoint_state(cards: Registry, card: ModelCard, *, hashes: bool) -> ModelState:
+    """Of a model that is a checkpoint's folder. Nothing is imported: torch alone takes seconds."""
+    folder = cards.folder(card)
+    state, problem = "ready", ""
+    if importlib.util.find_spec("diffusers") is None:
+        state, problem = "needs a package", f"model {card.name}: install hpcwise[models]"
+    elif not folder.is_dir():
+        tiny = card.name.startswith("tiny-")
+        state, problem = "missing files", "hpcwise models tiny" if tiny else f"put its checkpoint into {folder}"
+    elif hashes and (folder / "model_index.json").is_file():
+        from hpcwise.models.diffusion.checkpoint import check
+
+        try:
+            check(folder, card.name)
+        except ModelMissing as error:
+            state, problem = "damaged files", str(error)
+    return ModelState(
+        name=card.name, version=card.version, family=card.family, stages=card.stages, licence=card.licence,
+        memory_gb=card.memory_gb, load_s=card.load_s, elo=card.elo, state=state, problem=problem,
+        folder=str(folder), files=(), sources=(), fallback=card.fallback,
     )  # fmt: skip
 
 
@@ -220,13 +246,30 @@ def fetch(names: tuple[str, ...], as_json: bool) -> None:
         print_json(done)
 
 
+@models_command.command("tiny")
+@json_option
+def tiny(as_json: bool) -> None:
+    """Write checkpoints of the big models' architectures with random weights, a megabyte each."""
+    from hpcwise.cli.modelset import build_missing
+
+    cards = registry()
+    names = [card.name for card in cards.cards.values() if card.folder]
+    made = build_missing(names, cards.models_dir, lambda text: click.echo(text, err=True))
+    if as_json:
+        print_json([str(path) for path in made])
+    elif not made:
+        click.echo(f"all there, in {relative(cards.models_dir)}")
+
+
 @models_command.command("check")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @json_option
 def check(names: tuple[str, ...], as_json: bool) -> int:
     """Compare files with their hashes; exit code 1 where something is missing or damaged."""
     cards = registry()
-    chosen = [cards.card(name) for name in names] if names else list(cards.cards.values())
+    # Without names: what this machine has or should have; a checkpoint that nobody put there is no fault.
+    usual = [c for c in cards.cards.values() if not c.folder or cards.folder(c).is_dir()]
+    chosen = [cards.card(name) for name in names] if names else usual
     states = [state_of(cards, card, hashes=True) for card in chosen]
     if as_json:
         print_json(states)

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from hpcwise.core.errors import UsageError
+from hpcwise.core.errors import ModelMissing, UsageError
 from hpcwise.core.spec import JobSpec
 from hpcwise.core.streamcast import STAGE_MODELS
 from hpcwise.head.settings import find_configs, read_file, read_models
 
 
 class ModelSet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A file of configs/model-sets/: the workflow that the models belong to, and one for each stage named."""
+    """A file of configs/model-sets/: the workflow that the models belong to, and one for each stage named.
+    build: checkpoints of random weights, written here where they lack."""
 
     workflow: Literal["podcast", "streamwise-podcast"]
     models: dict[str, str]
+    build: bool = False
 
 
 def read_set(name: str) -> ModelSet:
@@ -28,6 +31,31 @@ def read_set(name: str) -> ModelSet:
         known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml"))) or "none"
         raise UsageError(f"--models: {name!r} is no set of models; known are {known}")
     return read_file(path, ModelSet)
+
+
+def build_missing(models: Iterable[str], models_dir: Path, say: Callable[[str], object]) -> list[Path]:
+    """Write the checkpoints of those models that are made of random weights and lack; those written.
+
+    say: is told what takes long. Raises ModelMissing where torch or diffusers is not installed.
+    """
+    from hpcwise.models.registry import Registry
+
+    cards = Registry.read(find_configs() / "models", models_dir)
+    wanted = dict.fromkeys(cards.card(name).folder for name in models)
+    lacking = [name for name in wanted if name and not (models_dir / name).is_dir()]
+    if not lacking:
+        return []
+    try:
+        from hpcwise.models.diffusion import tiny
+    except ImportError as error:
+        raise ModelMissing(f"tiny checkpoints: {error}; install hpcwise[models]") from error
+    made = []
+    for name in lacking:
+        if name in tiny.BUILDERS:
+            say(f"writing {name} to {models_dir}")
+            tiny.build(name, models_dir / name)
+            made.append(models_dir / name)
+    return made
 
 
 def check_runnable(job: JobSpec, where: Path) -> None:

@@ -154,7 +154,7 @@ FIELDS: Final[Mapping[str, Field]] = {
         _described(
             {"enum": ["podcast", "streamwise-podcast", "graph"]},
             "podcast: a document becomes a film; graph: any DAG of tasks; streamwise-podcast: the StreamWise "
-            "paper's, only for hpcwise simulate",
+            "paper's stages, for hpcwise simulate and generate --models",
         ),
     ),
     "name": Field(

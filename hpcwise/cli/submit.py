@@ -55,16 +55,18 @@ def load(path: Path, options: dict[str, Any], *, to_plan: bool = False) -> Loade
     overrides = Overrides(**options)
     if not looks_like_spec(path):
         loaded = load_document(path, time.time(), overrides)
-        for note in loaded.notes:
-            click.echo(f"note: {note}", err=True)
-        return loaded
-    loaded = load_job(path, time.time(), overrides)
+    else:
+        loaded = load_job(path, time.time(), overrides)
     for note in loaded.notes:
         click.echo(f"note: {note}", err=True)
     if not to_plan:
-        from hpcwise.cli.modelset import check_runnable
+        from hpcwise.cli.modelset import build_missing, check_runnable, read_set
+        from hpcwise.head.settings import find_models_dir
 
         check_runnable(loaded.job, path)
+        if overrides.models is not None and read_set(overrides.models).build:
+            models = loaded.job.models.values()
+            build_missing(models, find_models_dir(), lambda text: click.echo(text, err=True))
     return loaded
 
 

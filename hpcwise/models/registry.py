@@ -74,8 +74,12 @@ class Registry:
         card = self.card(name)
         folder = resolve(card.name, card.files, card.sources, self.models_dir) if card.files else None
         if card.folder:
-            folder = self.models_dir / Path(os.path.expandvars(card.folder)).expanduser()
+            folder = self.folder(card)
         return ModelSpec(card.name, card.version, card.family, folder, card.options)
+
+    def folder(self, card: ModelCard) -> Path:
+        """Where the checkpoint of a card lies that names a folder."""
+        return self.models_dir / Path(os.path.expandvars(card.folder)).expanduser()
 
     def adapter(self, name: str) -> Adapter:
         """A new adapter of the model's family, not loaded. Raises ModelMissing when a package lacks."""
@@ -83,4 +87,5 @@ class Registry:
         try:
             return cast(Adapter, getattr(importlib.import_module(module), cls)())
         except ImportError as error:
-            raise ModelMissing(f"model {name}: {error}; install hpcwise[film]") from error
+            extra = "models" if self.card(name).folder else "film"
+            raise ModelMissing(f"model {name}: {error}; install hpcwise[{extra}]") from error
