@@ -102,32 +102,39 @@ def reproduce(context: Context) -> Figure:
     ]  # fmt: skip
 
     def draw(sheet: Any) -> None:
-        ax = sheet.subplots()
+        left, right = sheet.subplots(1, 2)
+        totals = {qpm: sum(each.values()) for qpm, each in by_rate.items()}
+        left.plot(RATES, list(totals.values()), "-o", color=COLOURS["artifact"], markersize=3.5,
+                  label="its allocation, the paper's rule")  # fmt: skip
+        mine = [sum(ours[qpm].values()) for qpm in RATES]
+        left.plot(
+            RATES, mine, "-o", color=COLOURS["ours"], markersize=3.5, label="our plan, the paper's rule"
+        )
+        left.plot([1.0], [naive_usd], "s", color=COLOURS["naive"], label="naive ($ reserved)")
+        for served, name, mark in ((live, "real-time", "D"), (thirds, "thirds", "v")):
+            if served:
+                left.plot([1.0], [served.usd_per_h], mark, color="#CC0000", zorder=7, markerfacecolor="none",
+                          label=f"our plan, engine, {name}")  # fmt: skip
+        left.plot([1.0], [1200.0], "*", color="black", markerfacecolor="#FFD92F", markersize=11, zorder=6,
+                  label="paper's text: below $1.2K")  # fmt: skip
+        left.set_xscale("log")
+        left.set_yscale("log")
+        left.set_xlim(0.8, 130)
+        plain(left)
+        left.set_ylabel("dollars an hour ($ spot)")
+        left.legend(loc="lower right")
         below = [0.0] * len(RATES)
         for stage, colour in zip(_STAGES, _COLOURS, strict=True):
-            parts = [by_rate[qpm].get(stage, 0.0) for qpm in RATES]
-            ax.fill_between(RATES, below, [b + p for b, p in zip(below, parts, strict=True)], color=colour,
-                            alpha=0.75, linewidth=0, label=PUBLISHED[stage][0])  # fmt: skip
+            parts = [100 * by_rate[qpm].get(stage, 0.0) / totals[qpm] for qpm in RATES]
+            places = range(len(RATES))
+            right.bar(places, parts, 0.75, bottom=below, color=colour, label=PUBLISHED[stage][0])
             below = [b + p for b, p in zip(below, parts, strict=True)]
-        ax.plot(RATES, below, "-", color="black", linewidth=1, label="its allocation by the rule, $ spot")
-        mine = [sum(ours[qpm].values()) for qpm in RATES]
-        ax.plot(RATES, mine, "--", color=COLOURS["paper"], linewidth=1.4,
-                label="our plan by the rule, $ spot")  # fmt: skip
-        ax.plot([1.0], [naive_usd], "s", color=COLOURS["naive"], label="naive, $ reserved", clip_on=False)
-        for served, name, mark in ((live, "real-time", "D"), (thirds, "thirds", "o")):
-            if served:
-                ax.plot([1.0], [served.usd_per_h], mark, color="#CC0000", clip_on=False, zorder=5,
-                        markerfacecolor="none", label=f"our plan, engine, {name}")  # fmt: skip
-        ax.plot([1.0], [1200.0], "*", color="black", markerfacecolor="#FFD92F", markersize=11, zorder=6,
-                label="paper's text: < $1.2K", clip_on=False)  # fmt: skip
-        ax.set_xscale("log")
-        ax.set_yscale("log")
-        ax.set_xlim(1, 100)
-        ax.set_ylim(1, 200_000)
-        plain(ax)
-        ax.set_xlabel("requests a minute")
-        ax.set_ylabel("dollars an hour")
-        ax.legend(ncols=1, loc="center left", bbox_to_anchor=(1.02, 0.5))
+        right.set_xticks(range(len(RATES)), [f"{qpm:g}" for qpm in RATES])
+        right.set_ylabel("share of the cost, its allocation (%)")
+        right.grid(axis="x", visible=False)
+        right.legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
+        for ax in (left, right):
+            ax.set_xlabel("requests a minute")
 
     lines = tuple(
         (whose, qpm, stage, each.get(stage, 0.0))
@@ -138,7 +145,7 @@ def reproduce(context: Context) -> Figure:
     columns = ("plan", "requests_a_minute", "stage", "usd_per_h_spot")
     return Figure(
         name="fig16", title="Figure 16: cost of serving podcasts by the rate of requests", rows=tuple(rows),
-        tables=(Table(name="fig16-points", columns=columns, rows=lines),), draw=draw, size_in=(8.0, 4.0),
+        tables=(Table(name="fig16-points", columns=columns, rows=lines),), draw=draw, size_in=(10.0, 3.9),
     )  # fmt: skip
 
 
