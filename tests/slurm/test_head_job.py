@@ -78,7 +78,7 @@ def test_a_killed_head_is_back_within_two_seconds_and_a_requeued_one_elsewhere_h
     started = site.hpcwise("head", "start")
     assert started.returncode == 0 and "RUNNING" in started.stdout, started.stderr
     assert site.hpcwise("head", "start").stdout.startswith("head runs already")
-    site.submit(long("film", 14.0), "film")
+    site.submit(long("film", 11.0), "film")
     until(lambda: site.runs("film"))
     first, job = site.address(), site.head_job()
     [worker] = site.status().view.workers

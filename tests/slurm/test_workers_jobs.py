@@ -103,7 +103,7 @@ def test_two_requests_run_as_one_array_of_gpu_jobs_that_tell_others_nothing(make
 def test_a_preempted_worker_leaves_in_time_and_its_task_goes_on_elsewhere(make: Make) -> None:
     site = make("spot")
     site.start()
-    site.submit(chunked("film", 6.0, 12), "film")
+    site.submit(chunked("film", 5.0, 10), "film")
     until(lambda: site.runs("film"))
     [worker] = site.status().view.workers
     where, job = worker.nodes[0], site.job_of(worker.worker_id)
@@ -130,7 +130,7 @@ def test_a_preempted_worker_leaves_in_time_and_its_task_goes_on_elsewhere(make: 
 def test_jobs_that_a_person_cancels_or_that_crash_are_named_and_replaced(make: Make) -> None:
     site = make("h200")
     site.start()
-    site.submit(chunked("film", 12.0, 24), "film")
+    site.submit(chunked("film", 8.0, 16), "film")
     until(lambda: site.runs("film"))
     [first] = site.status().view.workers
     site.testbed.run(["scancel", site.job_of(first.worker_id)])
@@ -184,3 +184,20 @@ print(launcher.words("late"))
     assert job is not None and words.startswith(f"job {job[1]} ")
     assert len(site.jobs("all")) == 1
     assert SlurmLauncher(site.paths.workers, {}).find("late") is not None
+
+
+def test_a_slurm_that_is_down_delays_launches_and_fails_nothing(make: Make) -> None:
+    site = make("h200")
+    site.start()
+    site.testbed.kill("slurmctld")
+    site.testbed.kill("slurmdbd")
+    try:
+        site.submit(chunked("film", 0.5, 1), "film")
+        until(lambda: "launches wait: sbatch: " in site.log(), 40)
+        use = site.status().slurm
+        assert use is not None and "asked again in" in use.trouble
+    finally:
+        site.testbed.restart("slurmdbd")
+        site.testbed.restart("slurmctld")
+    assert site.ended("film").row.state == "done", site.log()
+    assert len(site.jobs("all")) == 1
