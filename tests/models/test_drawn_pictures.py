@@ -53,6 +53,8 @@ def frames_of(
     inputs: dict[str, Iterator[Input]] = {"speech": iter([Input(folder, {})])}
     if "document" in change:
         inputs["document"] = iter([Input(change.pop("document"), {})])
+    if "backdrop" in change:
+        inputs["backdrop"] = iter([change.pop("backdrop")])
     params = {
         "shot": shot,
         "cast": CAST,

@@ -70,6 +70,8 @@ _KINDS: tuple[tuple[str, frozenset[str]], ...] = (
     ("chest", _words("i my me we our us myself i'm we'll we've")),
 )
 _ASKS = _words("what why how who where when which")
+#: Gestures that would be missed; the others give way to them.
+_TELLING = frozenset(["count", "point", "stop", "shrug"])
 #: Strokes that carry no meaning but rhythm.
 BEATS = ("open", "both", "chop", "pinch")
 
@@ -106,8 +108,9 @@ def gestures_of(who: str, stresses: Sequence[float], speech: Speech) -> tuple[Ge
         wishes = [(w.start_s + 0.08, *kind_of(said, i)) for i, w in enumerate(said)]
         asks = [wish for wish in wishes if wish[1]]
         beats = [(at, "", 0) for at in stresses if from_s <= at <= to_s]
+        asks.sort(key=lambda wish: (wish[1] not in _TELLING, wish[0]))
         # Words that mean something come first; strokes fill what lies between.
-        for at, kind, fingers in sorted(asks) + sorted(beats):
+        for at, kind, fingers in asks + sorted(beats):
             gap = REST_S if kind else BEAT_AFTER_S
             hold = at + (chance.uniform(0.45, 0.9) if kind else chance.uniform(0.3, 0.8))
             made = Gesture(

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import skia
 
 from hpcwise.core.screenplay import Line, Shot, Speech
@@ -76,11 +75,8 @@ def _end_of(material: Material, before: Before, figure: Image | None, fps: int) 
         show_name=False,
         index=material.index + 1,
     )
-    pixels = np.zeros(
-        (round(material.stage.height * material.scale), round(material.stage.width * material.scale), 4),
-        np.uint8,
-    )
-    surface = skia.Surface(pixels, colorType=skia.kRGBA_8888_ColorType)
+    wide, tall = material.stage.width * material.scale, material.stage.height * material.scale
+    surface = skia.Surface(round(wide), round(tall))
     canvas = surface.getCanvas()
     canvas.scale(material.scale, material.scale)
     canvas.clear(skia.ColorBLACK)
