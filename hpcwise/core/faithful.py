@@ -50,7 +50,7 @@ _OPENING_WORDS: Final = (
 )
 #: Words that may open a sentence of any line; a name is none of them.
 _OPENERS: Final = frozenset(_OPENING_WORDS.split())
-_ALWAYS: Final = frozenset({"i", "figure", "table", "picture", "fig", "authors", "english", "i'm", "i'd"})
+_ALWAYS: Final = frozenset({"i", "figure", "table", "equation", "picture", "slide", "fig", "authors", "english", "i'm", "i'd"})
 
 
 def departures(text: str, source: str, known: Iterable[str] = ()) -> list[str]:

@@ -259,3 +259,29 @@ def test_a_persons_own_pictures_follow_those_of_the_document(tmp_path: Path) -> 
     (tmp_path / "chart.png").write_bytes(png(10, 10))
     with pytest.raises(DocumentError, match=r"^chart\.png: has changed since it was submitted"):
         read(tmp_path / "a.txt", tmp_path / "work", pictures=own, picture_paths=paths)
+
+
+EQUATIONS = """
+#set page(width: 16cm, height: 14cm, margin: 2cm)
+#set math.equation(numbering: "(1)")
+#text(size: 18pt)[The pull of large kites]
+
+Large kites can pull ships across the ocean in most winds. The pull of a kite grows with the wind.
+$ F = 1/2 rho v^2 A c $
+The kite stayed in the air for 96 hours without a landing.
+$ P = F v + sum_(i=1)^n p_i $
+Equation (2) gives the power that the ship gets from its kite. Nobody has measured it before this summer.
+Crews need months of training before they can fly a kite at night in gusts of wind.
+"""
+
+
+def test_an_equation_that_the_text_names_is_a_picture(tmp_path: Path) -> None:
+    (tmp_path / "e.typ").write_text(EQUATIONS, "utf-8")
+    typst.compile(str(tmp_path / "e.typ"), output=str(tmp_path / "e.pdf"))
+    (figure,) = read(tmp_path / "e.pdf", tmp_path / "work").figures
+    assert (figure.label, figure.caption, figure.page) == ("Equation 2", "", 1)
+    assert 1 < figure.width_px / figure.height_px <= 3.3
+    with Image.open(tmp_path / "work" / figure.file) as image:
+        ink = image.convert("L").point(lambda value: 255 if value < 128 else 0).getbbox()
+    assert ink is not None
+    assert min(ink[0], ink[1], image.width - ink[2], image.height - ink[3]) >= 8  # nothing is cut off

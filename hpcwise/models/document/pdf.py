@@ -10,7 +10,7 @@ import pypdfium2.raw as raw
 
 from hpcwise.core.document import Document, Figure
 from hpcwise.core.errors import DocumentError
-from hpcwise.models.document import figures, front, glyphs, layout, ocr, prose, slides
+from hpcwise.models.document import equations, figures, front, glyphs, layout, ocr, prose, slides
 from hpcwise.models.document.sentences import vocabulary
 
 #: A page with less text than this, and a picture all over it, was scanned.
@@ -67,12 +67,14 @@ def _read(pdf: pdfium.PdfDocument, name: str, work: Path, max_pages: int, step: 
     authors, front_ends = front.find_authors(pages[0], title_lines, metadata.get("Author", ""))
     words = vocabulary([line.text for page in pages for line in page.lines])
     found: list[figures.Found] = []
+    formulas: list[figures.Found] = []
     lines: list[glyphs.Line] = []
     for page in pages:
         layout.set_columns(page)
         drawn = [] if page.rotated else figures.drawn_boxes(pdf[page.index], page.width, page.height)
         here = figures.find(page, drawn, body_pt, words)
         found += here
+        formulas += [] if page.rotated else equations.find(page)
         gone = {id(line) for f in here for line in f.lines}
         gone |= {id(line) for line in title_lines}
         page.lines = [
@@ -83,7 +85,7 @@ def _read(pdf: pdfium.PdfDocument, name: str, work: Path, max_pages: int, step: 
         lines += layout.in_reading_order(page)
         step(count + page.index + 1, total, f"lay out page {page.index + 1}")
     sections = prose.to_sections(lines, body_pt, words, count)
-    pictures = _cut_out(pdf, pages, found, work, step, total)
+    pictures = _cut_out(pdf, pages, [*found, *equations.mentioned(formulas, sections)], work, step, total)
     return Document(
         title=title,
         authors=authors,
@@ -136,7 +138,8 @@ def _cut_out(
     out: list[Figure] = []
     seen: set[str] = set()
     for item in found:
-        if item.box is None or item.label in seen or not item.caption:
+        formula = item.label.startswith("Equation")
+        if item.box is None or item.label in seen or not (item.caption or formula):
             continue
         index = len(out)
         page = pages[item.page]
@@ -145,6 +148,8 @@ def _cut_out(
         step(total - 1, total, item.label)
         if size is None:
             continue
+        if formula:
+            size = (*equations.roomy(target), size[2])
         seen.add(item.label)
         out.append(
             Figure(

@@ -142,15 +142,15 @@ class Arc:
         return True
 
     def _place_pictures(self, content_s: float) -> None:
-        """Spread pictures over the scenes that speak of them; tables only where a document has no figures."""
+        """Spread pictures over the scenes that speak of them: figures, then tables and equations."""
         want = max(1, round(content_s / SECONDS_A_PICTURE)) if content_s > 20 else 0
         body = [p for p in self.plots if p.role not in ("limits", "conclusion")]
-        drawn = any(p.figure.label.startswith("Figure") for p in self.material.pictures)
         choice: list[tuple[int, int]] = []
         for index, picture in enumerate(self.material.pictures):
             plot = self._plot_for(index, picture, body)
-            if plot is not None and (picture.figure.label.startswith("Figure") or not drawn):
+            if plot is not None:
                 choice.append((index, plot))
+        choice.sort(key=lambda entry: self._is_plain(self.material.pictures[entry[0]]))
         placed: dict[int, int] = {}
         for most in (1, 2, 3):
             for index, plot in choice:
@@ -161,6 +161,11 @@ class Arc:
                     placed[plot] = placed.get(plot, 0) + 1
         for plot_ in body:
             plot_.pictures.sort(key=lambda i: self.material.pictures[i].order)
+
+    @staticmethod
+    def _is_plain(picture: Picture) -> bool:
+        """Whether it is a table or an equation, which say less at a glance."""
+        return picture.figure.label.startswith(("Table", "Equation"))
 
     def _plot_for(self, index: int, picture: Picture, body: list[Plot]) -> int | None:
         for n, plot in enumerate(body):

@@ -12,7 +12,13 @@ import numpy.typing as npt
 
 from hpcwise.core.document import Document, Figure, split_sentences
 from hpcwise.models.screenplay.embed import Embedder, Step, Vectors, centrality
-from hpcwise.models.screenplay.speakable import MAX_CHARS, MAX_CHARS_LONG, leans_on_previous, to_speech
+from hpcwise.models.screenplay.speakable import (
+    MAX_CHARS,
+    MAX_CHARS_LONG,
+    leans_on_previous,
+    named_equations,
+    to_speech,
+)
 from hpcwise.models.screenplay.timing import expected_s
 
 #: More sentences than this are not read for meaning: the film could not hold them anyway.
@@ -170,12 +176,13 @@ def pictures_of(document: Document) -> list[Picture]:
         for index, part in enumerate(document.sections):
             for sentence in part.sentences:
                 count += 1
-                if not mention.search(sentence.text):
+                text = named_equations(sentence.text)
+                if not mention.search(text):
                     continue
                 if section < 0:
                     section, order = index, count
-                spoken = to_speech(sentence.text, figure=figure.label)
-                opens = re.match(rf"^(?:as \w+ in )?{kind}\s*{number}\b", sentence.text, re.I)
+                spoken = to_speech(text, figure=figure.label)
+                opens = re.match(rf"^(?:as \w+ in )?{kind}\s*{number}\b", text, re.I)
                 pointer = spoken is not None and _POINTER.search(spoken)
                 if spoken is not None:
                     spoken = _without_pointer(spoken, figure.label)
@@ -215,6 +222,8 @@ def _different(texts: Sequence[tuple[str, str, int]]) -> tuple[tuple[str, str, i
 
 def _caption_lines(figure: Figure) -> list[tuple[str, str, int]]:
     """What the caption says: its first phrase under its label, then whole sentences."""
+    if not figure.caption:
+        return []
     source = f"{figure.label}: {figure.caption}"
     out: list[tuple[str, str, int]] = []
     parts = split_sentences(figure.caption.rstrip(".") + ".")

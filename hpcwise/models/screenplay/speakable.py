@@ -161,9 +161,11 @@ _LETTERS = re.compile(
 _ASIDE = re.compile(r"\s\((?!\w{1,2}\)|[^()]*\b(?:not|no|un)\b)[^()]{3,140}\)(?=[\s.,;:])")
 # What can only be followed with the picture before one's eyes.
 _ONLY_SEEN = re.compile(
-    r"(?<![\"“])\bpanels?\b(?![\"”]? (?:data|models?|stud|of experts))|\b(?:left|right)[- ]hand (?:side|panel|plot|graph|column)"
+    r"(?<![\"“])\bpanels?\b(?![\"”]? (?:data|models?|stud|of experts))"
+    r"|\b(?:left|right)[- ]hand (?:side|panel|plot|graph|column)"
     r"|\b(?:the|this|these|each) (?:figure|plot|graph|diagram|histogram|scatter ?plot|legend|[xy]-axis)s?\b"
-    r"|\b(?:dotted|dashed|solid) (?:\w+ )?(?:lines?|curves?|symbols?)|\b(?:circles|triangles) (?:and|show|are)\b"
+    r"|\b(?:dotted|dashed|solid) (?:\w+ )?(?:lines?|curves?|symbols?)"
+    r"|\b(?:circles|triangles) (?:and|show|are)\b"
     r"|\b(?:blue|red|green|black|gr[ae]y|orange|purple|light|dark) (?:\w+ )?(?:cells?|lines?|curves?|bars?"
     r"|colou?rs|points|dots|boxes|area)\b",
     re.I,
@@ -178,6 +180,11 @@ _SENDS_AWAY = re.compile(
 )
 #: Longer than a shot of a short film holds, or of a long one; shorter is a fragment.
 MAX_CHARS, MAX_CHARS_LONG, MIN_CHARS = 190, 260, 34
+
+
+def named_equations(sentence: str) -> str:
+    """The sentence with its equations named as one says them: "Eq. (3)" -> "Equation 3"."""
+    return re.sub(r"\b(?:Eqs?\.|Eqns?\.?|Equation)\s*\(?(\d+(?:\.\d+)?)\)?", r"Equation \1", sentence)
 
 
 def leans_on_previous(sentence: str) -> bool:
