@@ -29,6 +29,7 @@ from hpcwise.store.paths import storage_errors, write_beside
 
 #: Rows of a table on the page; the receipt has all.
 _MOST: Final = 24
+_FONTS: Final = ["Inter", "DejaVu Sans"]
 _LOST: Final = frozenset({"lost", "failed"})
 
 
@@ -265,8 +266,8 @@ def _png(plt: Any, pixels: Any, page: Page) -> None:
         for number, line in enumerate(lines):
             at = 1 - (0.35 + 0.24 * number) / (text_in + picture_in)
             name, _, value = line.partition("  ")
-            figure.text(0.03, at, name.strip(), fontsize=10, color="#6B7280", va="center")
-            figure.text(0.13, at, printable(value.strip(), 150), fontsize=10, color="#22262E", va="center")
+            figure.text(0.03, at, name.strip(), fontsize=10, color="#6B7280", va="center", fontfamily=_FONTS)
+            figure.text(0.13, at, printable(value.strip(), 150), fontsize=10, color="#22262E", va="center", fontfamily=_FONTS)
         path = Path(page.png)
         beside = path.with_name(f".{path.name}.part")
         figure.savefig(beside, format="png")

@@ -22,7 +22,7 @@ from hpcwise.core.queuewait import Waits
 from hpcwise.core.units import HOUR_S
 
 #: Estimates change with the hour of the day, so the question is asked at least so often.
-_LOOK_S: Final = 900.0
+_LOOK_S: Final = 1800.0
 #: What is nearer than this is now.
 _NOW_S: Final = 1.0
 

@@ -184,7 +184,7 @@ def first_wait_s(waits: Waits, start_s: float, level: float) -> float:
     if start_s <= _AT_ONCE_S:
         return start_s
     at_once = sum(wait_s <= _AT_ONCE_S for wait_s in waits.wait_s)
-    share = LEVELS[at_once - 1] if at_once else 0.0
+    share = LEVELS[min(at_once, len(LEVELS) - 1)] if at_once else 0.0
     return min(start_s, waits.at(share + (1 - share) * level))
 
 

@@ -1,0 +1,201 @@
+"""The ready-by contract: when what is asked for, what is promised, and that promises hold."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from hpcwise.core.contract import (
+    Cancel,
+    Held,
+    Night,
+    Offer,
+    Submit,
+    Terms,
+    decide,
+    latest_s,
+    next_look_s,
+    safe,
+)
+from hpcwise.core.contracthead import night_of, wanted
+from hpcwise.core.contractquote import (
+    Calibration,
+    calibrate,
+    cheapest_first,
+    contract,
+    earliest,
+    quote_for,
+)
+from hpcwise.core.contractrun import Book, draws, first_wait_s, rehearse
+from hpcwise.core.queuewait import LEVELS, Waits, flat
+
+HOUR = 3600.0
+SPOT = Offer(name="spot", partition="spot", nodes=2, gpus=8, walltime_s=4 * HOUR, load_s=100, work_s=2 * HOUR,
+             usd_per_h=10, pools=("spot",))  # fmt: skip
+DEAR = Offer(name="dear", partition="dear", nodes=2, gpus=8, walltime_s=4 * HOUR, load_s=100, work_s=1 * HOUR,
+             usd_per_h=40, pools=("dear",))  # fmt: skip
+
+
+def terms(spot_wait_s: float = 600, dear_wait_s: float = 300, sigma: float = 0.0, **changes: object) -> Terms:
+    waits = tuple((flat(wait),) * 24 for wait in (spot_wait_s, dear_wait_s))
+    made = Terms(offers=(SPOT, DEAR), waits=waits, sigma=sigma)
+    for name, value in changes.items():
+        object.__setattr__(made, name, value)
+    return made
+
+
+def test_the_cheapest_is_asked_for_at_once_and_nothing_else_while_there_is_time() -> None:
+    night = Night(remaining=1.0, deadline_s=10 * HOUR)
+    assert decide(terms(), night, 0.0) == (Submit(0),)
+
+
+def test_the_dearer_one_is_asked_for_at_its_latest_safe_moment() -> None:
+    # By hand: 10 h less 300 s of queue, 100 s of loading and 1 h of work.
+    night = Night(
+        remaining=1.0, deadline_s=10 * HOUR, held=(Held(ident="1", offer=0, running=False, since_s=0),)
+    )
+    assert latest_s(terms(), 1, night, 0.0) == 10 * HOUR - 300 - 100 - HOUR
+    at_s = 9 * HOUR - 400
+    assert decide(terms(), night, at_s - 10) == ()
+    assert decide(terms(), night, at_s) == (Submit(1),)
+    assert next_look_s(terms(), night, at_s - 100) == at_s
+
+
+def test_work_that_is_done_moves_the_latest_moment() -> None:
+    half = Night(remaining=0.5, deadline_s=10 * HOUR)
+    assert latest_s(terms(), 1, half, 0.0) == 10 * HOUR - 300 - 100 - HOUR / 2
+
+
+def test_what_waits_is_taken_back_as_soon_as_what_runs_is_safe() -> None:
+    held = (
+        Held(ident="a", offer=0, running=True, since_s=0),
+        Held(ident="b", offer=1, running=False, since_s=0),
+    )
+    night = Night(remaining=1.0, deadline_s=3 * HOUR, held=held)
+    assert safe(terms(), night, 0.0)
+    assert decide(terms(), night, 0.0) == (Cancel("b"),)
+    late = Night(remaining=1.0, deadline_s=1.9 * HOUR, held=held)
+    assert not safe(terms(), late, 0.0)
+    assert decide(terms(), late, 0.0) == ()
+
+
+def test_a_job_that_may_be_evicted_is_not_safe_at_that_confidence() -> None:
+    risky = Offer(**{f: getattr(SPOT, f) for f in SPOT.__struct_fields__} | {"evictions_per_h": 0.2})
+    made = Terms(offers=(risky, DEAR), waits=terms().waits, sigma=0.0)
+    held = (Held(ident="a", offer=0, running=True, since_s=0),)
+    night = Night(remaining=1.0, deadline_s=9 * HOUR, held=held)
+    assert not safe(made, night, 0.0)  # exp(-0.2 * 2.03) is 0.67
+    end = Night(remaining=0.2, deadline_s=9 * HOUR, held=held)
+    assert safe(made, end, 100.0)  # 0.4 h: exp(-0.08) is 0.92
+
+
+def test_a_finished_film_gives_everything_back() -> None:
+    held = (Held(ident="a", offer=0, running=True, since_s=0),)
+    assert decide(terms(), Night(remaining=0.0, deadline_s=1.0, held=held), 0.0) == (Cancel("a"),)
+
+
+def test_work_adds_up_over_jobs_that_run_together() -> None:
+    book = Book(terms(), 10 * HOUR, 0.0)
+    book.asked("a", 0)
+    book.asked("b", 1)
+    book.started("a")
+    book.started("b")
+    # Both work from second 100 on at 1/7200 and 1/3600 of the film a second: 2400 s for all of it.
+    assert book.done_s() == pytest.approx(2500)
+    book.advance(1300)
+    assert book.remaining == pytest.approx(0.5)
+    book.gone("b", "preempted")
+    assert book.done_s() == pytest.approx(1300 + 3600)
+    book.advance(1e6)
+    assert (book.remaining, book.now_s) == (0.0, pytest.approx(4900))
+    assert book.spent[0].why == "preempted" and book.usd() == pytest.approx(40 * 1300 / 3600)
+
+
+def test_a_rehearsal_without_chance_is_the_sum_by_hand() -> None:
+    rows = rehearse(terms(), 10 * HOUR, 0.0, draws(8))
+    assert {round(row.ready_s) for row in rows} == {600 + 100 + 7200}
+    assert {row.asked for row in rows} == {(0,)}
+    assert rows[0].usd == pytest.approx(10 * 7300 / 3600)
+
+
+def test_rehearsals_count_in_unix_time_as_they_do_from_zero() -> None:
+    now_s = 1_795_169_070.123
+    rows = rehearse(terms(sigma=0.2), now_s + 5 * HOUR, now_s, draws(16))
+    from_zero = rehearse(terms(sigma=0.2), 5 * HOUR, 0.0, draws(16))
+    assert [r.ready_s - now_s for r in rows] == pytest.approx([r.ready_s for r in from_zero], abs=0.01)
+
+
+def test_a_tight_deadline_buys_the_dearer_one_too() -> None:
+    made = quote_for(terms(), 1.4 * HOUR, 0.0)
+    assert made.asked == {"spot": 1.0, "dear": 1.0}
+    loose = quote_for(terms(), 12 * HOUR, 0.0)
+    assert loose.asked == {"spot": 1.0, "dear": 0.0} and loose.usd < made.usd
+
+
+def spread(low_s: float, high_s: float) -> tuple[Waits, ...]:
+    return (Waits(wait_s=tuple(low_s + (high_s - low_s) * level for level in LEVELS)),) * 24
+
+
+def test_more_confidence_is_promised_later() -> None:
+    made = Terms(offers=(SPOT, DEAR), waits=(spread(0, 20 * HOUR), spread(0, 6 * HOUR)), sigma=0.1)
+    promises = [
+        earliest(
+            Terms(offers=made.offers, waits=made.waits, sigma=0.1, level=level), 0.0, Calibration()
+        ).promise_s
+        for level in (0.5, 0.75, 0.9)
+    ]
+    assert promises == sorted(promises) and promises[-1] > 1.2 * promises[0]
+
+
+def test_what_past_nights_took_stretches_the_promise_not_the_plan() -> None:
+    plain = earliest(terms(), 0.0, Calibration())
+    longer = earliest(terms(), 0.0, Calibration(stretch={"0.90": 1.5}, nights=40))
+    assert longer.planned_s == plain.planned_s
+    assert longer.promise_s == pytest.approx(1.5 * plain.promise_s)
+
+
+def test_the_stretch_is_the_conformal_rank() -> None:
+    ratios = [i / 10 for i in range(1, 20)]  # 19 nights
+    made = calibrate({0.9: ratios, 0.5: ratios})
+    assert made.stretch == {"0.90": ratios[17], "0.50": ratios[9]} and made.nights == 19
+    assert calibrate({0.99: ratios}).at(0.99) == ratios[-1]
+
+
+def test_a_contract_is_sold_tight_or_refused_by_its_deadline() -> None:
+    made = Terms(offers=(SPOT, DEAR), waits=(spread(0, 20 * HOUR), spread(0, 6 * HOUR)), sigma=0.1)
+    sold = contract(made, 20 * HOUR, 0.0, Calibration())
+    assert (sold.verdict, sold.confidence) == ("sold", 0.95)
+    refused = contract(made, 0.5 * HOUR, 0.0, Calibration())
+    assert (refused.verdict, refused.confidence) == ("refused", 0.0)
+    at = {q.level: q.promise_s for q in sold.earliest}
+    tight = contract(made, (at[0.75] + at[0.9]) / 2, 0.0, Calibration())
+    assert (tight.verdict, tight.confidence) == ("tight", 0.75)
+
+
+def test_slurms_word_that_it_starts_at_once_counts_and_its_estimate_is_a_bound() -> None:
+    half = Waits(wait_s=tuple(0.0 if level < 0.5 else 4 * HOUR * level for level in LEVELS))
+    assert first_wait_s(half, 5.0, 0.9) == 5.0
+    assert first_wait_s(half, 30 * HOUR, 0.0) >= 0.45 * 4 * HOUR
+    assert first_wait_s(half, HOUR, 0.9) == HOUR
+
+
+def test_offers_are_tried_by_cost_and_what_is_worse_in_both_is_left_out() -> None:
+    slow = Offer(name="slow", partition="dear", nodes=1, gpus=4, walltime_s=HOUR, load_s=0, work_s=9 * HOUR,
+                 usd_per_h=30, pools=("dear",))  # fmt: skip
+    assert [o.name for o in cheapest_first([DEAR, slow, SPOT])] == ["spot", "dear"]
+
+
+def test_a_head_is_told_workers_by_pool() -> None:
+    per_node = {"spot": 4, "dear": 4}
+    fresh = night_of(terms(), 1.0, 10 * HOUR, running={}, asked={})
+    assert wanted(terms(), fresh, per_node, 0.0) == {"spot": 8, "dear": 0}
+    late = night_of(terms(), 1.0, 10 * HOUR, running={}, asked={"spot": 0.0})
+    assert wanted(terms(), late, per_node, 9 * HOUR) == {"spot": 8, "dear": 8}
+    runs = night_of(terms(), 0.1, 10 * HOUR, running={"spot": 8 * HOUR}, asked={"dear": 9 * HOUR})
+    assert wanted(terms(), runs, per_node, 9 * HOUR) == {"spot": 8, "dear": 0}
+
+
+def test_a_night_that_never_ends_says_so() -> None:
+    never = Terms(offers=(SPOT,), waits=((flat(1e9),) * 24,), sigma=0.0)
+    assert all(math.isinf(row.ready_s) for row in rehearse(never, HOUR, 0.0, draws(2)))
