@@ -13,6 +13,7 @@ is safe to finish in time.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from statistics import NormalDist
 from typing import Final
 
@@ -74,7 +75,12 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def slower(self) -> float:
         """How much longer than expected work takes, at `level`."""
-        return math.exp(self.sigma * NormalDist().inv_cdf(min(0.999, max(0.001, self.level))))
+        return _slower(self.sigma, self.level)
+
+
+@lru_cache(maxsize=64)
+def _slower(sigma: float, level: float) -> float:
+    return math.exp(sigma * NormalDist().inv_cdf(min(0.999, max(0.001, level))))
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,7 +22,7 @@ from hpcwise.core.contractrun import HORIZON_S, Outcome, draws, rehearse
 
 #: Confidences that a contract may be sold at.
 LEVELS: Final = (0.5, 0.75, 0.9, 0.95)
-_POINTS: Final = 48
+_POINTS: Final = 40
 _STEPS: Final = 8
 
 

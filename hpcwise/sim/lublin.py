@@ -25,6 +25,8 @@ _A_DAY, _B_DAY = 8.1737, 3.9631
 _MOST_LOG_RUN, _MOST_LOG_ARRIVE = 12.0, 13.0
 _BUCKETS, _DAY_BEGINS = 48, 11
 _BUCKET_S: Final = 1800.0
+#: Draws from which the law's means are taken; its tails are long.
+_LAW: Final = 200_000
 #: Walltimes that are asked for, in minutes.
 WALLTIMES_MIN: Final = (10, 30, 60, 120, 240, 480, 720, 1440, 2880)
 
@@ -59,9 +61,10 @@ def month(
 def _stream(
     rng: np.random.Generator, partition: str, nodes: int, load: float, longest_s: float, days: float
 ) -> list[LoadJob]:
-    sizes, runs = _sizes_and_runs(rng, 4000, nodes, longest_s)
-    gaps = _gaps(rng, 4000)
     # The stretch is taken from the law, not from the jobs that come of it: months differ in load, as they do.
+    law = np.random.default_rng(2003)
+    sizes, runs = _sizes_and_runs(law, _LAW, nodes, longest_s)
+    gaps = _gaps(law, _LAW)
     stretch = float(np.mean(sizes * runs)) / (load * nodes) / float(np.mean(gaps))
     weights = _day()
     jobs: list[LoadJob] = []

@@ -43,8 +43,8 @@ PARTITIONS: Final = (
 )
 #: Lengths of the films that are asked for.
 FILMS_S: Final = (1200.0, 1800.0, 2700.0)
-#: Largest job of ours.
-MOST_NODES: Final = 4
+#: Sizes of our jobs.
+NODES: Final = (2, 4)
 
 
 def _pool(name: str, hardware: str, preempts: Literal["off", "requeue"] = "off") -> Pool:
@@ -103,7 +103,7 @@ def shapes(film: tuple[Work, Catalogue], past: Past) -> tuple[tuple[Offer, ...],
     """The sets of offers that a contract on this film chooses from."""
     work, catalogue = film
     found = offers_of(CLUSTER, work, catalogue, past.waits, evictions_per_h=past.evictions_per_h, sigma=SIGMA)
-    return choices([offer for offer in found if offer.nodes <= MOST_NODES])
+    return choices([offer for offer in found if offer.nodes in NODES])
 
 
 def terms(offers: tuple[Offer, ...], past: Past, level: float, site: SiteQueue) -> Terms:

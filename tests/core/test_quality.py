@@ -155,3 +155,11 @@ def test_slow_workers_count_as_slow_and_work_of_others_must_be_there_first() -> 
     waits.ready_s = [6.0, 5.0, 1.0]
     ladder([waits], [(0.0, 1.0)], 0.0)
     assert waits.choice == 1
+
+
+def test_a_drawn_shot_that_is_lowered_keeps_its_voice() -> None:
+    driver = slow_driver(frame_s=0.12)
+    driver.send(m.RequestArrived("film", podcast(Live(ttff_s=6.0)), wall_s=1.0))
+    driver.run()
+    moved = driver.commands(m.SetAlternative)
+    assert moved and all("/animate/" in c.task_id for c in moved)
