@@ -90,7 +90,8 @@ def adapt(world: World, emit: Emit, request_ids: Iterable[RequestId]) -> None:
             else:
                 reason = f"raised to {tier}: there is time again"
             emit(m.SetAlternative(need.task_id, chosen, reason))
-            _follow(world, emit, task, reason)
+            if need.ready_s:
+                _follow(world, emit, task, reason)
 
 
 def ladder(needs: list[Need], servers: list[Server], now_s: float) -> None:
@@ -150,14 +151,19 @@ def _least_loss(needs: list[Need]) -> Need | None:
 
 def _needs(world: World, request: RequestRecord) -> list[Need]:
     found: list[Need] = []
+    # There other workers make what a shot is made from, with rungs of its own. (The voices of the embedded
+    # film are no rungs: a drawn shot that is lowered keeps its speech.)
+    apart = request.job.workflow == "streamwise-podcast"
     for shot in request.shots[request.next_shot :]:
         task = world.state.tasks[shot.task_id]
         if task.state in ENDED or task.state in HELD or task.state == "failed":
             continue
         options = _options(world, request, task)
         if options:
-            tiers = [task.spec.alternatives[i].tier for i, _ in options]
-            others = any(len(world.state.tasks[e.source].spec.alternatives) > 1 for e in task.spec.inputs)
+            others = apart and any(
+                len(world.state.tasks[e.source].spec.alternatives) > 1 for e in task.spec.inputs
+            )
+            tiers = [task.spec.alternatives[i].tier for i, _ in options] if others else []
             found.append(
                 Need(
                     task_id=shot.task_id,
@@ -167,7 +173,7 @@ def _needs(world: World, request: RequestRecord) -> list[Need]:
                     prominence=shot.prominence,
                     options=options,
                     now_at=task.alternative,
-                    ready_s=[_ready_s(world, task, tier) for tier in tiers] if others else [],
+                    ready_s=[_ready_s(world, task, tier) for tier in tiers],
                 )
             )
         if len(found) == WINDOW:
@@ -253,12 +259,17 @@ def _follow(world: World, emit: Emit, task: TaskRecord, reason: str) -> None:
 def _servers_of(world: World, best: Alternative, films: int) -> list[Server]:
     """The workers that this film may count on, its share of those that host the model of its shots: when
     each is free, and how many times the fastest one's time it takes."""
+    classes = world.fleet.hosting(best.model)
+    times = [
+        world.profiles.expected_s(best.model, cls.hardware, best.features, cls.n_devices) for cls in classes
+    ]
+    least_s = max(1e-9, min(times, default=0.0))
     found: list[Server] = []
-    for cls in world.fleet.hosting(best.model):
-        each_s = world.profiles.expected_s(best.model, cls.hardware, best.features, cls.n_devices)
-        found += [(w.free_at_s, each_s) for w in cls.members.values() if w.state == "joined"]
-    if not found:
-        return []
-    least_s = max(1e-9, min(each_s for _, each_s in found))
-    found = sorted((free_s, each_s / least_s) for free_s, each_s in found)
-    return found[: max(1, len(found) // max(1, films))]
+    n = 0
+    for cls, each_s in zip(classes, times, strict=True):
+        slower = each_s / least_s
+        free = [w.free_at_s for w in cls.members.values() if w.state == "joined"]
+        n += len(free)
+        # No more than there are shots to look at can matter.
+        found += [(free_s, slower) for free_s in nsmallest(WINDOW, free)]
+    return sorted(found)[: max(1, n // max(1, films))]

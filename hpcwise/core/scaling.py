@@ -103,8 +103,13 @@ def _kinds(world: World) -> list[_Kind]:
         lasting: list[WorkerRecord] = []
         ending: list[WorkerRecord] = []
         for worker in workers.get(item.kind, ()):
-            ends = worker.ends_s is not None and worker.ends_s - now_s <= lead_s(world, item, worker)
-            (ending if ends else lasting).append(worker)
+            ends_s = worker.ends_s
+            # Never before half of its time is over, whatever the lead.
+            if ends_s is None or 2 * (ends_s - now_s) > ends_s - worker.joined_s:
+                lasting.append(worker)
+            else:
+                ends = ends_s - now_s <= lead_s(world, item, worker)
+                (ending if ends else lasting).append(worker)
         wanted = _wanted(world, item, busy)
         found.append(_Kind(item, wanted, lasting, ending, coming.get(item.kind, [])))
     return found

@@ -24,7 +24,7 @@ Emit = Callable[[m.Command], None]
 #: Moving a queued task to another worker must win at least this much.
 STEAL_WIN_S = 0.25
 #: Tasks that are passed over in one round because no open worker lives long enough for them.
-ASIDE_MOST = 32
+ASIDE_MOST = 8
 #: Workers looked at in a class when its best one will not live long enough.
 LIFETIME_LOOKS = 8
 
