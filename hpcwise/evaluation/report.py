@@ -60,11 +60,10 @@ def summary(rows: Sequence[Row]) -> Summary:
 
 
 def write(figure: Figure, out: Path) -> None:
-    """The tables of a figure as CSV files; without one of its own name, its rows are that."""
-    tables = list(figure.tables)
-    if all(table.name != figure.name for table in tables):
-        tables.append(_rows_table(figure.name, figure.rows))
-    for table in tables:
+    """The tables of a figure as CSV files, its rows in <name>.csv, or <name>-rows.csv if a table has that."""
+    taken = any(table.name == figure.name for table in figure.tables)
+    rows = _rows_table(f"{figure.name}-rows" if taken else figure.name, figure.rows)
+    for table in (*figure.tables, rows):
         _replace(out / f"{table.name}.csv", table.csv())
 
 
