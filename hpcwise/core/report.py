@@ -98,8 +98,7 @@ class RequestView(msgspec.Struct, frozen=True, kw_only=True):
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """`receipt.json`. total_s: arrival to the end; film_s: arrival to the first film.mp4. slo_met: first
     frame in time and no stall (live), film.mp4 in time (by), None while that is open or nothing was promised.
-    written_by: the model that worded the screenplay, "" for the document's own sentences; script_notes: a
-    line for each of its lines that was not taken, and why.
+    written_by: who worded the screenplay, "" for the document; script_notes: its lines that were not taken.
     """
 
     request_id: RequestId
@@ -210,8 +209,7 @@ def receipt(engine: Engine, request_id: str) -> Receipt:
         task = tasks.get(f"{request.request_id}/{stage}")
         return task.key if task else ""
 
-    screenplay = engine.state.artifacts.get(key("screenplay"))
-    told = screenplay.chunk_facts if screenplay is not None else []
+    told = a.chunk_facts if (a := engine.state.artifacts.get(key("screenplay"))) else []
     return Receipt(
         request_id=request.request_id,
         title=_title(engine.world, request),

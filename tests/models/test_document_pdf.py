@@ -180,6 +180,7 @@ def test_facts_say_what_the_planner_and_the_user_need(paper: Read) -> None:
         "n_figures": len(document.figures),
         "n_sentences": document.n_sentences,
         "truncated": False,
+        "language": "en",
     }
     assert [x.label for x in document.figures] == ["Figure 1", "Table 1"]
     assert document.n_pages >= 2

@@ -21,7 +21,7 @@ _NAMES = {
     "ar": "Arabic", "bg": "Bulgarian", "ca": "Catalan", "cs": "Czech", "da": "Danish", "de": "German",
     "el": "Greek", "es": "Spanish", "et": "Estonian", "eu": "Basque", "fa": "Persian", "fi": "Finnish",
     "fr": "French", "gl": "Galician", "he": "Hebrew", "hi": "Hindi", "hr": "Croatian", "hu": "Hungarian",
-    "id": "Indonesian", "it": "Italian", "ja": "Japanese", "ko": "Korean", "la": "Latin", "lt": "Lithuanian",
+    "id": "Indonesian", "it": "Italian", "ja": "Japanese", "ko": "Korean", "lt": "Lithuanian",
     "lv": "Latvian", "nb": "Norwegian", "nl": "Dutch", "no": "Norwegian", "pl": "Polish", "pt": "Portuguese",
     "ro": "Romanian", "ru": "Russian", "sk": "Slovak", "sl": "Slovenian", "sr": "Serbian", "sv": "Swedish",
     "th": "Thai", "tr": "Turkish", "uk": "Ukrainian", "vi": "Vietnamese", "zh": "Chinese",
@@ -39,7 +39,8 @@ def language_of(text: str) -> str:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     code, probability = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True).classify(letters)
-    return str(code) if float(probability) >= _CERTAIN else ""
+    # "Latin" is what the model makes of placeholder text, formulas and lists of names.
+    return str(code) if float(probability) >= _CERTAIN and code != "la" else ""
 
 
 def name_of(code: str) -> str:
