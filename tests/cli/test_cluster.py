@@ -138,7 +138,8 @@ def test_without_slurm_or_accounting_one_line_says_what_to_do(
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     for words in (["cluster", "discover"], ["cluster", "check", "mine"]):
         assert call(capsys, *words) == (
-            2, "", "hpcwise: sinfo: is not on PATH; log in to the cluster, or load its Slurm module, and try again\n",
+            2, "", "hpcwise: sinfo: is not on PATH; log in to the cluster, or load its Slurm module, "
+            "and try again\n",
         )  # fmt: skip
     code, out, err = call(
         capsys, "submit", paper(tmp_path), "--in", "1h", "--cluster", "mine", "--run-dir", tmp_path / "films"
@@ -219,7 +220,8 @@ def test_what_slurm_refuses_is_said_in_its_words(
 ) -> None:
     discovered(capsys, tmp_path)
     (tmp_path / "bin" / "sbatch").write_text(
-        "#!/bin/sh\necho 'allocation failure: Invalid account or account/partition combination specified' >&2\n"
+        "#!/bin/sh\n"
+        "echo 'allocation failure: Invalid account or account/partition combination specified' >&2\n"
         "exit 1\n"
     )
     code, out, err = call(

@@ -108,7 +108,7 @@ def test_work_adds_up_over_jobs_that_run_together() -> None:
     book.gone("b", "preempted")
     assert book.done_s() == pytest.approx(1300 + 3600)
     book.advance(1e6)
-    assert (book.remaining, book.now_s) == (0.0, pytest.approx(4900))
+    assert book.remaining == 0.0 and book.now_s == pytest.approx(4900)
     assert book.spent[0].why == "preempted" and book.usd() == pytest.approx(40 * 1300 / 3600)
 
 

@@ -66,9 +66,11 @@ def test_the_estimate_of_a_start_counts_on_walltimes() -> None:
     assert SiteQueue(FOUR, []).start_estimate_s("p", 4, 60) == 0
 
 
-def offer(partition: str, usd: float, **changes: float) -> Offer:
-    fields = {"walltime_s": 400.0, "load_s": 10.0, "work_s": 100.0, "usd_per_h": usd, **changes}
-    return Offer(name=partition, partition=partition, nodes=2, gpus=2, pools=(partition,), **fields)
+def offer(partition: str, usd: float, evictions_per_h: float = 0.0) -> Offer:
+    return Offer(
+        name=partition, partition=partition, nodes=2, gpus=2, pools=(partition,), usd_per_h=usd,
+        walltime_s=400.0, load_s=10.0, work_s=100.0, evictions_per_h=evictions_per_h,
+    )  # fmt: skip
 
 
 def test_an_evicted_film_goes_on_where_it_was_and_is_ready_in_time() -> None:
