@@ -1,9 +1,10 @@
 """Words of a script and of a transcript on one footing, and how far apart they are.
 
 What sounds the same is written the same on both sides: no case and no punctuation; numbers as digits
-("twenty-five" -> 25, "3.66"); % as percent; hyphens and slashes as blanks; British spelling as American.
-Names that one side writes in one word and the other in two or more ("LayoutParser", "layout parser"; "DL",
-"D L") are equal when their letters are. Nothing else is: a name that is heard as another counts as an error.
+("twenty-five" -> 25, "2.0" -> 2); % as percent and mm as millimeters; hyphens and slashes as blanks;
+British spelling as American. Names that one side writes in one word and the other in two or more
+("LayoutParser", "layout parser"; "DL", "D L") are equal when their letters are. Nothing else is: a name
+that is heard as another counts as an error.
 """
 
 from __future__ import annotations
@@ -28,7 +29,15 @@ _SPELLING = (
     (re.compile(r"(?<=[a-z]{3})our(s|ed|ing|al|able)?$"), r"or\1"),
     (re.compile(r"(?<=[a-z]{3})tre(s)?$"), r"ter\1"),
     (re.compile(r"ll(ed|ing|er)$"), r"l\1"),
+    (re.compile(r"(?<=l)ys(e|ed|es|ing)$"), r"yz\1"),
 )
+#: Units as they are written, as they are said.
+_UNITS = {
+    "mm": "millimeters", "millimeter": "millimeters", "cm": "centimeters", "centimeter": "centimeters",
+    "km": "kilometers", "kilometer": "kilometers", "kg": "kilograms", "kilogram": "kilograms",
+    "ms": "milliseconds", "millisecond": "milliseconds", "kwh": "kilowatthours", "gb": "gigabytes",
+    "gigabyte": "gigabytes", "mb": "megabytes", "megabyte": "megabytes", "hz": "hertz",
+}  # fmt: skip
 #: Longest run of words that is compared as one name.
 _MOST_JOINED = 5
 
@@ -49,7 +58,9 @@ def words(text: str) -> list[str]:
         word = tokens[i].replace("'", "")
         for pattern, american in _SPELLING:
             word = pattern.sub(american, word)
-        out.append(word)
+        if re.fullmatch(r"\d+\.\d+", word):
+            word = word.rstrip("0").rstrip(".")
+        out.append(_UNITS.get(word, word))
         i += 1
     return out
 
