@@ -24,7 +24,8 @@ _HEADER = (
     "keyint=infinite:min-keyint=1:scenecut=0:open-gop=0:bframes=0:ref=2:weightp=0:cabac=1:8x8dct=1:"
     "stitchable=1:threads=1:lookahead-threads=1:sliced-threads=0:force-cfr=1"
 )
-_MOVING = "rc-lookahead=8:subme=2:me=hex:trellis=0"
+#: No macroblock tree: x264's, with assembly, gives other bytes for the same pictures now and then.
+_MOVING = "rc-lookahead=0:mbtree=0:subme=2:me=hex:trellis=0"
 #: For pictures that stand still: next to no search.
 _STILL = "rc-lookahead=0:mbtree=0:subme=0:me=dia:trellis=0:aq-mode=0:partitions=none"
 CRF = 20
