@@ -96,8 +96,15 @@ class Provisioning:
     def _look(self) -> None:
         self._later = None
         assert self._online is not None
-        view = self._online.view(self._engine.state)
-        why = self._online.due(view)
+        try:
+            view = self._online.view(self._engine.state)
+            why = self._online.due(view)
+        except Exception as error:
+            # It would be the same for the next head: go on by demand, and say so.
+            log.exception("planning is switched off; the number of workers follows demand")
+            self._online = None
+            self._take(m.PlanReady(self._engine.state_version, {}, why=f"by demand from now on: {error}"))
+            return
         if why:
             self._online.asked(view)
             self._search = asyncio.get_running_loop().create_task(self._answer(self._online, view, why))

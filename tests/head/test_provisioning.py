@@ -134,6 +134,34 @@ def test_a_search_that_fails_leaves_the_workers_to_demand(
     site.close()
 
 
+def test_a_state_that_cannot_be_read_switches_planning_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = Site(tmp_path)
+    settings = configure(site, provision=True)
+    engine = Engine(settings.engine)
+    taken: list[m.Event] = []
+
+    def broken(_self: object, _state: object) -> None:
+        raise KeyError("no such stage")
+
+    monkeypatch.setattr(provisioning.Online, "view", broken)
+
+    async def main() -> None:
+        asked = Provisioning(engine, ground_of(settings), taken.append, lambda: engine.now_s)
+        event = m.RequestArrived("r", work(3, 1.0, None))
+        asked.heard(event, engine.handle(event, 1.0))
+        while not taken:
+            await asyncio.sleep(0.01)
+        asked.heard(event, ())
+        await asyncio.sleep(0)
+        asked.close()
+
+    asyncio.run(main())
+    assert taken == [m.PlanReady(1, {}, why="by demand from now on: 'no such stage'")]
+    site.close()
+
+
 def test_the_search_gives_equal_bytes_for_equal_bytes(tmp_path: Path) -> None:
     site = Site(tmp_path)
     settings = configure(site, provision=True)
