@@ -50,7 +50,9 @@ _OPENING_WORDS: Final = (
 )
 #: Words that may open a sentence of any line; a name is none of them.
 _OPENERS: Final = frozenset(_OPENING_WORDS.split())
-_ALWAYS: Final = frozenset({"i", "figure", "table", "equation", "picture", "slide", "fig", "authors", "english", "i'm", "i'd"})
+_ALWAYS: Final = frozenset(
+    {"i", "figure", "table", "equation", "picture", "slide", "fig", "authors", "english", "i'm", "i'd"}
+)
 
 
 def departures(text: str, source: str, known: Iterable[str] = ()) -> list[str]:
@@ -95,10 +97,15 @@ def names(text: str, allowed: Iterable[str]) -> list[str]:
         inner = any(c.isupper() for c in word[1:])
         if not (word[0].isupper() or inner) or word.lower() in _ALWAYS or _is_there(word, there):
             continue
-        if opens and not inner and (word.lower() in _OPENERS or word.lower() in _VALUES):
+        if opens and not inner and (_opener(word) in _OPENERS or word.lower() in _VALUES):
             continue
         out.append(word)
     return out
+
+
+def _opener(word: str) -> str:
+    """ "Let's" -> "let"."""
+    return re.sub(r"['’]\w+$", "", word.lower())
 
 
 def _forms(word: str) -> set[str]:

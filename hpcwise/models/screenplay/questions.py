@@ -19,10 +19,16 @@ _DOING = (
     "|needs?|plans?|decides?|compares?|describes?|explains?|adds?|maps?|runs?|works?"
 )
 _WELL = "achieves?|outperforms?|improves?|reduces?|exceeds?|saves?|beats?"
+# What follows tells a verb from a noun: "uses a motor", but "the tests are", "existing test procedures".
+_OBJECT = (
+    r"(?=(?:a|an|the|all|any|each|every|its|their|both|two|three|four|five|several|many|this|that|these|on|to"
+    r"|for|in|by|from|with|how|whether|what|which|as)\b)"
+)
 _SUBJECT = re.compile(
     rf"^(?P<subject>(?:The |A |An )?[A-Za-z][\w-]*(?: [A-Za-z][\w-]*){{0,3}}?)"
     rf"(?: (?:also|then|iteratively|first|only|directly|usually|often|typically|automatically))?"
-    rf" (?:(?P<be>is|are) (?:a|an|the|one)\b|(?P<made>{_MADE_OF})\b|(?P<does>{_DOING})\b|(?P<well>{_WELL})\b)"
+    rf" (?:(?P<be>is|are) (?:a|an|the|one)\b|(?P<made>{_MADE_OF}) {_OBJECT}|(?P<does>{_DOING}) {_OBJECT}"
+    rf"|(?P<well>{_WELL}) {_OBJECT})"
 )
 _NO_SUBJECT = re.compile(
     r"^(?:this|these|those|that|it|they|he|she|we|there|here|all|each|every|both|some|many|most|several|such"
@@ -32,7 +38,10 @@ _NO_SUBJECT = re.compile(
     r"|the (?:paper|work|article|results?|idea|goal|aim|problem|reason|question|task))\b",
     re.I,
 )
-_INNER_STOP = re.compile(r"\b(?:of|and|or|that|which|who|to|in|on|for|with|by|from|as|not)\b")
+_INNER_STOP = re.compile(
+    r"\b(?:of|and|or|that|which|who|to|in|on|for|with|by|from|as|not|can|could|may|might|will|would|should|must"
+    r"|is|are|was|were|be|been|has|have|had|do|does|did)\b"
+)
 _GENERIC = re.compile(
     r"^(?:(?:the )?(?:main |overall |general |further |additional |experimental |empirical )?(?:results?"
     r"|methods?|methodology|approach|model|models|experiments?|evaluation|discussion|conclusions?|summary"
@@ -77,6 +86,10 @@ def about(claim: str, common: Collection[str]) -> tuple[str, str] | None:
     if match["be"]:
         return f"what {match['be']}", f"What {match['be']} {subject}?"
     verb = match["made"] or match["does"] or match["well"]
+    noun = words[-1].lower() if words[-1].lower() in common else words[-1]
+    plural = noun.endswith("s") and not noun.endswith("ss") and noun[0].islower()
+    if plural == (verb.split()[0].endswith("s") and verb != "process"):
+        return None  # "The kernels works": then it is another word that is the subject
     aux = "does" if verb.split()[0].endswith("s") and verb != "process" else "do"
     if match["made"]:
         be = "is" if aux == "does" else "are"
