@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from hpcwise.core.document import Document, Section, Sentence
+from hpcwise.core.document import Document, Figure, Section, Sentence
 from hpcwise.core.errors import Stopped, UsageError
 from hpcwise.core.screenplay import Line, Scene, Screenplay
 from hpcwise.models.base import Call, Devices, Input, ModelSpec, OnStep, Output
@@ -259,3 +259,20 @@ def test_a_long_film_has_chapters(tmp_path: Path) -> None:
     assert len(chapters) >= 3
     assert [part for _, part in chapters] == [f"Part {i}" for i in range(1, len(chapters) + 1)]
     assert [heading for heading, _ in chapters] == [scene.title for scene in scenes[1:-1]]
+
+
+def test_a_persons_own_picture_is_shown_with_its_caption(tmp_path: Path) -> None:
+    own = Figure(
+        index=1,
+        label="Picture 1",
+        caption="The harbour on the morning of the first flight",
+        file="fig-1.png",
+        width_px=800,
+        height_px=500,
+        page=0,
+    )
+    document = kite_paper()
+    document = msgspec.structs.replace(document, figures=(*document.figures, own))
+    shots = [shot for scene in scenes_of(outputs(tmp_path, document, 60.0)) for shot in scene.shots]
+    shown = [(shot.figure, shot.lines[-1].text) for shot in shots if shot.kind == "figure"]
+    assert (1, "The harbour on the morning of the first flight.") in shown

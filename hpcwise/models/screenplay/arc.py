@@ -44,6 +44,11 @@ class Plot:
     section: int = -1
 
 
+def _is_own(picture: Picture) -> bool:
+    """Whether it is one of the person's own pictures."""
+    return picture.figure.label.startswith("Picture")
+
+
 def cost_s(text: str) -> float:
     """Seconds that a claim adds to a film, a share of the host's questions included."""
     return expected_s(text) + AFTER_SHOT_S + 0.9
@@ -150,7 +155,7 @@ class Arc:
             plot = self._plot_for(index, picture, body)
             if plot is not None:
                 choice.append((index, plot))
-        choice.sort(key=lambda entry: self._is_plain(self.material.pictures[entry[0]]))
+        choice.sort(key=lambda entry: self._rank(self.material.pictures[entry[0]]))
         placed: dict[int, int] = {}
         for most in (1, 2, 3):
             for index, plot in choice:
@@ -163,11 +168,15 @@ class Arc:
             plot_.pictures.sort(key=lambda i: self.material.pictures[i].order)
 
     @staticmethod
-    def _is_plain(picture: Picture) -> bool:
-        """Whether it is a table or an equation, which say less at a glance."""
-        return picture.figure.label.startswith(("Table", "Equation"))
+    def _rank(picture: Picture) -> int:
+        """What a person brought along comes first; tables and equations, which say less at a glance, last."""
+        if _is_own(picture):
+            return 0
+        return 2 if picture.figure.label.startswith(("Table", "Equation")) else 1
 
     def _plot_for(self, index: int, picture: Picture, body: list[Plot]) -> int | None:
+        if _is_own(picture):
+            return index % len(body) if body else None  # the document does not say where
         for n, plot in enumerate(body):
             if plot.heading and any(self._claims[i].section == picture.section for i in plot.pool):
                 return n

@@ -232,7 +232,8 @@ def _caption_lines(figure: Figure) -> list[tuple[str, str, int]]:
         if spoken is None:
             continue
         if i == 0:
-            spoken = f"{figure.label}. {spoken}"
+            own = figure.label.startswith("Picture")  # a person's own has no number in the document
+            spoken = spoken if own else f"{figure.label}. {spoken}"
         elif leans_on_previous(part) or re.match(r"^(?:left|right|top|bottom|middle|center)\b", part, re.I):
             continue
         out.append((spoken, source, figure.page))
