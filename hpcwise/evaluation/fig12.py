@@ -22,6 +22,8 @@ from hpcwise.evaluation.run import Context, pools_of
 LIMITS_S: Final = (20.0, 22.0, 25.0, 30.0, 60.0, 120.0, 600.0)
 #: Programs solved for each limit at most.
 SOLVES: Final = 100
+#: Times that the heuristic is timed; the least counts.
+ROUNDS: Final = 3
 #: The text: within 20 % of the optimum's cost under strict limits, equal above a minute.
 STRICT: Final = 0.2
 SAME: Final = 0.1
@@ -56,9 +58,11 @@ def pairs(context: Context, limits_s: tuple[float, ...] = LIMITS_S, solves: int 
     found = []
     for limit_s in limits_s:
         context.step(f"optimum for a start within {limit_s:g} s")
-        begin_s = time.process_time()
-        greedy = provision(asked, Objective(name="cost", ttff_s=limit_s), warm_starts=known)
-        greedy_s = time.process_time() - begin_s
+        greedy_s = float("inf")
+        for _ in range(ROUNDS):
+            begin_s = time.process_time()
+            greedy = provision(asked, Objective(name="cost", ttff_s=limit_s), warm_starts=known)
+            greedy_s = min(greedy_s, time.process_time() - begin_s)
         known.append(greedy)
         if greedy.misses:
             continue
