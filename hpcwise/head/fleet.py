@@ -37,6 +37,8 @@ SPOT_LOSSES_PER_H: Final = 0.5
 #: From the end of a worker's own grace to Slurm's SIGKILL.
 KILL_MARGIN_S: Final = 2.0
 USE_LOG_S: Final = 60.0
+#: Of a short walltime no more than this share is left for draining.
+DRAIN_SHARE: Final = 0.25
 
 
 class Fleet:
@@ -357,6 +359,9 @@ class Fleet:
             durable=config.durable,
             version=self._version,
         )
+        if minutes is not None:
+            margin_s = min(worker.drain_margin_s, DRAIN_SHARE * 60.0 * minutes)
+            worker = msgspec.structs.replace(worker, drain_margin_s=margin_s)
         if spot:
             worker = msgspec.structs.replace(worker, losses_per_h=SPOT_LOSSES_PER_H)
         return Entry(_TARGET, msgspec.json.encode(worker))

@@ -21,11 +21,8 @@ from hpcwise.launch.base import Entry, LaunchProfile
 SIGNAL_S: Final = 60
 #: The interpreter on the node: that of an unpacked environment (`hpcwise env pack`), else ours.
 PYTHON: Final = f'"${{HPCWISE_PYTHON:-{sys.executable}}}"'
-#: The allocation's real end: newer Slurms tell, older ones are asked once, by the job itself.
-END_LINE: Final = (
-    'export HPCWISE_END_S="${SLURM_JOB_END_TIME:-'
-    '$(date -d "$(squeue --noheader --job "$SLURM_JOB_ID" --format %e)" +%s)}"'
-)
+#: Of a short walltime no more than a share of it.
+SIGNAL_SHARE: Final = 0.25
 
 
 def local_parameters(token: str, profile: LaunchProfile) -> dict[str, Any]:
@@ -64,7 +61,7 @@ def slurm_parameters(
         "qos": profile.qos or None,
         "constraint": profile.constraint or None,
         "exclude": ",".join(exclude) or None,
-        "signal_delay_s": SIGNAL_S,
+        "signal_delay_s": min(SIGNAL_S, round(SIGNAL_SHARE * 60 * minutes)),
         "map_count": members if members > 1 else None,
         "additional_parameters": extra,
     })  # fmt: skip
@@ -81,7 +78,7 @@ def write_submission(
         delayed = DelayedSubmission(entry)
         delayed.set_timeout(chosen["time"], 0)
         delayed.dump(folder / f"entry-{number}.pkl")
-    setup = [link_line(folder), END_LINE, *profile.setup]
+    setup = [link_line(folder), end_line(chosen["time"]), *profile.setup]
     executor = SlurmExecutor(folder, python=PYTHON)
     members = chosen.pop("map_count", None)
     executor.update_parameters(**chosen, setup=setup)
@@ -97,6 +94,12 @@ def link_line(folder: Path) -> str:
     ident = "${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}"
     where = shlex.quote(str(folder))
     return f'ln -sfn "entry-${{SLURM_ARRAY_TASK_ID:-0}}.pkl" {where}/"{ident}_submitted.pkl"'
+
+
+def end_line(minutes: int) -> str:
+    """Shell: the allocation's end. Newer Slurms tell it. Older ones are not asked, a hundred jobs that start
+    together would all do it: the walltime counts from here, and SIGUSR2 says so where the end is nearer."""
+    return f'export HPCWISE_END_S="${{SLURM_JOB_END_TIME:-$(($(date +%s) + {60 * minutes}))}}"'
 
 
 def step_command(

@@ -31,6 +31,8 @@ from hpcwise.worker.shelf import Shelf
 
 log = logging.getLogger(__name__)
 
+#: Slurm sends the signal that announces the end of a job up to so much earlier than it was asked to.
+EARLY_S = 65.0
 #: Longest wait for a message before lifetimes and time-outs are looked at again.
 IDLE_POLL_S = 0.25
 
@@ -215,6 +217,8 @@ class Worker:
         now = time.monotonic()
         if not self._leaving:
             left = self._left_s()
+            if self._signals.warned and self._no_news(left):
+                self._signals.warned = False
             if self._signals.terms or self._signals.warned:
                 self._drain(*self._notice(left))
             elif left is not None and left < self._config.drain_margin_s:
@@ -235,13 +239,23 @@ class Worker:
 
     def _notice(self, left_s: float | None) -> tuple[str, float]:
         """What a signal means, and how long there is: near the end of the allocation that end, else it has to
-        give way to somebody, within the grace of its partition."""
-        if left_s is not None and left_s < 2 * self._config.drain_margin_s:
+        give way to somebody, within the grace of its partition. Where nobody else comes first SIGUSR2 is the
+        allocation's end, which is then nearer than the worker thought."""
+        margin_s = self._config.drain_margin_s
+        if left_s is not None and left_s < 2 * margin_s:
             return "its allocation ends", max(0.0, left_s)
+        if left_s is not None and not self._signals.terms and not self._config.spot:
+            return "its allocation ends", margin_s
         if left_s is None:
             return "told to stop by a signal", self._config.grace_s
         word = "SIGTERM" if self._signals.terms else "SIGUSR2"
         return f"{word}: preempted or cancelled", self._config.grace_s
+
+    def _no_news(self, left_s: float | None) -> bool:
+        """Whether SIGUSR2 says only that the end comes which the worker knows: it drains when that is near.
+        Where others come first the signal may be theirs."""
+        margin_s = self._config.drain_margin_s
+        return not self._config.spot and left_s is not None and left_s < margin_s + EARLY_S
 
     def _hurried(self) -> bool:
         """Whether the grace that follows a signal or the end of the allocation is over."""
