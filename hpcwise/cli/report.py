@@ -266,8 +266,9 @@ def _png(plt: Any, pixels: Any, page: Page) -> None:
         for number, line in enumerate(lines):
             at = 1 - (0.35 + 0.24 * number) / (text_in + picture_in)
             name, _, value = line.partition("  ")
-            figure.text(0.03, at, name.strip(), fontsize=10, color="#6B7280", va="center", fontfamily=_FONTS)
-            figure.text(0.13, at, printable(value.strip(), 150), fontsize=10, color="#22262E", va="center", fontfamily=_FONTS)
+            text = {"fontsize": 10, "va": "center", "fontfamily": _FONTS}
+            figure.text(0.03, at, name.strip(), color="#6B7280", **text)
+            figure.text(0.13, at, printable(value.strip(), 150), color="#22262E", **text)
         path = Path(page.png)
         beside = path.with_name(f".{path.name}.part")
         figure.savefig(beside, format="png")

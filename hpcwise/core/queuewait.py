@@ -96,9 +96,7 @@ class WaitModel(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(_answer(known, partition, nodes, walltime_s, hour) for hour in range(24))
 
 
-def learn(
-    samples: Iterable[WaitSample], source: str, from_s: float = 0.0, to_s: float = 0.0
-) -> WaitModel:
+def learn(samples: Iterable[WaitSample], source: str, from_s: float = 0.0, to_s: float = 0.0) -> WaitModel:
     """Group and count. Cells that would be too thin are left out; the one of all jobs is always there."""
     groups: dict[tuple[str, int, int, int], list[tuple[float, bool]]] = {}
     n = 0
@@ -149,9 +147,7 @@ def _answer(
     return flat(0.0, "nothing known")
 
 
-def _chain(
-    partition: str, nodes: int, walltime_s: float, hour: int
-) -> tuple[tuple[str, int, int, int], ...]:
+def _chain(partition: str, nodes: int, walltime_s: float, hour: int) -> tuple[tuple[str, int, int, int], ...]:
     """Keys from fine to coarse."""
     size = _class(SIZES, nodes)
     wall = _class(WALLTIMES_H, walltime_s / 3600)

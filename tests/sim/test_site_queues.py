@@ -95,12 +95,12 @@ def test_the_night_escalates_when_spot_does_not_come() -> None:
 
 def test_a_month_has_the_models_daily_cycle_and_the_load_that_was_asked_for() -> None:
     shares = {"a": (64, 0.6, 43200.0), "b": (32, 0.5, 43200.0)}
-    months = [month(seed, 30, shares) for seed in range(6)]
+    months = [month(seed, 30, shares) for seed in range(3)]
     assert months[0] == month(0, 30, shares) != months[1]
     jobs = [each for one in months for each in one]
     for name, (nodes, load, longest_s) in shares.items():
         own = [each for each in jobs if each.partition == name]
-        offered = sum(each.nodes * each.run_s for each in own) / (nodes * 6 * 30 * 86400)
+        offered = sum(each.nodes * each.run_s for each in own) / (nodes * 3 * 30 * 86400)
         assert offered == pytest.approx(load, rel=0.15)
         assert max(each.nodes for each in own) <= nodes // 2
         assert all(0 < each.run_s <= each.walltime_s <= longest_s for each in own)
