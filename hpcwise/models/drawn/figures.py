@@ -28,7 +28,7 @@ from hpcwise.models.drawn.scene import Material, Moment
 from hpcwise.models.drawn.text import Block, fitted, width_of, write
 
 #: A region is brought this much closer at most; the figure is drawn this much larger than it is shown.
-CLOSEST = 1.7
+CLOSEST = 1.5
 #: Seconds that it takes to turn to a region.
 TURN_S = 0.45
 #: Figures lower than this are shown part by part, if the words name none, units.
