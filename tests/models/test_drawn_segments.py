@@ -272,6 +272,8 @@ def test_a_backdrop_is_a_picture_of_the_asked_size_and_the_same_every_time(tmp_p
     assert pictures[0] == pictures[1] != pictures[2]
     image = skia.Image.open(str(tmp_path / "a" / "backdrop.png"))
     assert (image.width(), image.height()) == (90, 160)
-    with pytest.raises(UsageError, match="image: set is 'beach'; use one of studio, lecture, street, newsroom"):
+    with pytest.raises(
+        UsageError, match="image: set is 'beach'; use one of studio, lecture, street, newsroom"
+    ):
         call = Call("image", {"set": "beach", "width": 90, "height": 160}, 0, {}, tmp_path)
         list(DrawnSceneAdapter().run(call, lambda *a: None, lambda: False))
