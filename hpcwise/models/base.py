@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 #: on_step(done, total, note): reports progress; raises `Stopped` when the task is to stop.
 OnStep = Callable[[int, int, str], None]
@@ -75,7 +75,8 @@ class Call:
     checkpoints: for loops inside a chunk; None where nobody keeps them (tests that call an adapter).
     latents: how arrays are written and read; None likewise.
     own: chunk k of this very artifact, committed earlier (by this attempt or one before it).
-    preview: takes a small JPEG of what is being made, for people who watch; may be called often.
+    preview: takes a function that makes a small JPEG of what is being made, for people who watch, and calls
+        it when it is time for one; may be called often.
     """
 
     stage: str
@@ -87,7 +88,7 @@ class Call:
     checkpoints: Checkpoints | None = None
     latents: Latents | None = None
     own: Callable[[int], Input] | None = None
-    preview: Callable[[bytes], None] | None = None
+    preview: Callable[[Callable[[], bytes]], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +110,42 @@ class ModelSpec:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+class Mates(Protocol):
+    """The processes of a replica, as an adapter sees them. Only rank 0 is called with tasks; the others help
+    when it says so. What goes through here is authenticated and never unpickled."""
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Host of each rank, in order of ranks; those of one host stand together."""
+
+    def tell(self, model: str, payload: bytes) -> None:
+        """Rank 0: have the others call `assist(payload)` of their adapter of that model."""
+
+    def agree(self) -> None:
+        """All ranks, while they load: wait until every one has come so far. Raises ModelError where one has
+        failed. Before the first collective: nobody waits in it for a rank whose files are missing."""
+
+    def publish(self, key: str, value: bytes) -> None:
+        """Set a value for all ranks."""
+
+    def look_up(self, key: str) -> bytes:
+        """The value of `key`, waiting until some rank has set it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Devices:
-    """What a replica runs on: `kind` is cpu or cuda; rank and world for gangs of several processes."""
+    """What a replica runs on: `kind` is cpu or cuda; rank and world for gangs of several processes.
+
+    indices: as this process counts its visible devices. mates: None for a replica of one process. On ranks
+    other than 0 the adapter is loaded and then only asked to `assist` (see `Assistant`).
+    """
 
     kind: str = "cpu"
     indices: tuple[int, ...] = ()
     threads: int = 1
     rank: int = 0
     world: int = 1
+    mates: Mates | None = None
 
 
 class Adapter(Protocol):
@@ -128,3 +156,14 @@ class Adapter(Protocol):
 
     def run(self, call: Call, on_step: OnStep, should_stop: Callable[[], bool]) -> Iterator[Output]:
         """Yield the outputs in chunk order; calls `on_step` at least twice a second where it can."""
+
+
+@runtime_checkable
+class Assistant(Protocol):
+    """An adapter whose model several processes compute together."""
+
+    def load(self, spec: ModelSpec, devices: Devices) -> None:
+        """As an adapter's; on ranks other than 0 only what this rank computes with."""
+
+    def assist(self, payload: bytes) -> None:
+        """Ranks other than 0: do this rank's part of what rank 0 told. Anything raised ends the replica."""

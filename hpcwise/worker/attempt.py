@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 #: Progress is reported at most so often, seconds.
 PROGRESS_S = 0.2
+#: A picture of what is being made, at most so often, seconds.
+PREVIEW_S = 2.0
 
 
 class TornInput(TornArtifact):
@@ -78,7 +80,7 @@ class Attempt:
         self._facts: Mapping[str, Any] = {}
         self._reported_s = self.last_step_s
         self._steps = 0
-        self._preview_path, self._previewed = preview, False
+        self._preview_path, self._previewed, self._previewed_s = preview, False, 0.0
         self._latents = LatentFiles(f"{task.model} {task.key}")
         self.saver = Saver(checkpoints, task.key, losses_per_h, self._should_stop, self._saved)
 
@@ -224,9 +226,13 @@ class Attempt:
         task = self.task
         self._emit(m.TaskProgress(task.task_id, task.attempt, self.done_steps, self._steps, share))
 
-    def _preview(self, jpeg: bytes) -> None:
-        # Lost with the attempt, and no harm done: no sync, and nobody is told.
-        self._previewed = True
+    def _preview(self, make: Callable[[], bytes]) -> None:
+        now_s = time.monotonic()
+        if now_s - self._previewed_s < PREVIEW_S:
+            return
+        jpeg = make()
+        # Lost with the attempt, and no harm done: no sync, and nobody is told. Rarer where one takes long.
+        self._previewed, self._previewed_s = True, now_s + 50 * (time.monotonic() - now_s)
         beside = self._preview_path.with_suffix(".new")
         try:
             beside.write_bytes(jpeg)

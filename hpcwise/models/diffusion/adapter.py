@@ -22,8 +22,10 @@ import torch
 from hpcwise.core.errors import BadOutput, UsageError
 from hpcwise.models.base import Call, Devices, Input, LoopState, ModelSpec, OnStep, Output
 from hpcwise.models.diffusion import decode, sampler
-from hpcwise.models.diffusion.checkpoint import check
+from hpcwise.models.diffusion.checkpoint import check, denoisers
 from hpcwise.models.frames import checked, write_frames
+from hpcwise.models.parallel.shared import Replica
+from hpcwise.models.parallel.usp import ParallelOptions
 
 _TEXT: Final = frozenset({"text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"})
 DTYPES: Final = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
@@ -38,7 +40,8 @@ class DiffusersOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     (asked by stages that have one). fps, most_frames: the model's own rate, 0 for any, and its longest clip.
     sampler: a class of diffusers and its settings,
     in place of the checkpoint's. backend: of attention, by diffusers' names. compile: torch.compile for the
-    transformer's blocks. first_block: threshold of the first-block cache, 0 for none.
+    transformer's blocks. first_block: threshold of the first-block cache, 0 for none. parallel: how the processes
+    of a replica share the denoiser.
     """
 
     parts: Literal["all", "denoise", "decode"] = "all"
@@ -54,6 +57,11 @@ class DiffusersOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     backend: str = ""
     compile: bool = False
     first_block: float = 0.0
+    parallel: ParallelOptions = ParallelOptions()
+
+
+#: Components of a pipeline that denoise; some have one for early steps and one for late ones.
+DENOISERS: Final = ("transformer", "transformer_2")
 
 
 class DiffuseParams(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,11 +103,20 @@ class DiffusersAdapter:
         )
         torch.set_num_threads(max(1, devices.threads))
         dtype = DTYPES[options.dtype]
-        if options.parts == "decode":
-            check(spec.path, spec.name)
-            self._vae = decode.load_vae(spec.path, dtype, self._device)
-            return
         check(spec.path, spec.name)
+        if devices.world > 1 and options.first_block:
+            raise UsageError(
+                f"model {spec.name}: options.first_block: ranks could skip different steps; leave it out "
+                "where a replica has several processes"
+            )
+        if options.parts == "decode":
+            # One process decodes, frame by frame; the others of a gang have nothing to do with it.
+            if devices.rank == 0:
+                self._vae = decode.load_vae(spec.path, dtype, self._device)
+            return
+        if devices.rank:
+            self._share(denoisers(spec.path, dtype, self._device), devices)
+            return
         diffusers.utils.logging.set_verbosity_error()
         pipe = diffusers.DiffusionPipeline.from_pretrained(spec.path, dtype=dtype, local_files_only=True)
         if options.sampler:
@@ -113,11 +130,20 @@ class DiffusersAdapter:
             raise UsageError(f"model {spec.name}: options.call.max_sequence_length: leave it at 512")
         pipe.set_progress_bar_config(disable=True)
         pipe.to(self._device)
-        for part in ("transformer", "transformer_2"):
-            model = getattr(pipe, part, None)
-            if model is not None:
-                self._tune(model)
+        self._share({part: model for part in DENOISERS if (model := getattr(pipe, part, None))}, devices)
         self._pipe, self._sampler = pipe, pipe.scheduler
+
+    def _share(self, models: Mapping[str, Any], devices: Devices) -> None:
+        for model in models.values():
+            self._tune(model)
+        self._transformer, self._replica = models.get("transformer"), None
+        if devices.world > 1:
+            self._replica = Replica(models, self._options.parallel, devices, self._name)
+
+    def assist(self, payload: bytes) -> None:
+        """Ranks other than 0: their part of one call of the denoiser."""
+        assert self._replica is not None
+        self._replica.assist(payload)
 
     def run(self, call: Call, on_step: OnStep, should_stop: Callable[[], bool]) -> Iterator[Output]:
         """`image`: picture.png. `sketch`: latents.h5 a segment. `decode`: frames.mkv."""
@@ -287,7 +313,7 @@ class Loop:
             raise BadOutput(f"latents that are no numbers after step {self.done}")
         base, total = self._chunk * self.steps, self._chunks * self.steps
         if self._call.preview is not None and latents.ndim == 5:
-            self._call.preview(self._preview(latents))
+            self._call.preview(lambda: self._preview(latents))
         if self._call.checkpoints is not None and self.done < self.steps:
             self._call.checkpoints.offer(
                 self._chunk, self.done, (base + self.done) / total,

@@ -46,6 +46,19 @@ def check(folder: Path, name: str, leave_out: frozenset[str] = frozenset()) -> d
     return index
 
 
+def denoisers(folder: Path, dtype: Any, device: Any) -> dict[str, Any]:
+    """The denoisers of a checkpoint, alone: what a replica's other processes need of it."""
+    import diffusers
+
+    index = json.loads((folder / INDEX).read_text("utf-8"))
+    found: dict[str, Any] = {}
+    for part, where in index.items():
+        if part.startswith("transformer") and isinstance(where, list) and where[1]:
+            model = getattr(diffusers, where[1]).from_pretrained(folder / part, dtype=dtype, local_files_only=True)
+            found[part] = model.to(device).eval()
+    return found
+
+
 def sums(folder: Path) -> str:
     """The text of SHA256SUMS for what is in `folder`."""
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in (SUMS, _SEEN))
