@@ -38,10 +38,16 @@ class TooLate(HpcwiseError):
 
 
 class NightSite:
-    """workers: of a pool at most. max_min: shorter walltimes by pool."""
+    """workers: of a pool at most. max_min: shorter walltimes by pool. like: the
+    site whose models and settings it has; the clone's otherwise."""
 
     def __init__(
-        self, testbed: Testbed, name: str, workers: int, max_min: Mapping[str, int] | None = None
+        self,
+        testbed: Testbed,
+        name: str,
+        workers: int,
+        max_min: Mapping[str, int] | None = None,
+        like: NightSite | None = None,
     ) -> None:
         self.testbed = testbed
         self.name = name
@@ -49,7 +55,7 @@ class NightSite:
         self.root.mkdir(mode=0o700)
         self.run = Run.at(str(self.root / "results"))
         self.configs = self.root / "configs"
-        shutil.copytree(REPOSITORY / "configs", self.configs)
+        shutil.copytree(like.configs if like is not None else REPOSITORY / "configs", self.configs)
         shutil.rmtree(self.configs / "clusters", ignore_errors=True)
         # By demand: a plan might not use the pools that are to be disturbed.
         head = self.configs / "head.yaml"
@@ -166,11 +172,12 @@ class NightSite:
 
     # -- what it took --------------------------------------------------------------------------------------
 
-    def calls(self) -> list[tuple[float, str]]:
-        """Unix time and command of each question to Slurm."""
+    def calls(self, of_run: bool) -> list[float]:
+        """Unix times of the questions to Slurm: of the run (head and workers), or of commands that people
+        give (`head start`, `submit`)."""
         path = self.root / "calls"
-        lines = [line.split() for line in path.read_text().splitlines()] if path.exists() else []
-        return [(float(at), name) for at, name in lines]
+        lines = [line.split(" ", 2) for line in path.read_text().splitlines()] if path.exists() else []
+        return [float(at) for at, _, by in lines if ("-m hpcwise " not in by) == of_run]
 
     def allocated_s(self) -> float:
         """GPU seconds that this run's jobs held, of Slurm's books."""
@@ -198,7 +205,7 @@ class NightSite:
             if real is None:
                 continue
             path = folder / name
-            path.write_text(
-                f'#!/bin/sh\necho "$(date +%s.%N) {name}" >> {self.root / "calls"}\nexec {real} "$@"\n'
-            )
+            asker = "$(tr '\\0\\n' '  ' < /proc/$PPID/cmdline)"
+            note = f'echo "$(date +%s.%N) {name} {asker}" >> {self.root / "calls"}'
+            path.write_text(f'#!/bin/sh\n{note}\nexec {real} "$@"\n')
             path.chmod(0o755)

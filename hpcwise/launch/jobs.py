@@ -71,6 +71,7 @@ class SlurmLauncher:
         self._clock = clock
         self._notes = Notes(self._root)
         self._budget = RpcBudget(rpcs_per_minute, clock())
+        self._budget.recall(self._notes.calls_s(), clock())
         self._avoid = Avoid()
         self._lock = threading.Lock()
         self._swept_s = float("-inf")
@@ -239,6 +240,7 @@ class SlurmLauncher:
         """Counted, timed, and remembered when it fails. Call it with the lock held."""
         began_s = self._clock()
         self._budget.spent(command[0], began_s, n)
+        self._notes.write_calls(self._budget.ages_s(began_s))
         try:
             text = slurm.ask(command, self._timeout_s)
         except Unreachable as error:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -17,6 +19,7 @@ class Notes:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._calls = root.parent / "slurm-calls.json"
 
     def read(self, token: str) -> Handle | None:
         """None where there is no note, or one that was torn."""
@@ -44,6 +47,23 @@ class Notes:
 
     def drop(self, token: str) -> None:
         self._path(token).unlink(missing_ok=True)
+
+    def calls_s(self) -> list[float]:
+        """How long ago the calls were made that the last head noted, seconds; what is torn is none."""
+        try:
+            return [
+                time.time() - at_s for at_s in msgspec.json.decode(self._calls.read_bytes(), type=list[float])
+            ]
+        except (OSError, msgspec.MsgspecError):
+            return []
+
+    def write_calls(self, ages_s: Iterable[float]) -> None:
+        """The calls of the last minute, for a head that takes over. A note that cannot be written is none."""
+        now_s = time.time()
+        with contextlib.suppress(OSError):
+            beside = self._calls.with_name(".slurm-calls.tmp")
+            beside.write_bytes(msgspec.json.encode([now_s - age_s for age_s in ages_s]))
+            beside.replace(self._calls)
 
     def _path(self, token: str) -> Path:
         return self._root / token / "launch.json"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Iterable
 from typing import Final
 
 WINDOW_S: Final = 60.0
@@ -39,6 +40,15 @@ class RpcBudget:
         """`n` calls are being made."""
         self.calls[what] += n
         self._recent.extend([now_s] * n)
+
+    def recall(self, ages_s: Iterable[float], now_s: float) -> None:
+        """Calls that a head before this one made so long ago: a minute is a minute, whoever asks."""
+        self._recent.extend(sorted(now_s - age_s for age_s in ages_s if 0 <= age_s < WINDOW_S))
+
+    def ages_s(self, now_s: float) -> list[float]:
+        """How long ago each call of the last minute was made."""
+        self.last_minute(now_s)
+        return [now_s - at_s for at_s in self._recent]
 
     def answered(self, now_s: float, took_s: float) -> None:
         """A call was answered, be it with a refusal."""
