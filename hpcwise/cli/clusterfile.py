@@ -29,6 +29,7 @@ _CLUSTER: Final = {
     "usd_per_unit_h": "price of a billing unit an hour; null: prices of hardware.yaml",
     "shared_dir": "folder that all nodes see",
     "node_local_dir": "fast folder of a node's own; may hold variables",
+    "idle_s": "without work for so long, a worker is given back",
     "setup": "shell lines before a worker starts, such as module load and source venv/bin/activate",
 }
 _POOL_HEAD: Final = """\

@@ -44,7 +44,8 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     allocation. submits_from_nodes: whether sbatch may be called on compute nodes. accounting: sacct
     answers. user_signal: a preemption sends SIGUSR2 too. jobs_max: of one user at once. usd_per_unit_h: price
     of a billing unit. shared_dir: seen by all nodes; node_local_dir: fast and private to a node (may hold
-    variables such as $TMPDIR). setup: shell lines before a worker starts (modules, venv).
+    variables such as $TMPDIR). idle_s: after so long without work a worker is given back. setup: shell lines
+    before a worker starts (modules, venv).
     """
 
     cluster: str
@@ -62,4 +63,5 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     usd_per_unit_h: float | None = None
     shared_dir: str = ""
     node_local_dir: str = "$TMPDIR"
+    idle_s: float = 120.0
     setup: tuple[str, ...] = ()

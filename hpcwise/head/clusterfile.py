@@ -22,8 +22,6 @@ from hpcwise.core.errors import UsageError
 from hpcwise.core.resources import FleetItem
 from hpcwise.launch.base import LaunchProfile
 
-#: A worker that has had nothing to do for so long is given back, and one not needed any more is not awaited.
-IDLE_S: Final = 120.0
 #: From the start of a job to its worker's Hello, where nothing was learned yet.
 START_S: Final = 10.0
 #: Asked for where neither pool nor partition has a limit.
@@ -69,6 +67,8 @@ def read_cluster(path: Path, hardware: Mapping[str, object]) -> Cluster:
             raise UsageError(f"{where}: gpus_per_node, grace_s and max_min must not be negative")
         if pool.usd_per_gpu_h is not None and not 0 <= pool.usd_per_gpu_h < math.inf:
             raise UsageError(f"{where}.usd_per_gpu_h: {pool.usd_per_gpu_h} is not usable; give 0 or more")
+    if not 0 < cluster.idle_s < math.inf:
+        raise UsageError(f"{path}: idle_s: {cluster.idle_s} is not usable; give more than 0 seconds")
     if not any(pool.use for pool in cluster.pools):
         raise UsageError(f"{path}: pools: none is in use; give one of them `use: yes`")
     return cluster
@@ -112,7 +112,7 @@ def fleet_items(cluster: Cluster, models: tuple[str, ...], limit: int | None = N
             memory_gb=pool.memory_gb_per_node / workers_per_node(pool),
             min_workers=0,
             max_workers=max(1, min(most, pool.nodes * workers_per_node(pool))),
-            idle_timeout_s=IDLE_S,
+            idle_timeout_s=cluster.idle_s,
             launch_s=START_S,
             nodes=1,
             devices_per_node=1 if pool.gpus_per_node else 0,

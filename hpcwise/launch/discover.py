@@ -212,7 +212,8 @@ def merged(ours: Cluster, now: Cluster) -> Cluster:
     return msgspec.structs.replace(
         now, pools=tuple(pools), mode=ours.mode, account=ours.account, qos=ours.qos,
         submits_from_nodes=ours.submits_from_nodes, usd_per_unit_h=ours.usd_per_unit_h,
-        shared_dir=ours.shared_dir or now.shared_dir, node_local_dir=ours.node_local_dir, setup=ours.setup,
+        shared_dir=ours.shared_dir or now.shared_dir, node_local_dir=ours.node_local_dir, idle_s=ours.idle_s,
+        setup=ours.setup,
     )  # fmt: skip
 
 
