@@ -19,6 +19,8 @@ HpcwiseError
 └── ModelError
     ├── ModelMissing    weights or package not there; the message says where to put them
     ├── BadOutput       NaN, black or empty output of a model (transient: one new seed)
+    ├── GangLost        a process of the replica is gone; the message names its rank and node (transient)
+    ├── ParallelMismatch  a replica's parallel attention differs from that of one process
     └── Stopped         the task was cancelled or paused between two steps; not a failure
 """
 
@@ -111,6 +113,16 @@ class BadOutput(ModelError):
     """A model returned NaN, black, frozen or empty output."""
 
     transient = True
+
+
+class GangLost(ModelError):
+    """A replica of several processes lost one, or they could not meet; the message says which and where."""
+
+    transient = True
+
+
+class ParallelMismatch(ModelError):
+    """Parallel attention gives other numbers than a single process: the replica must not serve."""
 
 
 class Stopped(ModelError):

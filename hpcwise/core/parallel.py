@@ -7,7 +7,10 @@ section 3.4). A replica that leaves its node takes whole nodes: half a node's li
 
 from __future__ import annotations
 
+import msgspec
+
 from hpcwise.core.catalogue import HardwareInfo, ModelInfo
+from hpcwise.core.errors import UsageError
 
 #: Largest replica that is looked at: ten nodes of eight, the most that the paper measures.
 MOST_DEVICES = 80
@@ -63,3 +66,48 @@ def usp_degrees(
         if fits_nodes and whole:
             valid.append(n)
     return tuple(valid)
+
+
+class Layout(msgspec.Struct, frozen=True, kw_only=True):
+    """How the ranks of a replica share a denoiser's work. Neighbours in number share Ulysses (one node), then
+    the ring (between nodes); outermost the passes with and without guidance, which exchange least."""
+
+    cfg: int = 1
+    ring: int = 1
+    ulysses: int = 1
+
+    @property
+    def sequence(self) -> int:
+        """Parts that a sequence is cut into."""
+        return self.ring * self.ulysses
+
+    @property
+    def world(self) -> int:
+        return self.cfg * self.sequence
+
+
+def gang_layout(
+    heads: int, world: int, per_node: int, *, cfg: int = 1, ring: int = 0, ulysses: int = 0
+) -> Layout:
+    """Layout of `world` ranks, `per_node` on each node. A degree of 0 is chosen: the largest Ulysses that
+    divides the heads and stays in the node, ring the rest.
+
+    Raises UsageError for degrees that do not multiply to `world` or heads that cannot be dealt out.
+    """
+    if cfg not in (1, 2):
+        raise UsageError(f"parallel.cfg is {cfg}: a step has at most two passes, use 1 or 2")
+    if world % cfg:
+        raise UsageError(f"parallel.cfg is {cfg}, which does not divide {world} processes")
+    share = world // cfg
+    if not ulysses:
+        fits = share // ring if ring and share % ring == 0 else share
+        near = [n for n in range(1, min(heads, fits) + 1) if fits % n == 0 and heads % n == 0]
+        ulysses = max((n for n in near if per_node % n == 0), default=1)
+    ring = ring or share // ulysses
+    if ulysses * ring * cfg != world:
+        raise UsageError(
+            f"parallel: cfg {cfg} x ring {ring} x ulysses {ulysses} is not {world}, the replica's processes"
+        )
+    if heads % ulysses:
+        raise UsageError(f"parallel.ulysses is {ulysses}, which does not divide {heads} attention heads")
+    return Layout(cfg=cfg, ring=ring, ulysses=ulysses)

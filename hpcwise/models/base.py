@@ -112,7 +112,10 @@ class ModelSpec:
 
 class Mates(Protocol):
     """The processes of a replica, as an adapter sees them. Only rank 0 is called with tasks; the others help
-    when it says so. What goes through here is authenticated and never unpickled."""
+    when it says so. What goes through here is authenticated and never unpickled. kept: objects that must
+    live as long as the process does."""
+
+    kept: list[object]
 
     @property
     def nodes(self) -> tuple[str, ...]:

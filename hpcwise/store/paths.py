@@ -289,6 +289,14 @@ class RunPaths:
     def worker_log(self, worker_id: str) -> Path:
         return self.worker(worker_id) / "worker.log"
 
+    def rank_log(self, worker_id: str, rank: int) -> Path:
+        """Log of a process of a gang other than its first, which writes the worker's."""
+        return self.worker(worker_id) / f"worker-{rank}.log"
+
+    def gang(self, worker_id: str) -> Path:
+        """Where the first process of a gang is found by the others, and the key that lets them in."""
+        return self.worker(worker_id) / "gang.json"
+
     def key_dir(self, key: str) -> Path:
         return self.store / check_key(key)[:2] / key
 

@@ -29,6 +29,8 @@ from hpcwise.wire.messages import MAX_FRAME, Here, Probe, Up, decode_down, encod
 #: Frames that may wait for one peer in each direction before it counts as not reading.
 HIGH_WATER: Final = 20_000
 _SIOCGIFADDR: Final = 0x8915
+#: After so much silence of the transport a host is taken for gone, seconds.
+LOST_S: Final = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +56,11 @@ class ServerSocket:
     """The head's ROUTER. Its file descriptor is edge-triggered: `receive` until it is empty, and look
     again after sending."""
 
-    def __init__(self, keys: CurveKeys, interface: str = "127.0.0.1") -> None:
-        """interface: an address or name of a network interface to bind, "*" for all of them.
+    def __init__(
+        self, keys: CurveKeys, interface: str = "127.0.0.1", lost_s: float = LOST_S, handover: bool = True
+    ) -> None:
+        """interface: an address or name of a network interface to bind, "*" for all of them. handover:
+        whether a new connection may take a name that is in use.
 
         Raises UsageError for an interface that does not exist.
         """
@@ -70,8 +75,8 @@ class ServerSocket:
         sock.curve_publickey, sock.curve_secretkey = keys.public, keys.secret
         sock.setsockopt(zmq.ROUTER_MANDATORY, 1)
         # A worker that reconnects before its old connection is seen to be dead keeps its name.
-        sock.setsockopt(zmq.ROUTER_HANDOVER, 1)
-        _common(sock)
+        sock.setsockopt(zmq.ROUTER_HANDOVER, int(handover))
+        _common(sock, lost_s)
         try:
             sock.bind(f"tcp://{host}:*")
         except zmq.ZMQError as error:
@@ -82,6 +87,11 @@ class ServerSocket:
         hosts = candidate_hosts() if interface == "*" else [host]
         #: What to advertise, likeliest first.
         self.addresses = tuple(f"tcp://{h}:{self.port}" for h in hosts)
+
+    @property
+    def raw(self) -> zmq.Socket[bytes]:
+        """For pollers and monitors."""
+        return self._socket
 
     @property
     def fd(self) -> int:
@@ -130,7 +140,11 @@ class PeerSocket:
     """A DEALER to the head: of a worker, of its heartbeat thread, or of a client."""
 
     def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], keys: CurveKeys, identity: bytes = b""
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        keys: CurveKeys,
+        identity: bytes = b"",
+        lost_s: float = LOST_S,
     ) -> None:
         self._socket = context.socket(zmq.DEALER)
         sock = self._socket
@@ -140,7 +154,7 @@ class PeerSocket:
         sock.curve_serverkey = keys.peer_public
         sock.setsockopt(zmq.RECONNECT_IVL, 50)
         sock.setsockopt(zmq.RECONNECT_IVL_MAX, 2000)
-        _common(sock)
+        _common(sock, lost_s)
         self._timeout_ms = -2
 
     def connect(self, address: str) -> None:
@@ -265,11 +279,24 @@ def address_of(interface: str) -> str:
     raise UsageError(f"interface {interface!r}: no such interface here; name one that has an IPv4 address")
 
 
-def _common(sock: zmq.Socket[bytes]) -> None:
+def interface_towards(host: str) -> str:
+    """Name of the interface of this machine through which `host` (an IPv4 address) is reached; empty where
+    that cannot be told."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock, contextlib.suppress(OSError):
+        sock.connect((host, 9))
+        own = sock.getsockname()[0]
+        for _, name in socket.if_nameindex():
+            with contextlib.suppress(UsageError):
+                if address_of(name) == own:
+                    return name
+    return ""
+
+
+def _common(sock: zmq.Socket[bytes], lost_s: float) -> None:
     sock.setsockopt(zmq.SNDHWM, HIGH_WATER)
     sock.setsockopt(zmq.RCVHWM, HIGH_WATER)
     sock.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME)
     sock.setsockopt(zmq.LINGER, 0)
-    # A host that vanishes without a word is noticed by the transport in some 15 s.
-    sock.setsockopt(zmq.HEARTBEAT_IVL, 5000)
-    sock.setsockopt(zmq.HEARTBEAT_TIMEOUT, 15000)
+    # A host that vanishes without a word is noticed by the transport.
+    sock.setsockopt(zmq.HEARTBEAT_IVL, int(lost_s * 1000 / 3))
+    sock.setsockopt(zmq.HEARTBEAT_TIMEOUT, int(lost_s * 1000))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from hpcwise.core.errors import WireError
@@ -54,7 +56,8 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     patience_s: how long to live without a head. grace_s: what the running task gets after SIGTERM.
     lifetime_s: of the allocation, from launch, None for no end; drain_margin_s before it the worker drains.
     idle_timeout_s: leaves when it had nothing for so long, None for never. losses_per_h: evictions and
-    failures to expect of such a worker; how often it checkpoints follows from it.
+    failures to expect of such a worker; how often it checkpoints follows from it. gang: processes of this
+    one replica, each of which gets this configuration; gang_by: how they find each other (worker/gang.py).
     """
 
     run_dir: str
@@ -82,6 +85,8 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_s: float = 1.0
     durable: bool = True
     version: str = ""
+    gang: int = 1
+    gang_by: Literal["auto", "slurm", "mpi", "local"] = "auto"
 
     def info(
         self, ranks: tuple[Rank, ...], loaded: tuple[ModelName, ...], left_s: float | None

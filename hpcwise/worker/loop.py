@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from hpcwise.core import messages as m
 from hpcwise.core.calls import RunTask
-from hpcwise.core.errors import DiskFull, HpcwiseError, Stopped
+from hpcwise.core.errors import DiskFull, GangLost, HpcwiseError, Stopped
 from hpcwise.core.queue import LocalQueue, QueueEntry
 from hpcwise.core.resources import AttemptRef, Rank, WorkerInfo
 from hpcwise.models.base import Adapter
@@ -25,6 +25,7 @@ from hpcwise.store.paths import RunPaths, translate_oserror
 from hpcwise.wire.messages import Run, Stop
 from hpcwise.wire.start import WorkerConfig
 from hpcwise.worker.attempt import Attempt, TornInput
+from hpcwise.worker.gang import Gang
 from hpcwise.worker.link import Link
 from hpcwise.worker.pulse import Pulse
 from hpcwise.worker.shelf import Shelf
@@ -52,7 +53,7 @@ class Worker:
 
     def __init__(
         self, config: WorkerConfig, store: Store, shelf: Shelf, pulse: Pulse, signals: Signals, work: Path,
-        ranks: tuple[Rank, ...], started_s: float,
+        ranks: tuple[Rank, ...], started_s: float, gang: Gang | None = None,
     ) -> None:  # fmt: skip
         self._config = config
         self._store = store
@@ -62,6 +63,9 @@ class Worker:
         self._work = work
         self._ranks = ranks
         self._started_s = started_s
+        self._gang = gang
+        if gang is not None:
+            gang.last_words = self._last_words
         paths = RunPaths(Path(config.run_dir))
         self._checkpoints = CheckpointStore(paths, durable=config.durable)
         self._preview = paths.preview(config.worker_id)
@@ -137,11 +141,12 @@ class Worker:
         except (Exception, SystemExit) as error:
             # A model may raise anything; whatever it is, it ends this attempt and not the worker.
             log.exception("%s attempt %d failed", task.task_id, task.attempt)
+            error = error if self._gang is None else self._gang.blamed(error)
             if isinstance(error, OSError):
                 meant = translate_oserror(error, Path(error.filename or self._work))
                 if isinstance(meant, DiskFull):
                     self._link.emit(m.StoreFull(str(meant)))
-            self._fail(ref, error, transient=isinstance(error, OSError | MemoryError))
+            self._fail(ref, error, transient=isinstance(error, OSError | MemoryError | GangLost))
         else:
             self._link.emit_end(result)
         finally:
@@ -215,6 +220,8 @@ class Worker:
 
     def _look_at_times(self) -> None:
         now = time.monotonic()
+        if self._gang is not None and self._gang.lost and self._leaving != self._gang.lost:
+            self._drain(self._gang.lost, 0.0)
         if not self._leaving:
             left = self._left_s()
             if self._signals.warned and self._no_news(left):
@@ -275,6 +282,14 @@ class Worker:
             self._forget(ref)
             self._link.emit(m.Revoked(ref.task_id, ref.attempt))
         self._link.flush()
+
+    def _last_words(self, reason: str) -> None:
+        """From a thread of the gang: the main one is inside a collective that will not end."""
+        current = self._current
+        if current is not None:
+            self._link.emit(m.TaskFailed(current.task.task_id, current.task.attempt, reason, True))
+        self._link.flush()
+        self._link.goodbye(reason)
 
     def _left_s(self) -> float | None:
         lifetime_s = self._config.lifetime_s

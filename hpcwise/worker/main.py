@@ -6,6 +6,7 @@ and submitit's signal handlers must be replaced: it ignores SIGTERM, which is th
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import re
@@ -26,6 +27,8 @@ from hpcwise.core.resources import Rank
 from hpcwise.wire.start import WorkerConfig
 
 if TYPE_CHECKING:
+    from hpcwise.models.base import Devices
+    from hpcwise.worker.gang import Place
     from hpcwise.worker.loop import Signals
 
 log = logging.getLogger("hpcwise.worker")
@@ -53,10 +56,13 @@ def run_worker(encoded: bytes) -> str:
     os.environ.setdefault("MKL_CBWR", "COMPATIBLE")
     _lead_group()
     from hpcwise.store.paths import RunPaths
+    from hpcwise.worker.gang import flush_and_exit, place
 
     paths = RunPaths(Path(config.run_dir))
     paths.worker(config.worker_id).mkdir(mode=0o700, parents=True, exist_ok=True)
-    _log_to(paths.worker_log(config.worker_id))
+    where = place(config, os.environ)
+    name = config.worker_id
+    _log_to(paths.rank_log(name, where.rank) if where.rank else paths.worker_log(name))
     job = os.environ.get("SLURM_JOB_ID")
     log.info(
         "worker %s on %s, process %d%s, %s", config.worker_id, socket.gethostname(), os.getpid(),
@@ -64,7 +70,7 @@ def run_worker(encoded: bytes) -> str:
         "no end" if config.lifetime_s is None else f"{config.lifetime_s:.0f} s to live",
     )  # fmt: skip
     try:
-        reason = _work(config, started_s)
+        reason = _follow(config, where) if where.rank else _work(config, started_s, where)
     except HpcwiseError as error:
         log.error("%s", error)
         raise
@@ -72,18 +78,38 @@ def run_worker(encoded: bytes) -> str:
         log.exception("the worker failed")
         raise
     log.info("left: %s", reason)
+    if where.world > 1:
+        flush_and_exit(0)
     return reason
 
 
-def _work(config: WorkerConfig, started_s: float) -> str:
+def _follow(config: WorkerConfig, where: Place) -> str:
+    """A process of a gang other than its first: it talks to that one only, which decides when it is over."""
+    from hpcwise.models.registry import Registry
+    from hpcwise.store.paths import RunPaths
+    from hpcwise.worker.gang import Follower
+    from hpcwise.worker.gangmate import assist
+
+    for notice in (signal.SIGTERM, signal.SIGUSR2):
+        signal.signal(notice, signal.SIG_IGN)
+    cards = Registry.read(Path(config.configs_dir) / "models", Path(config.models_dir))
+    own, devices = _own_devices(config, where)
+    gang = Follower(config, RunPaths(Path(config.run_dir)), where, own)
+    try:
+        return assist(gang, cards, dataclasses.replace(devices, mates=gang))
+    finally:
+        gang.close()
+
+
+def _work(config: WorkerConfig, started_s: float, where: Place) -> str:
     """Build the parts, run, take them down again. Imports are here: see the module docstring."""
     import zmq
 
-    from hpcwise.models.base import Devices
     from hpcwise.models.registry import Registry
     from hpcwise.store.artifacts import Store
     from hpcwise.store.keys import load_keys
     from hpcwise.store.paths import RunPaths
+    from hpcwise.worker.gang import Gang, GangShelf
     from hpcwise.worker.link import Link
     from hpcwise.worker.loop import Signals, Worker
     from hpcwise.worker.pulse import Pulse
@@ -93,7 +119,11 @@ def _work(config: WorkerConfig, started_s: float) -> str:
     _listen(signals)
     paths = RunPaths(Path(config.run_dir))
     cards = Registry.read(Path(config.configs_dir) / "models", Path(config.models_dir))
-    devices = Devices(config.device_kind, _visible_devices(config.device_kind), config.threads)
+    own, devices = _own_devices(config, where)
+    gang = Gang(config, paths, where, own) if where.world > 1 else None
+    shelf = Shelf(cards, devices)
+    if gang is not None:
+        shelf = GangShelf(cards, dataclasses.replace(devices, mates=gang), gang)
     local_cache = paths.node_cache(Path(config.local_cache)) if config.local_cache else None
     store = Store(paths, local_cache, config.local_cache_gb, durable=config.durable)
     base = Path(config.scratch) if config.scratch else paths.worker(config.worker_id)
@@ -103,13 +133,17 @@ def _work(config: WorkerConfig, started_s: float) -> str:
     client = load_keys(paths).client
     pair = client.public.encode(), client.secret.encode()
     pulse = Pulse(context, paths, pair, config.worker_id, config.heartbeat_s)
-    ranks = (Rank(socket.gethostname(), devices.indices),)
-    worker = Worker(config, store, Shelf(cards, devices), pulse, signals, work, ranks, started_s)
+    ranks = (own,) if gang is None else gang.ranks
+    worker = Worker(config, store, shelf, pulse, signals, work, ranks, started_s, gang)
     link = Link(context, pulse, config.worker_id, secrets.token_hex(8), worker.say)
     pulse.start()
+    reason = "it failed"
     try:
-        return worker.run(link)
+        reason = worker.run(link)
+        return reason
     finally:
+        if gang is not None:
+            gang.close(reason)
         pulse.stop()
         link.close()
         context.term()
@@ -165,6 +199,22 @@ def _lead_group() -> None:
     """Lead a process group, so that a kill reaches the helpers that a model starts."""
     if os.getpgrp() != os.getpid():
         os.setpgid(0, 0)
+
+
+def _own_devices(config: WorkerConfig, where: Place) -> tuple[Rank, Devices]:
+    """What this process computes on: as the node counts its devices, and as this process does.
+
+    A rank whose node shows it several devices takes one, by its number there; one that Slurm has given its
+    own (--gpus-per-task) keeps it. """
+    from hpcwise.models.base import Devices
+
+    visible = _visible_devices(config.device_kind)
+    if where.world > 1 and len(visible) > 1:
+        visible = visible[where.local : where.local + 1]
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(str(index) for index in visible)
+    counted = tuple(range(len(visible)))
+    devices = Devices(config.device_kind, counted, config.threads, where.rank, where.world)
+    return Rank(socket.gethostname(), visible), devices
 
 
 def _visible_devices(kind: str) -> tuple[int, ...]:

@@ -40,9 +40,8 @@ class DiffusersOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     (asked by stages that have one). fps, most_frames: the model's own rate, 0 for any, and its longest clip.
     sampler: a class of diffusers and its settings,
     in place of the checkpoint's. backend: of attention, by diffusers' names. compile: torch.compile for the
-    transformer's blocks. first_block: threshold of the first-block cache, 0 for none. parallel: how the processes
-    of a replica share the denoiser.
-    """
+    transformer's blocks. first_block: threshold of the first-block cache, 0 for none. parallel: how the
+    processes of a replica share the denoiser. """
 
     parts: Literal["all", "denoise", "decode"] = "all"
     dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"

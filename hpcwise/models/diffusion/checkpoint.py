@@ -54,7 +54,9 @@ def denoisers(folder: Path, dtype: Any, device: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for part, where in index.items():
         if part.startswith("transformer") and isinstance(where, list) and where[1]:
-            model = getattr(diffusers, where[1]).from_pretrained(folder / part, dtype=dtype, local_files_only=True)
+            model = getattr(diffusers, where[1]).from_pretrained(
+                folder / part, dtype=dtype, local_files_only=True
+            )
             found[part] = model.to(device).eval()
     return found
 

@@ -21,7 +21,7 @@ import torch
 from hpcwise.core.errors import BadOutput, UsageError
 from hpcwise.core.screenplay import Speech
 from hpcwise.models.base import Call, Devices, ModelSpec, OnStep, Output
-from hpcwise.models.diffusion.adapter import DiffuseParams, DiffusersAdapter, Loop, converted
+from hpcwise.models.diffusion.adapter import DTYPES, DiffuseParams, DiffusersAdapter, Loop, converted
 from hpcwise.models.frames import Frame, checked, read_frames, stretched, write_frames
 from hpcwise.models.segment import write_segments
 from hpcwise.models.sync.attention import AudioCondition, Conductor
@@ -51,12 +51,15 @@ class SyncAdapter(DiffusersAdapter):
     def load(self, spec: ModelSpec, devices: Devices) -> None:
         super().load(spec, devices)
         assert spec.path is not None
-        dtype = self._pipe.transformer.dtype
-        self._encoder = SpeechEncoder(spec.path / "audio_encoder", spec.name, self._device, dtype)
+        dtype = DTYPES[self._options.dtype]
         condition = (
             AudioCondition.read(spec.path / "audio_condition", spec.name).to(self._device, dtype).eval()
         )
-        self._conductor = Conductor(self._pipe.transformer, condition)
+        self._conductor = Conductor(self._transformer, condition)
+        if self._replica is not None:
+            self._conductor.share(self._replica.parts["transformer"])
+        if devices.rank == 0:
+            self._encoder = SpeechEncoder(spec.path / "audio_encoder", spec.name, self._device, dtype)
 
     def run(self, call: Call, on_step: OnStep, should_stop: Callable[[], bool]) -> Iterator[Output]:
         """One output: a segment of the film, or frames.mkv for a stage that follows."""

@@ -8,7 +8,7 @@ the words and not the sentence. Three passes a step: words and sound, words alon
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +16,8 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-from hpcwise.core.errors import ModelMissing
+from hpcwise.core.errors import ModelMissing, UsageError
+from hpcwise.models.parallel.shared import Shared
 
 #: Sound on either side of a latent frame's own that its tokens hear, in sound tokens.
 MARGIN: Final = 4
@@ -123,6 +124,23 @@ class Conductor:
         self._heard = Heard()
         for block, key, value in zip(transformer.blocks, condition.keys, condition.values, strict=True):
             block.attn2.set_processor(listening(block.attn2.processor, key, value, self._heard))
+
+    def share(self, shared: Shared) -> None:
+        """Where several processes compute the transformer: each hears what rank 0 hears, with the windows
+        of its own tokens. A call has its passes one by one, since they differ in more than a condition."""
+        if shared.layout.cfg > 1:
+            raise UsageError("parallel.cfg: a model that hears makes its passes one by one; use cfg: 1")
+        heard = self._heard
+
+        def out() -> dict[str, Any]:
+            return (
+                {} if heard.context is None else {"context": heard.context, "tokens:allowed": heard.allowed}
+            )
+
+        def take(extra: Mapping[str, Any]) -> None:
+            heard.context, heard.allowed = extra.get("context"), extra.get("allowed")
+
+        shared.extra_out, shared.extra_in, shared.one_by_one = out, take, True
 
     @contextmanager
     def conducting(self, features: Any, guidance: float, sound_guidance: float) -> Iterator[None]:

@@ -1,0 +1,53 @@
+"""What the other processes of a gang do: load what rank 0 loads, and do their part when it says so."""
+
+from __future__ import annotations
+
+import gc
+import logging
+
+from hpcwise.models.base import Assistant, Devices
+from hpcwise.models.registry import Registry
+from hpcwise.worker.gang import EXIT_BROKEN, Follower, flush_and_exit
+from hpcwise.worker.gangnotes import Broken, Done, Go, Leave, Load, Unload, Work
+
+log = logging.getLogger(__name__)
+
+
+def assist(gang: Follower, cards: Registry, devices: Devices) -> str:
+    """Until rank 0 sends us home; returns why. A rank that cannot do its part says so and ends: the others
+    wait for it inside a collective."""
+    helpers: dict[str, Assistant] = {}
+    while True:
+        note = gang.spoke.next()
+        match note:
+            case Load(model=model, number=number):
+                gang.number = number
+                try:
+                    adapter = cards.adapter(model)
+                    # Other families run on rank 0 alone.
+                    if isinstance(adapter, Assistant):
+                        adapter.load(cards.spec(model), devices)
+                        helpers[model] = adapter
+                    error = ""
+                except Exception as problem:  # a model may raise anything; rank 0 is told
+                    log.exception("model %s", model)
+                    error = f"{type(problem).__name__}: {' '.join(str(problem).split())}"[:300]
+                gang.spoke.say(Done(number, error))
+            case Unload(model=model):
+                helpers.pop(model, None)
+                gc.collect()
+            case Work(model=model, payload=payload):
+                try:
+                    helpers[model].assist(payload)
+                except Exception as problem:
+                    log.exception("model %s: this rank cannot go on", model)
+                    reason = f"{type(problem).__name__}: {' '.join(str(problem).split())}"[:300]
+                    gang.spoke.say(Broken(reason))
+                    gang.close()
+                    flush_and_exit(EXIT_BROKEN)
+            case Leave(reason=reason):
+                return reason
+            case Go():
+                pass  # of a load that this rank has given up already
+            case _:
+                log.warning("ignored %s", type(note).__name__)
