@@ -96,8 +96,9 @@ def _checkpoint_state(cards: Registry, card: ModelCard, *, hashes: bool) -> Mode
     if importlib.util.find_spec("diffusers") is None:
         state, problem = "needs a package", f"model {card.name}: install hpcwise[models]"
     elif not folder.is_dir():
-        tiny = card.name.startswith("tiny-")
-        state, problem = "missing files", "hpcwise models tiny" if tiny else f"put its checkpoint into {folder}"
+        state, problem = "missing files", f"put its checkpoint into {folder}"
+        if card.name.startswith("tiny-"):
+            problem = "hpcwise models tiny"
     elif hashes and (folder / "model_index.json").is_file():
         from hpcwise.models.diffusion.checkpoint import check
 
