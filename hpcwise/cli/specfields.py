@@ -323,12 +323,11 @@ FIELDS: Final[Mapping[str, Field]] = {
         _described(
             {
                 "anyOf": [
-                    {"const": False},
+                    {"type": "boolean"},
                     _file_schema(own.MUSIC),
                     {
                         "type": "object",
                         "additionalProperties": False,
-                        "required": ["file"],
                         "properties": {
                             "file": _file_schema(own.MUSIC),
                             "level": {
@@ -340,7 +339,7 @@ FIELDS: Final[Mapping[str, Field]] = {
                     },
                 ]
             },
-            "music under the film; level: so many dB below the speech",
+            "music under the film, a soft pad where no file is named; level: dB below the speech; false: none",
         ),
     ),
     "graph": Field(read.graph, _described(_GRAPH_SCHEMA, "tasks of the graph workflow")),

@@ -76,7 +76,7 @@ def with_paths(job: JobSpec, path_of: Callable[[Asset], str]) -> JobSpec:
         logo=moved(job.logo) if job.logo else None,
         fonts={name: moved(font) for name, font in job.fonts.items()},
         pictures=tuple(swap(picture, file=moved(picture.file)) for picture in job.pictures),
-        music=swap(job.music, file=moved(job.music.file)) if job.music else None,
+        music=swap(job.music, file=moved(job.music.file)) if job.music and job.music.file else job.music,
     )
 
 
@@ -233,6 +233,7 @@ def _workflow(given: dict[str, Any], fields: Mapping[str, Value], complaints: Co
     if "input" not in fields:
         complaints.add("input", None, "is missing; name a document")
     given.setdefault("cast", f.DEFAULT_CAST)
+    given.setdefault("music", specown.OWN_MUSIC)
 
 
 def _spec_field(problem: str) -> str:

@@ -15,7 +15,7 @@ from hpcwise.cli import specread as f
 from hpcwise.cli.specerrors import Complaints
 from hpcwise.cli.specinput import check_asset
 from hpcwise.cli.yamlread import Value, read_yaml
-from hpcwise.core.errors import SpecError, UsageError
+from hpcwise.core.errors import SpecError, StoreError, UsageError
 from hpcwise.core.spec import Asset, Llm, Music, OwnPicture
 
 PICTURES: Final = (".png", ".jpg", ".jpeg")
@@ -23,6 +23,8 @@ FONTS: Final = (".otf", ".ttf")
 MUSIC: Final = (".wav", ".flac", ".mp3", ".ogg", ".m4a")
 #: Least and greatest distance of the music from the speech, dB.
 LEVEL_DB: Final = (6, 60)
+#: No file: the pad that comes with this project.
+OWN_MUSIC: Final = (None, 22.0)
 _LOOKUP_ERRORS = (ValueError, SpecError)
 
 
@@ -62,15 +64,16 @@ def pictures(value: Value) -> list[tuple[Named, str]]:
     return found
 
 
-def music(value: Value) -> tuple[Named, float] | None:
-    """A file, or `{file: quiet.flac, level: 22}` with its distance from the speech in dB; false: none."""
-    if value.data is False:
-        return None
+def music(value: Value) -> tuple[Named | None, float] | None:
+    """A file, or `{file: quiet.flac, level: 22}` with its distance from the speech in dB; true: the pad that
+    comes with this project (as without a file), false: none."""
+    if isinstance(value.data, bool):
+        return OWN_MUSIC if value.data else None
     if not isinstance(value.data, dict):
-        return named(MUSIC)(value), 22.0
-    fields = f.mapping(value, ("file", "level"), ("file",))
-    level = f.part(".level", fields["level"], f.whole(*LEVEL_DB)) if "level" in fields else 22
-    return f.part(".file", fields["file"], named(MUSIC)), float(level)
+        return named(MUSIC)(value), OWN_MUSIC[1]
+    fields = f.mapping(value, ("file", "level"), ())
+    level = f.part(".level", fields["level"], f.whole(*LEVEL_DB)) if "level" in fields else OWN_MUSIC[1]
+    return f.part(".file", fields["file"], named(MUSIC)) if "file" in fields else None, float(level)
 
 
 def lexicon(value: Value) -> dict[str, str] | Named:
@@ -130,8 +133,11 @@ def settle(given: dict[str, Any], fields: Mapping[str, Value], folder: Path, com
             if (file := asset(f"pictures[{i}].file", name)) is not None
         )
     if given.get("music") is not None:
-        file = asset("music", given["music"][0])
-        given["music"] = Music(file=file, level_db=given["music"][1]) if file is not None else None
+        wanted, level_db = given["music"]
+        file = asset("music", wanted) if wanted is not None else None
+        if file is not None and (wrong := _not_sound(Path(file.path))):
+            complaints.add("music", wanted.value, wrong)
+        given["music"] = Music(file=file, level_db=level_db)
     _lexicon(given, fields, folder, complaints)
     if "llm" not in given and os.environ.get("HPCWISE_LLM_URL"):
         url, model = os.environ["HPCWISE_LLM_URL"], os.environ.get("HPCWISE_LLM_MODEL", "")
@@ -140,6 +146,19 @@ def settle(given: dict[str, Any], fields: Mapping[str, Value], folder: Path, com
                 "HPCWISE_LLM_URL: give http://host:port/v1, and the model's name in HPCWISE_LLM_MODEL"
             )
         given["llm"] = Llm(url=url.rstrip("/"), model=model)
+
+
+def _not_sound(path: Path) -> str:
+    """Why a file cannot be played, "" where it can. Without PyAV stitching finds it out."""
+    try:
+        from hpcwise.media.probe import probe
+    except ImportError:
+        return ""
+    try:
+        found = probe(path)
+    except StoreError as error:
+        return f"{error}; name a sound file"
+    return "" if found.audio_codec and found.duration_s >= 1 else "holds less than 1 s of sound; name another"
 
 
 def _lexicon(

@@ -7,13 +7,15 @@ import msgspec
 from hpcwise.core import messages as m
 from hpcwise.core.planner import remakes
 from hpcwise.core.scheduler import Emit
+from hpcwise.core.spec import Music
 from hpcwise.core.state import ENDED, LIVE_REQUEST, FilmSegment, RequestRecord, TaskRecord
 from hpcwise.core.units import RequestId
 from hpcwise.core.world import World
 
 
 class FilmPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """All that stitching needs. segments: in film order. screenplay_key: of what was said, in so many scenes;
+    """All that stitching needs. segments: in film order. last_shot: the film's last, -1 while it is not known.
+    screenplay_key: of what was said, in so many scenes;
     document_key: of what it rests on ("" while there is none)."""
 
     request_id: RequestId
@@ -28,6 +30,8 @@ class FilmPlan(msgspec.Struct, frozen=True, kw_only=True):
     document_key: str = ""
     screenplay_key: str = ""
     scenes: int = 0
+    last_shot: int = -1
+    music: Music | None = None
 
 
 def advance_film(world: World, emit: Emit, request_id: RequestId) -> None:
@@ -107,6 +111,8 @@ def film_plan(world: World, request_id: RequestId, live: bool) -> FilmPlan:
         document_key=document.key if document and read else "",
         screenplay_key=screenplay.key if screenplay and told else "",
         scenes=told.n_chunks if told else 0,
+        last_shot=len(request.shots) - 1 if request.last else -1,
+        music=job.music,
     )
 
 

@@ -57,6 +57,9 @@ def warm() -> None:
     """Import what publishing needs: it takes a second, which a film's first segment should not wait for."""
     import hpcwise.media.film
     import hpcwise.media.hls  # noqa: F401
+    from hpcwise.media.bed import warm_pad
+
+    warm_pad()
 
 
 def publish(encoded: bytes) -> bytes:
@@ -141,16 +144,18 @@ def _sha256(path: Path) -> str:
 
 
 def _timeline(store: Store, plan: FilmPlan, segments: Sequence[FilmSegment], *, complete: bool) -> Timeline:
-    from hpcwise.media.timeline import Segment, Timeline
+    from hpcwise.media.timeline import Bed, Segment, Timeline
 
     laid: list[Segment] = []
-    key = ""
+    key, last_shot = "", -1
     for segment in segments:
         shot, index = segment.shot, 0
         # Several tasks may make one shot, a segment each: what goes on in the same speech is the same shot.
         if laid and segment.speech_key == key and segment.first_frame == laid[-1].shot_end_frame:
             shot, index = laid[-1].shot, laid[-1].index + 1
         key = segment.speech_key
+        if segment.shot == plan.last_shot:
+            last_shot = shot
         laid.append(
             Segment(
                 shot=shot,
@@ -168,6 +173,10 @@ def _timeline(store: Store, plan: FilmPlan, segments: Sequence[FilmSegment], *, 
         segments=tuple(laid),
         complete=complete,
         longest_segment_s=SEGMENT_S + 0.5,
+        bed=Bed(path=plan.music.file.path if plan.music.file else "", level_db=plan.music.level_db)
+        if plan.music
+        else None,
+        last_shot=last_shot,
     )
 
 

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hpcwise.core.errors import StoreError
+from hpcwise.media.bed import Place, gain, music, shot_samples
 from hpcwise.media.files import named_errors
 from hpcwise.media.timeline import Span, Timeline
 
@@ -121,7 +122,7 @@ class Soundtrack:
         return out
 
     def samples(self, first: int, end: int) -> Samples:
-        """Film samples [first, end) at 48 kHz, mono.
+        """Film samples [first, end) at 48 kHz, mono, with the film's music under them.
 
         Shots of one rate are joined before they are resampled: the filter sees no edge between them.
         """
@@ -130,8 +131,23 @@ class Soundtrack:
             low = max(first, self._timeline.sample(span.first_frame, SAMPLE_RATE_HZ))
             high = min(end, self._timeline.sample(span.end_frame, SAMPLE_RATE_HZ))
             if low < high:
-                out[low - first : high - first] = self._resampled(self._load(span)[0], low, high)
+                part = self._resampled(self._load(span)[0], low, high)
+                if self._timeline.bed is not None:
+                    part += self._music(span, low, high)
+                out[low - first : high - first] = part
         return out
+
+    def _music(self, span: Span, low: int, high: int) -> Samples:
+        """The music in film samples [low, high), all of which lie in the shot."""
+        timeline = self._timeline
+        assert timeline.bed is not None
+        rate_hz, pcm = self._load(span)
+        place = Place(
+            start=timeline.sample(span.first_frame, SAMPLE_RATE_HZ),
+            length=shot_samples(pcm, rate_hz, timeline.rate),
+            closes=span.shot == timeline.last_shot,
+        )
+        return music(timeline.bed, low, high) * gain(pcm, rate_hz, place, low, high)
 
     def _resampled(self, rate_hz: int, low: int, high: int) -> Samples:
         ratio = Fraction(SAMPLE_RATE_HZ, rate_hz)

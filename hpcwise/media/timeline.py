@@ -61,12 +61,22 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
     end_frame: int
 
 
+class Bed(msgspec.Struct, frozen=True, kw_only=True):
+    """Music under a film. path: of a person's own file, "" for the pad of `bed.py`. level_db: below
+    the speech, dB."""
+
+    path: str = ""
+    level_db: float = 22.0
+
+
 class Timeline(msgspec.Struct, frozen=True, kw_only=True):
     """A film, or its beginning: segments in playing order without gaps.
 
     fps: frames a second; 23.976 and 29.97 are taken as their NTSC fractions.
     complete: no segment will follow. A live film's last segment then holds all of its sound.
     longest_segment_s: bound on every segment; a live playlist has to promise it at its start.
+    bed: music under the film. last_shot: number of the film's last shot, which must be known when its first
+    segment is; -1 before. The music ends with it.
     Raises UsageError when made of segments that do not fit.
     """
 
@@ -76,6 +86,8 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
     segments: tuple[Segment, ...]
     complete: bool = False
     longest_segment_s: float = 4.0
+    bed: Bed | None = None
+    last_shot: int = -1
 
     def __post_init__(self) -> None:
         if not 1 <= self.fps <= 240:

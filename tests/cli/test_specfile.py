@@ -19,7 +19,7 @@ from hpcwise.cli.specfields import FIELDS
 from hpcwise.cli.specfile import Overrides, load_document, load_job, load_spec, looks_like_spec
 from hpcwise.core.errors import HpcwiseError, SpecError, UsageError
 from hpcwise.core.screenplay import Character
-from hpcwise.core.spec import Batch, By, GraphTask, JobSpec, Live, Output
+from hpcwise.core.spec import Batch, By, GraphTask, JobSpec, Live, Music, Output
 from hpcwise.core.workflow import Edge
 from hpcwise.head.settings import find_configs, read_models
 from hpcwise.models.drawn.looks import LOOKS
@@ -69,8 +69,10 @@ seed: 42
 outputs: [mp4, receipt]
 subtitles: [vtt]
 models: {speech: fallback-voice}
+music: {level: 30}
 """)  # fmt: skip
     assert load_spec(path, NOW) == JobSpec(
+        music=Music(level_db=30.0),
         name="Tide mills",
         input_path=str(tmp_path / "mills.md"),
         input_sha256=hashlib.sha256((tmp_path / "mills.md").read_bytes()).hexdigest(),

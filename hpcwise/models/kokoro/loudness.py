@@ -1,4 +1,4 @@
-"""Loudness as heard (ITU-R BS.1770, mono) and a limiter that keeps true peaks under the ceiling."""
+"""Loudness as heard (EBU R128, ITU-R BS.1770) and a limiter that keeps true peaks under the ceiling."""
 
 from __future__ import annotations
 
@@ -7,19 +7,25 @@ from numpy.typing import NDArray
 
 Samples = NDArray[np.float32]
 
+#: Of speech, and with it of the film: what Apple asks of podcasts and AES TD1008 of streams of speech. (EBU R128
+#: itself says -23 for broadcast; platforms bring what is louder than -14 down, and leave -16 alone.)
 TARGET_LUFS = -16.0
-CEILING_DBTP = -1.2
+#: Of a shot's sound. AAC adds half a dB to single peaks; the film must stay under -1.
+CEILING_DBTP = -2.0
+#: The film plays one voice on two channels, whose powers the standard adds up.
+CHANNELS = 2
 
 
 def loudness_lufs(audio: Samples, rate_hz: int) -> float:
-    """Gated loudness; -inf for silence. Exact up to the circular ends of the filter."""
+    """Gated loudness of mono sound that both channels play; -inf for silence. Exact up to the circular ends of
+    the filter."""
     if audio.size < rate_hz // 10:
         audio = np.pad(audio, (0, rate_hz // 10 - audio.size))
     weighted = np.fft.irfft(np.fft.rfft(audio) * _k_weighting(audio.size, rate_hz), audio.size)
     block, hop = min(audio.size, int(0.4 * rate_hz)), int(0.1 * rate_hz)
     sums = np.concatenate([[0.0], np.cumsum(weighted**2)])
     starts = np.arange(0, audio.size - block + 1, hop)
-    power = (sums[starts + block] - sums[starts]) / block
+    power = CHANNELS * (sums[starts + block] - sums[starts]) / block
     power = power[power > 10 ** ((-70 + 0.691) / 10)]
     if power.size == 0:
         return float("-inf")
