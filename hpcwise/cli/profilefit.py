@@ -30,6 +30,8 @@ from hpcwise.core.profiles import shape_s, term_value
 
 #: Fewer configurations than this say too little about the shape: it is taken from another size or hardware.
 ENOUGH = 12
+#: Different numbers of steps that tell the seconds of steps from those of the rest.
+APART = 3
 #: A training point this far off (relative) is fitted without: some hosts were measured twice as slow.
 OUTLIER = 0.35
 #: Floors that are tried, as shares of the quickest step measured, up to FLOOR_MOST of it; how often points
@@ -116,15 +118,38 @@ def least_squares(
 
 
 def level(points: Sequence[Measurement], donor: SizeProfile, *, same_hardware: bool) -> SizeProfile:
-    """`donor` at the level of `points`, by the geometric mean of measured over predicted.
+    """`donor` at the level of `points`.
 
-    On the donor's own hardware only the steps change with the size of a replica; what is left is as it was.
+    On the donor's own hardware the steps and what is left have a level each where the points have enough
+    numbers of steps to tell them apart (least squares, weighted as the fit); otherwise only the steps change
+    with the size of a replica, by the geometric mean of measured over predicted.
     """
     steps, rest = (part_of_shape(donor, STEPS, with_it=w) for w in (True, False))
-    over = [(m.seconds - shape_s(rest, m.features), shape_s(steps, m.features)) for m in points]
-    if same_hardware and all(measured > 0 and predicted > 0 for measured, predicted in over):
-        return scaled_shape(donor, _geometric([measured / predicted for measured, predicted in over]), STEPS)
+    both = [(shape_s(steps, m.features), shape_s(rest, m.features), m.seconds) for m in points]
+    if same_hardware:
+        if len({m.features.get(STEPS) for m in points}) >= APART and (factors := _two_levels(both)):
+            return scaled_shape(scaled_shape(donor, factors[1]), factors[0] / factors[1], STEPS)
+        if all(of_steps_s > 0 and s > of_rest_s for of_steps_s, of_rest_s, s in both):
+            return scaled_shape(donor, _geometric([(s - r) / p for p, r, s in both]), STEPS)
     return scaled_shape(donor, _geometric([m.seconds / shape_s(donor, m.features) for m in points]))
+
+
+def _two_levels(both: Sequence[tuple[float, float, float]]) -> tuple[float, float] | None:
+    """Factors on the seconds of steps and rest that come nearest to the measured; None where one would have
+    to be 0 or less, or nothing tells them apart."""
+    pp = pr = rr = ps = rs = 0.0
+    for of_steps_s, of_rest_s, seconds in both:
+        weight = 1 / max(seconds, SHORTEST_S)
+        pp += weight * of_steps_s * of_steps_s
+        pr += weight * of_steps_s * of_rest_s
+        rr += weight * of_rest_s * of_rest_s
+        ps += weight * of_steps_s * seconds
+        rs += weight * of_rest_s * seconds
+    determinant = pp * rr - pr * pr
+    if determinant <= 1e-9 * pp * rr:
+        return None
+    of_steps, of_rest = (ps * rr - rs * pr) / determinant, (rs * pp - ps * pr) / determinant
+    return (of_steps, of_rest) if of_steps > 0 and of_rest > 0 else None
 
 
 def _geometric(ratios: Sequence[float]) -> float:
