@@ -85,7 +85,7 @@ class SlurmLauncher:
         return f"hw-{hashlib.sha256(os.fsencode(self._root.resolve())).hexdigest()[:8]}"
 
     def may_launch(self) -> bool:
-        return self._budget.may(self._clock())
+        return self._budget.may(self._clock(), keep=1)  # a kill does not wait
 
     def launch(self, kind: str, token: str, entry: Entry) -> Handle:
         return self.launch_many(kind, {token: entry})[token]
