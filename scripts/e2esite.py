@@ -38,8 +38,8 @@ class TooLate(HpcwiseError):
 
 
 class NightSite:
-    """workers: of a pool at most. max_min: shorter walltimes by pool. like: the
-    site whose models and settings it has; the clone's otherwise."""
+    """workers: of a pool at most. max_min: shorter walltimes by pool. like: the site whose models and
+    settings it has, else the clone's. shared: a folder that all nodes see, else the testbed's."""
 
     def __init__(
         self,
@@ -48,10 +48,12 @@ class NightSite:
         workers: int,
         max_min: Mapping[str, int] | None = None,
         like: NightSite | None = None,
+        shared: Path | None = None,
     ) -> None:
         self.testbed = testbed
         self.name = name
-        self.root = testbed.shared / name
+        shared = shared or testbed.shared
+        self.root = shared / name
         self.root.mkdir(mode=0o700)
         self.run = Run.at(str(self.root / "results"))
         self.configs = self.root / "configs"
@@ -62,7 +64,7 @@ class NightSite:
         head.write_text(yaml.safe_dump({**yaml.safe_load(head.read_text()), "provision": False}))
         self.workers = workers
         self._count_calls()
-        self.hpcwise("cluster", "discover", "--name", "here", "--shared-dir", str(testbed.shared))
+        self.hpcwise("cluster", "discover", "--name", "here", "--shared-dir", str(shared))
         path = self.configs / "clusters" / "here.yaml"
         content = yaml.safe_load(path.read_text())
         content["cluster"] = testbed.name
