@@ -40,7 +40,7 @@ def test_a_killed_worker_loses_only_the_steps_since_the_last_checkpoint(
     assert saved is not None and saved.step >= 40 * told[0].saved - 1e-9
     head.forget()
     start("w2")
-    head.until(lambda: len(head.hellos) == 2)
+    head.until(lambda: [h for h in head.hellos if h.worker.worker_id == "w2"])
     again = task("t", KEY, attempt=2, chunks=1, nbytes=1000, steps=40, seconds=4.0, checkpoints=True)
     head.run("w2", again)
     done = head.event(m.TaskFinished, "t")

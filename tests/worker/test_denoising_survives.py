@@ -67,7 +67,7 @@ def test_a_worker_killed_at_any_step_leaves_latents_that_another_ends_to_the_sam
     assert head.store.chunks(KEYS[2]) == 0
     head.forget()
     start("w2", models=("tiny-wan-dit",), losses_per_h=OFTEN)
-    head.until(lambda: len(head.hellos) == 2, 60.0)
+    head.until(lambda: [h for h in head.hellos if h.worker.worker_id == "w2"], 60.0)
     head.run("w2", _sketch(KEYS[2], attempt=2))
     head.event(m.TaskFinished, KEYS[2], 120.0)
     steps = [e.done for e in head.events if isinstance(e, m.TaskProgress) and e.done]
