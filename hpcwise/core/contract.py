@@ -4,10 +4,10 @@
     look_s = next_look_s(terms, night, now_s)  # ask again then, or when a job starts, ends or is evicted
 
 An offer is one way to make the film, or what is left of it: a job of some nodes of a partition. The cheapest
-is always asked for. A dearer one is asked for when waiting any longer would not leave it, with the confidence
-of the contract, the time that it needs: its wait in the queue at that quantile, loading, and the work that is
-left with the profiles' error at that quantile. Whatever waits in a queue is taken back as soon as what runs
-is safe to finish in time.
+(or, of a mixed set, the cheapest few) is always asked for. A dearer one is asked for when waiting any longer
+would not leave it, with the confidence of the contract, the time that it needs: its wait in the queue at that
+quantile, loading, and the work that is left with the profiles' error at that quantile. Whatever waits in a
+queue is taken back as soon as what runs is safe to finish in time.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from hpcwise.core.units import HOUR_S
 
 #: Estimates change with the hour of the day, so the question is asked at least so often.
 _LOOK_S: Final = 1800.0
+#: What waits is taken back once what runs is early by this share of the time that is left.
+_SPARE: Final = 0.1
 #: What is nearer than this is now.
 _NOW_S: Final = 1.0
 
@@ -58,13 +60,15 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """What a policy knows. offers: cheapest first. waits: of each offer, by hour of the day. sigma: of the
     logarithm of the profiles' error. level: confidence, 0 to 1. midnight_s: any moment at which the site's
-    clocks showed 00:00, on the clock that `now_s` counts on."""
+    clocks showed 00:00, on the clock that `now_s` counts on. at_once: so many of the offers are asked for
+    from the start; more than one mixes cheap capacity with dear."""
 
     offers: tuple[Offer, ...]
     waits: tuple[tuple[Waits, ...], ...]
     level: float = 0.9
     sigma: float = 0.1
     midnight_s: float = 0.0
+    at_once: int = 1
 
     def hour(self, now_s: float) -> int:
         return int((now_s - self.midnight_s) // HOUR_S) % 24
@@ -84,12 +88,16 @@ def _slower(sigma: float, level: float) -> float:
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
-    """A job that was asked for. since_s: when it started to run, or was submitted."""
+    """A job that was asked for. since_s: when it started to run, or was submitted. share: of its workers that
+    are there, where they come one by one. ends_s: when it has to end, where that is known better than by the
+    walltime that was asked for."""
 
     ident: str
     offer: int
     running: bool
     since_s: float
+    share: float = 1.0
+    ends_s: float | None = None
 
 
 class Night(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,12 +128,14 @@ def decide(terms: Terms, night: Night, now_s: float) -> tuple[Action, ...]:
     if night.remaining <= 0:
         return tuple(Cancel(job.ident) for job in night.held)
     if safe(terms, night, now_s):
-        return tuple(Cancel(job.ident) for job in night.held if not job.running)
+        # Not at the first moment that it is safe: what is taken back is not asked for again a minute later.
+        spare = all(job.running for job in night.held) or safe(terms, night, now_s, _SPARE)
+        return tuple(Cancel(job.ident) for job in night.held if not job.running) if spare else ()
     have = {job.offer for job in night.held}
     return tuple(
         Submit(i)
         for i in range(len(terms.offers))
-        if i not in have and (i == 0 or latest_s(terms, i, night, now_s) <= now_s + _NOW_S)
+        if i not in have and (i < terms.at_once or latest_s(terms, i, night, now_s) <= now_s + _NOW_S)
     )
 
 
@@ -159,17 +169,19 @@ def needed_s(terms: Terms, offer: int, remaining: float, now_s: float) -> float:
     return first_s + (pieces - 1) * terms.wait_s(offer, now_s, 0.5) + pieces * each.load_s + work_s
 
 
-def safe(terms: Terms, night: Night, now_s: float) -> bool:
-    """Whether what runs will, with the contract's confidence, finish in time without anything else."""
+def safe(terms: Terms, night: Night, now_s: float, spare: float = 0.0) -> bool:
+    """Whether what runs will, with the contract's confidence, finish in time without anything else. spare:
+    share of the time until then by which it is to be early."""
     rate, kept, latest_end_s = 0.0, 1.0, math.inf
     ready_s = now_s
     for job in night.held:
         if not job.running:
             continue
         each = terms.offers[job.offer]
-        rate += 1 / (each.work_s * terms.slower)
+        rate += job.share / (each.work_s * terms.slower)
         ready_s = max(ready_s, job.since_s + each.load_s)
-        latest_end_s = min(latest_end_s, job.since_s + each.walltime_s)
+        ends_s = job.since_s + each.walltime_s if job.ends_s is None else job.ends_s
+        latest_end_s = min(latest_end_s, ends_s)
     if not rate:
         return False
     end_s = ready_s + night.remaining / rate
@@ -177,4 +189,5 @@ def safe(terms: Terms, night: Night, now_s: float) -> bool:
         if job.running:
             hours = (end_s - now_s) / HOUR_S
             kept *= math.exp(-terms.offers[job.offer].evictions_per_h * hours)
-    return end_s <= min(night.deadline_s, latest_end_s) and kept >= terms.level
+    late_s = end_s + spare * (end_s - now_s)
+    return late_s <= min(night.deadline_s, latest_end_s) and kept >= terms.level

@@ -94,8 +94,12 @@ def earliest(terms: Terms, now_s: float, calibration: Calibration, n: int = _POI
     """The earliest time that can be promised at the terms' level: the smallest deadline that so large a
     share of the rehearsals keeps, by bisection, then stretched."""
     points = draws(n)
-    low, high = math.log(60.0), math.log(HORIZON_S)
-    best = quote_for(terms, now_s + HORIZON_S, now_s, points)
+    rows = rehearse(terms, now_s + HORIZON_S, now_s, points)
+    # In a hurry the policy is no slower than at leisure; nothing is faster than all offers at once.
+    alone_s = sorted(row.ready_s for row in rows)[min(n, math.ceil(n * terms.level)) - 1] - now_s
+    least_s = 0.5 / sum(1 / offer.work_s for offer in terms.offers)
+    low, high = math.log(least_s), math.log(max(least_s, min(HORIZON_S, alone_s + 60.0)))
+    best: Quote | None = None
     for _ in range(_STEPS):
         middle = (low + high) / 2
         deadline_s = now_s + math.exp(middle)
@@ -105,6 +109,8 @@ def earliest(terms: Terms, now_s: float, calibration: Calibration, n: int = _POI
             best = _quote(terms, deadline_s, deadline_s, rows)
         else:
             low = middle
+    if best is None:
+        best = quote_for(terms, now_s + math.exp(high), now_s, points)
     planned_s = best.planned_s - now_s
     return msgspec.structs.replace(best, promise_s=now_s + planned_s * calibration.at(terms.level))
 

@@ -93,7 +93,7 @@ class Head:
             self._send, self._failed, self._heard,
         )  # fmt: skip
         self._provisioning = Provisioning(
-            self._engine, ground_of(config.settings), self._take, clock.now_s
+            self._engine, ground_of(config.settings), self._take, clock.now_s, results
         )
         self._mail = Mailroom(
             server, epoch.number, self._core, self._peers, self._answer, self._stale, self._fleet.left

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Final
 
 from hpcwise.core import messages as m
+from hpcwise.core.contracthead import Agreement, Contracted, ContractView
 from hpcwise.core.provisioner.online import LOOKS, Online, OnlineSettings
 from hpcwise.core.provisioner.standing import Offer, Place
 from hpcwise.core.state import State
@@ -18,6 +20,15 @@ THINK_S: Final = 0.05
 def online_of(config: SimConfig, settings: OnlineSettings | None = None) -> Online:
     """A provisioner that knows of the simulated sites what a head would: places, prices, usual waits."""
     return Online(config.engine.catalogue, offers_of(config), settings)
+
+
+def contracted_of(
+    config: SimConfig, agreement_of: Callable[[str], Agreement | None], per_node: dict[str, int],
+    settings: OnlineSettings | None = None,
+) -> Contracted:  # fmt: skip
+    """The same with ready-by contracts."""
+    catalogue, offers = config.engine.catalogue, offers_of(config)
+    return Contracted(catalogue, offers, settings, agreement_of, per_node)
 
 
 def offers_of(config: SimConfig) -> list[Offer]:
@@ -39,6 +50,7 @@ class Asking:
     def __init__(self, online: Online, after: Callable[[float, Callable[[], m.Event | None]], None]) -> None:
         self._online, self._after = online, after
         self._again = False
+        self._at_s = inf
         self.plans = 0
 
     def heard(self, state: State, event: m.Event, commands: Sequence[m.Command]) -> None:
@@ -58,9 +70,17 @@ class Asking:
 
             self._after(wait_s, again)
 
+    def _contract(self, state: State) -> None:
+        """A contract's time has come, however quiet it is."""
+        self._at_s = inf
+        self._look(state)
+
     def _look(self, state: State) -> None:
         view = self._online.view(state)
         why = self._online.due(view)
+        if isinstance(view, ContractView) and view.look_s < self._at_s:
+            self._at_s = view.look_s
+            self._after(view.look_s - state.now_s, lambda: self._contract(state))
         if not why:
             return
         self._online.asked(view)

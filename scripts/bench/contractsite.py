@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from statistics import NormalDist
 from typing import Final, Literal
 
 import msgspec
@@ -116,22 +117,33 @@ def terms(offers: tuple[Offer, ...], past: Past, level: float, site: SiteQueue) 
 
 
 def asked(month_seed: int, n: int, seed: int) -> list[Asked]:
-    """`n` films over the month's nights, between 17:00 and 24:00, by time."""
+    """`n` films over the month's nights, between 17:00 and 24:00, by time.
+
+    Hours, films and errors are drawn in strata, one film of the month in each: a month's mean error is that
+    of many months, so that a few hundred nights tell what thousands of independent draws would.
+    """
     draws = Draws(seed)
+    hours, lengths, errors = (_strata(draws, name, month_seed, n) for name in ("hour", "film", "error"))
     found = []
     for i in range(n):
         day = WARM_DAYS + (i * DAYS) // n
-        at_s = day * DAY_S + (17 + 7 * draws.uniform("hour", month_seed, i)) * HOUR_S
+        at_s = day * DAY_S + (17 + 7 * hours[i]) * HOUR_S
         found.append(
             Asked(
                 month=month_seed,
                 at_s=at_s,
                 by_s=(math.floor(at_s / DAY_S) + 1) * DAY_S + 8 * HOUR_S,
-                film=int(draws.uniform("film", month_seed, i) * len(FILMS_S)),
-                error=math.exp(SIGMA * draws.normal("error", month_seed, i)),
+                film=int(lengths[i] * len(FILMS_S)),
+                error=math.exp(SIGMA * NormalDist().inv_cdf(errors[i])),
             )
         )
     return sorted(found, key=lambda each: each.at_s)
+
+
+def _strata(draws: Draws, name: str, month_seed: int, n: int) -> list[float]:
+    """`n` numbers from 0 to 1, one in each n-th, in random order."""
+    order = sorted(range(n), key=lambda i: draws.uniform(f"{name}, order", month_seed, i))
+    return [(order[i] + draws.uniform(name, month_seed, i)) / n for i in range(n)]
 
 
 def past_of(months: list[int]) -> Past:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import pytest
 
 from hpcwise.core.contract import (
@@ -18,7 +19,7 @@ from hpcwise.core.contract import (
     next_look_s,
     safe,
 )
-from hpcwise.core.contracthead import night_of, wanted
+from hpcwise.core.contracthead import wanted
 from hpcwise.core.contractquote import (
     Calibration,
     calibrate,
@@ -186,14 +187,39 @@ def test_offers_are_tried_by_cost_and_what_is_worse_in_both_is_left_out() -> Non
     assert [o.name for o in cheapest_first([DEAR, slow, SPOT])] == ["spot", "dear"]
 
 
+def held(offer: int, running: bool, since_s: float, share: float = 1.0) -> Held:
+    return Held(ident=("spot", "dear")[offer], offer=offer, running=running, since_s=since_s, share=share)
+
+
+def night_of(remaining: float, *jobs: Held) -> Night:
+    return Night(remaining=remaining, deadline_s=10 * HOUR, held=jobs)
+
+
 def test_a_head_is_told_workers_by_pool() -> None:
-    per_node = {"spot": 4, "dear": 4}
-    fresh = night_of(terms(), 1.0, 10 * HOUR, running={}, asked={})
-    assert wanted(terms(), fresh, per_node, 0.0) == {"spot": 8, "dear": 0}
-    late = night_of(terms(), 1.0, 10 * HOUR, running={}, asked={"spot": 0.0})
-    assert wanted(terms(), late, per_node, 9 * HOUR) == {"spot": 8, "dear": 8}
-    runs = night_of(terms(), 0.1, 10 * HOUR, running={"spot": 8 * HOUR}, asked={"dear": 9 * HOUR})
-    assert wanted(terms(), runs, per_node, 9 * HOUR) == {"spot": 8, "dear": 0}
+    workers = {"spot": 8, "dear": 8}
+    assert wanted(terms(), night_of(1.0), workers, 0.0) == {"spot": 8, "dear": 0}
+    late = night_of(1.0, held(0, False, 0.0))
+    assert wanted(terms(), late, workers, 9 * HOUR) == {"spot": 8, "dear": 8}
+    runs = night_of(0.1, held(0, True, 8 * HOUR), held(1, False, 9 * HOUR))
+    assert wanted(terms(), runs, workers, 9 * HOUR) == {"spot": 8, "dear": 0}
+    # Half of its workers are there, and they are enough: nobody waits for the others.
+    half = night_of(0.1, held(0, True, 8 * HOUR, share=0.5))
+    assert wanted(terms(), half, workers, 8.5 * HOUR) == {"spot": 4, "dear": 0}
+    slow = night_of(1.0, held(0, True, 8 * HOUR, share=0.5))
+    assert wanted(terms(), slow, workers, 8.9 * HOUR) == {"spot": 8, "dear": 8}
+
+
+def test_what_waits_is_taken_back_with_some_spare_only() -> None:
+    barely = night_of(0.3, held(0, True, 8 * HOUR), held(1, False, 8 * HOUR))
+    assert not safe(terms(), barely, 9.42 * HOUR) and decide(terms(), barely, 9.42 * HOUR) == ()
+    assert safe(terms(), barely, 9.38 * HOUR) and decide(terms(), barely, 9.38 * HOUR) == ()
+    assert decide(terms(), barely, 9.0 * HOUR) == (Cancel("dear"),)
+
+
+def test_a_mixed_set_asks_for_both_at_once() -> None:
+    both = msgspec.structs.replace(terms(), at_once=2)
+    assert decide(both, night_of(1.0), 0.0) == (Submit(0), Submit(1))
+    assert decide(terms(), night_of(1.0), 0.0) == (Submit(0),)
 
 
 def test_a_night_that_never_ends_says_so() -> None:
