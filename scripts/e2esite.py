@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -39,7 +39,8 @@ class TooLate(HpcwiseError):
 
 class NightSite:
     """workers: of a pool at most. max_min: shorter walltimes by pool. like: the site whose models and
-    settings it has, else the clone's. shared: a folder that all nodes see, else the testbed's."""
+    settings it has, else the clone's. shared: a folder that all nodes see, else the testbed's. pools: those
+    that are used, all if none is named."""
 
     def __init__(
         self,
@@ -49,6 +50,7 @@ class NightSite:
         max_min: Mapping[str, int] | None = None,
         like: NightSite | None = None,
         shared: Path | None = None,
+        pools: Collection[str] = (),
     ) -> None:
         self.testbed = testbed
         self.name = name
@@ -69,6 +71,7 @@ class NightSite:
         content = yaml.safe_load(path.read_text())
         content["cluster"] = testbed.name
         for pool in content["pools"]:
+            pool["use"] = pool["pool"] in (pools or (pool["pool"],))
             pool["max_min"] = (max_min or {}).get(pool["pool"], pool["max_min"])
         path.write_text(yaml.safe_dump(content))
 

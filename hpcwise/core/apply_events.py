@@ -63,6 +63,7 @@ def _plan_ready(world: World, e: m.PlanReady) -> None:
 
 def _head_started(world: World, e: m.HeadStarted) -> None:
     world.state.epoch = e.epoch
+    world.state.refusals.clear()  # somebody may have mended what was wrong
     for worker in world.state.workers.values():
         step_worker(worker, "doubt")
         worker.suspect_until_s = world.state.now_s + e.grace_s

@@ -10,7 +10,7 @@ import msgspec
 from hpcwise.core import messages as m
 from hpcwise.core.apply_tasks import charge_spent, fail
 from hpcwise.core.resources import AttemptRef
-from hpcwise.core.state import WorkerRecord, step_worker
+from hpcwise.core.state import Refusals, WorkerRecord, step_worker
 from hpcwise.core.world import World
 
 #: Weight of the newest wait for a worker in the usual one of its kind.
@@ -24,7 +24,7 @@ def _worker_joined(world: World, e: m.WorkerJoined) -> None:
         waited_s = state.now_s - launch.asked_s
         usual_s = state.waits.get(launch.kind, waited_s)
         state.waits[launch.kind] = usual_s + WAIT_WEIGHT * (waited_s - usual_s)
-    state.launch_failures = 0
+    state.refusals.pop(info.kind, None)
     worker = state.workers.get(info.worker_id)
     ends_s = None if info.lifetime_s is None else state.now_s + info.lifetime_s
     loaded = dict.fromkeys(info.loaded, state.now_s)
@@ -91,11 +91,13 @@ def _worker_draining(world: World, e: m.WorkerDraining) -> None:
 
 def _launch_failed(world: World, e: m.LaunchFailed) -> None:
     state = world.state
-    if state.launches.pop(e.token, None) is None:
+    launch = state.launches.pop(e.token, None)
+    if launch is None:
         return
-    state.launch_failures += 1
-    wait_s = world.config.launch_retry_s * 2 ** min(state.launch_failures - 1, 10)
-    state.launch_after_s = state.now_s + wait_s
+    refused = state.refusals.setdefault(launch.kind, Refusals())
+    refused.count += 1
+    wait_s = world.config.launch_retry_s * 2 ** min(refused.count - 1, 20)
+    refused.after_s = state.now_s + min(wait_s, world.config.launch_rest_s)
     world.work_changed = True
 
 

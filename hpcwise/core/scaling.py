@@ -52,10 +52,9 @@ class _Kind(NamedTuple):
 def scale(world: World, emit: Emit) -> None:
     """Launch what work needs and the fleet allows; give back what has been idle, or pending, for nothing."""
     state, now_s = world.state, world.state.now_s
-    may_launch = now_s >= state.launch_after_s and state.launch_failures < world.config.max_launch_failures
     for kind in _kinds(world):
         item = kind.item
-        if may_launch:
+        if now_s >= _launch_after_s(world, item):
             for _ in range(kind.wanted - len(kind.lasting) - len(kind.coming)):
                 emit(m.Launch(item.kind, f"e{state.epoch}-{item.kind}-{state.launched + 1}"))
         for launch in kind.unwanted:
@@ -74,8 +73,8 @@ def next_change_s(world: World) -> float | None:
         times += [since_s + limit_s for since_s, _ in kind.spare]
         times += [launch.asked_s + KEEP_LAUNCH_S for launch in kind.unwanted]
         short = kind.wanted > len(kind.lasting) + len(kind.coming)
-        if short and world.state.launch_failures < world.config.max_launch_failures:
-            times.append(world.state.launch_after_s)
+        if short:
+            times.append(_launch_after_s(world, kind.item))
         if kind.wanted:
             times += [w.ends_s - lead_s(world, kind.item, w) for w in kind.lasting if w.ends_s is not None]
     return min(times, default=None)
@@ -87,6 +86,12 @@ def lead_s(world: World, item: FleetItem, worker: WorkerRecord) -> float:
     wait_s = max(item.launch_s, world.state.waits.get(item.kind, 0.0))
     loads_s = sum(world.profiles.load_s(model) for model in worker.loaded)
     return min(SUCCESSOR_WAITS * wait_s + loads_s + SUCCESSOR_S, 0.5 * (worker.ends_s - worker.joined_s))
+
+
+def _launch_after_s(world: World, item: FleetItem) -> float:
+    """When workers of this kind may be asked for: what one pool refuses another may have."""
+    refused = world.state.refusals.get(item.kind)
+    return refused.after_s if refused is not None else 0.0
 
 
 def _kinds(world: World) -> list[_Kind]:

@@ -245,6 +245,14 @@ class LaunchRecord(msgspec.Struct):
     asked_s: float
 
 
+class Refusals(msgspec.Struct):
+    """Launches of one kind that failed, one after the other, since a worker of it last joined. after_s: the
+    next is not asked for sooner."""
+
+    count: int = 0
+    after_s: float = 0.0
+
+
 class State(msgspec.Struct):
     """All of it. wall_offset_s: Unix time minus engine time, so that `by` deadlines survive clock steps.
     wanted, holds: of the last of `plans` plans. waits: usual seconds from a launch to its worker, by kind."""
@@ -262,8 +270,7 @@ class State(msgspec.Struct):
     artifacts: dict[Key, ArtifactRecord] = {}
     launches: dict[str, LaunchRecord] = {}
     launched: int = 0
-    launch_failures: int = 0
-    launch_after_s: float = 0.0
+    refusals: dict[str, Refusals] = {}
     unloadable: dict[ModelName, str] = {}
     ratios: dict[str, float] = {}
     wanted: dict[str, int] = {}

@@ -79,7 +79,7 @@ def test_a_launch_that_nobody_wants_any_more_is_taken_back_and_says_so_once() ->
     # A worker that comes all the same is one more idle worker, and what fails now is no news.
     world.join(20.0, tokens[0])
     assert of(world.at(21.0, m.LaunchFailed(tokens[1], "cancelled")), m.Launch) == []
-    assert world.engine.state.launch_failures == 0
+    assert world.engine.state.refusals == {}
 
 
 def test_the_successor_of_a_worker_is_asked_for_before_its_allocation_ends_and_once() -> None:
@@ -159,3 +159,45 @@ def test_a_plan_in_the_journal_is_applied_again_and_not_made_again() -> None:
         again.apply_recorded(event, commands, at_s)
     assert len(of(world.said, m.CancelLaunch)) == 3
     assert again.snapshot() == world.engine.snapshot()
+
+
+def two_pools() -> World:
+    world = World(min_workers=1, max_workers=1)
+    [item] = world.engine.config.fleet
+    fleet = (item, msgspec.structs.replace(item, kind="other"))
+    world.engine = Engine(msgspec.structs.replace(world.engine.config, fleet=fleet))
+    return world
+
+
+def test_what_one_pool_refuses_keeps_nobody_from_asking_another() -> None:
+    world = two_pools()
+    now_s = 0.0
+    asked = of(world.at(now_s, m.HeadStarted(1)), m.Launch)
+    refused, other = (c.token for c in asked)  # type: ignore[attr-defined]
+    waits = []
+    for _ in range(12):
+        assert of(world.at(now_s, m.LaunchFailed(refused, "a limit is reached")), m.Launch) == []
+        wake_s = world.engine.next_wakeup_s()
+        assert wake_s is not None
+        waits.append(wake_s - now_s)
+        now_s = wake_s
+        [again] = of(world.at(now_s, m.Tick()), m.Launch)
+        refused = again.token  # type: ignore[attr-defined]
+    # Doubled up to ten minutes, and never given up.
+    assert waits == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 600.0, 600.0]
+    assert of(world.at(now_s, m.LaunchFailed(other, "its node went down")), m.Launch) == []
+    [again] = of(world.at(now_s + 1.0, m.Tick()), m.Launch)
+    assert again.kind == "other"  # type: ignore[attr-defined]
+
+
+def test_a_worker_that_joins_and_a_new_head_forget_what_was_refused() -> None:
+    world = two_pools()
+    first, _ = of(world.at(0.0, m.HeadStarted(1)), m.Launch)
+    world.at(0.0, m.LaunchFailed(first.token, "no"))  # type: ignore[attr-defined]
+    [second] = of(world.at(1.0, m.Tick()), m.Launch)
+    world.join(2.0, second.token)  # type: ignore[attr-defined]
+    assert world.engine.state.refusals == {}
+    [third] = of(world.at(3.0, m.WorkerLost(second.token, "gone")), m.Launch)  # type: ignore[attr-defined]
+    assert of(world.at(3.0, m.LaunchFailed(third.token, "no")), m.Launch) == []  # type: ignore[attr-defined]
+    [again] = of(world.at(3.5, m.HeadStarted(2)), m.Launch)
+    assert again.kind == "k"  # type: ignore[attr-defined]
