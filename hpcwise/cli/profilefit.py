@@ -40,6 +40,7 @@ FLOORS, FLOOR_MOST, FLOOR_ROUNDS, FLOOR_GAIN = 12, 1.1, 4, 0.8
 #: Times below this weigh as if they were it: the files hold two decimals.
 SHORTEST_S = 0.2
 
+
 def fit_shape(points: Sequence[Measurement], terms: Sequence[str]) -> SizeProfile:
     """Constant, coefficients and, where it explains much more, the least time of a step, for one size.
 

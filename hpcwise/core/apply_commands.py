@@ -167,7 +167,7 @@ def _quarantine(world: World, c: m.Quarantine) -> None:
 
 
 def _replace_task(world: World, c: m.ReplaceTask) -> None:
-    """The last spec takes the place of the task; those before it are new."""
+    """The last spec takes the place of the task, in the same alternative; those before it are new."""
     task = world.state.tasks[c.task_id]
     *before, last = c.tasks
     tails: dict[TaskId, float] = {}
@@ -175,11 +175,12 @@ def _replace_task(world: World, c: m.ReplaceTask) -> None:
     world.unclaim(task)
     tail_s = task.tail_s
     for following, spec in zip((last, *before[:0:-1]), reversed(before), strict=True):
-        tail_s += world.typical_s(following.alternatives[0], task.scale)
+        chosen = following.alternatives[c.alternative if following is last else 0]
+        tail_s += world.typical_s(chosen, task.scale)
         tails[spec.task_id] = tail_s
     for spec in before:
         world.add_task(spec, tails[spec.task_id])
-    task.spec, task.alternative, task.key = last, 0, ""
+    task.spec, task.alternative, task.key = last, c.alternative, ""
     world.connect(task)
 
 

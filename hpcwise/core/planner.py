@@ -109,10 +109,16 @@ def remakes(request: RequestRecord, tasks: dict[str, TaskRecord], shots: list[in
     specs = []
     for index in shots:
         spec = tasks[request.shots[index].task_id].spec
+        # Of a rung that became a chain: from what the whole chain was made from.
+        first = spec
+        while chained := [e.source for e in first.inputs if e.source.startswith(f"{spec.task_id}/")]:
+            first = tasks[chained[0]].spec
         specs.append(
             msgspec.structs.replace(
                 spec,
                 task_id=f"{spec.task_id}/remake",
+                stage=first.stage,
+                inputs=first.inputs,
                 alternatives=spec.alternatives[:1],
                 publishes=False,
                 remake_of=spec.task_id,

@@ -40,7 +40,7 @@ Server = tuple[float, float]
 class Need(msgspec.Struct):
     """A shot that is still to be made. options: (index of the alternative, seconds on the fastest worker),
     best first. before_s: work for it that its own workers do first; ready_s: engine time at which the work of
-    others for it is done, by option."""
+    others for it is done, after_s: what others do after it (enlarging), both by option."""
 
     task_id: TaskId
     deadline_s: float
@@ -50,6 +50,7 @@ class Need(msgspec.Struct):
     options: list[tuple[int, float]]
     now_at: int
     ready_s: list[float] = []
+    after_s: list[float] = []
     choice: int = 0
     late_s: float = 0.0
 
@@ -135,7 +136,8 @@ def _late_s(need: Need, servers: list[Server]) -> float:
     # Segments come evenly over the run and are needed every SEGMENT_S: the first or the last is worst.
     first_s = start_s + (end_s - start_s) * min(1.0, SEGMENT_S / max(need.film_s, 1e-9))
     last_due_s = need.deadline_s + max(0.0, need.film_s - SEGMENT_S)
-    return max(first_s - need.deadline_s, end_s - last_due_s) + SAFETY_S
+    after_s = need.after_s[need.choice] if need.after_s else 0.0
+    return max(first_s - need.deadline_s, end_s - last_due_s) + after_s + SAFETY_S
 
 
 def _least_loss(needs: list[Need]) -> Need | None:
@@ -158,6 +160,11 @@ def _needs(world: World, request: RequestRecord) -> list[Need]:
         task = world.state.tasks[shot.task_id]
         if task.state in ENDED or task.state in HELD or task.state == "failed":
             continue
+        if (part := _part_of(world, task)) is not None:
+            # Enlarged, decided: what it is enlarged from takes a worker's time until that worker has it.
+            if part.state not in ENDED and part.state not in HELD:
+                found.append(_decided(world, task, part))
+            continue
         options = _options(world, request, task)
         if options:
             others = apart and any(
@@ -174,6 +181,7 @@ def _needs(world: World, request: RequestRecord) -> list[Need]:
                     options=options,
                     now_at=task.alternative,
                     ready_s=[_ready_s(world, task, tier) for tier in tiers],
+                    after_s=[_after_s(world, task, i) for i, _ in options],
                 )
             )
         if len(found) == WINDOW:
@@ -191,13 +199,47 @@ def _options(world: World, request: RequestRecord, task: TaskRecord) -> list[tup
             continue
         if f"{alternative.tier}/{alternative.model}" in task.broken:
             continue
-        seconds = world.typical_s(alternative, task.scale)
+        seconds = world.typical_s(alternative, task.scale) - _after_s(world, task, i)
         if not found or seconds < found[-1][1]:
             found.append((i, seconds))
     budget = request.job.budget_usd
     if budget is not None and request.cost_usd >= budget and found:
         return found[-1:]
     return found
+
+
+def _part_of(world: World, task: TaskRecord) -> TaskRecord | None:
+    """The task before `task` in the chain that its rung became, if it became one."""
+    for edge in task.spec.inputs:
+        if edge.source.startswith(f"{task.spec.task_id}/"):
+            return world.state.tasks[edge.source]
+    return None
+
+
+def _decided(world: World, task: TaskRecord, part: TaskRecord) -> Need:
+    """What is left to place of a shot whose rung can no longer change."""
+    shot = world.request_of(task).shots[task.spec.shot]
+    alternative = world.alternative_of(part)
+    return Need(
+        task_id=part.spec.task_id,
+        deadline_s=world.deadline_s(part),
+        before_s=0.0,
+        film_s=shot.expected_s,
+        prominence=shot.prominence,
+        options=[(part.alternative, world.typical_s(alternative, part.scale))],
+        now_at=part.alternative,
+        ready_s=[_ready_s(world, part, alternative.tier)],
+    )
+
+
+def _after_s(world: World, task: TaskRecord, index: int) -> float:
+    """What others do once the alternative's own model has made it: the parts of other models."""
+    made = task.spec.alternatives[index]
+    parts = [part for part in made.parts if part.model != made.model]
+    return sum(
+        world.typical_s(Alternative(tier=made.tier, model=p.model, features=p.features), task.scale)
+        for p in parts
+    )
 
 
 def _before_s(world: World, task: TaskRecord) -> float:

@@ -360,7 +360,9 @@ def _chain(task: TaskRecord) -> m.ReplaceTask:
             elo=alternative.elo,
         )
         task_id = task.spec.task_id if last else f"{task.spec.task_id}/{part.stage}"
-        # Other rungs are made from what the whole chain is made from; only a card needs none of it.
+        # Lower rungs are made from what the whole chain is made from; only a card needs none of it. Better
+        # ones stay, for the remake.
+        better = task.spec.alternatives[: task.alternative] if last else ()
         rest = [a for a in task.spec.alternatives[task.alternative + 1 :] if a.tier == "static"]
         specs.append(
             replace(
@@ -368,7 +370,7 @@ def _chain(task: TaskRecord) -> m.ReplaceTask:
                 task_id=task_id,
                 stage=part.stage,
                 inputs=inputs,
-                alternatives=(made, *(a for a in rest if last and not a.parts)),
+                alternatives=(*better, made, *(a for a in rest if last and not a.parts)),
                 publishes=task.spec.publishes and last,
                 expand=task.spec.expand if last else "",
                 times_shot=task.spec.times_shot and last,

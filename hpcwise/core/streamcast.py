@@ -6,9 +6,10 @@ The unit of streaming is the segment, and each is a shot of the film's plan of i
 shot are made side by side by several replicas, which real time needs as soon as a replica takes longer
 for a segment than it plays.
 
-With a ladder of several rungs each segment has an alternative a rung: the best one is synced small and then
-enlarged (a chain of two tasks), a lower one is synced in fewer steps or smaller and shown as it is. Sketch
-and decode go with the segment that needs them first (core/quality.py).
+With a ladder of several rungs each segment has an alternative a rung: high is synced at half size and then
+enlarged (a chain of two tasks), medium at a quarter and enlarged to half (a film of half the size), low in
+fewer steps at a quarter and shown as it is. Sketch and decode go with the segment that needs them first
+(core/quality.py).
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ RUNGS: Final[dict[Tier, tuple[int, float]]] = {
     "static": (1, 0.25),
 }
 DIRECT_STEPS: Final = 20
+#: Rungs that a ladder enlarges: what the sync model's picture and the enlarged one are a share of.
+ENLARGED: Final[dict[Tier, tuple[float, float]]] = {"high": (0.5, 1.0), "medium": (0.25, 0.5)}
 #: The sketch is drawn small and at its own rate (the artifact's 512x320 for 1280x800), in ten steps.
 SKETCH_SHARE: Final = 0.4
 SKETCH_FPS: Final = 30
@@ -205,6 +208,11 @@ def _adaptive(job: JobSpec) -> bool:
     return len(job.ladder) > 1 and not job.fixed_ladder
 
 
+def _enlarged(job: JobSpec, tier: Tier) -> bool:
+    """Whether that rung is synced smaller than it is shown."""
+    return job.upscale and (tier == "high" or (tier == "medium" and _adaptive(job)))
+
+
 def _rungs(job: JobSpec, stage: str, length_s: float) -> tuple[Alternative, ...]:
     """The ways of a stage, one a rung of the job's ladder, or the best one alone."""
     if not _adaptive(job):
@@ -212,7 +220,7 @@ def _rungs(job: JobSpec, stage: str, length_s: float) -> tuple[Alternative, ...]
     found = []
     for tier in job.ladder:
         made = _video(job, stage, length_s, tier)
-        if stage == "sync" and tier == "high" and job.upscale:
+        if stage == "sync" and _enlarged(job, tier):
             parts = tuple(
                 Part(
                     stage=name, model=way.model, params=way.params, features=way.features, input_name="video",
@@ -251,11 +259,13 @@ def _video(job: JobSpec, stage: str, length_s: float, tier: Tier) -> Alternative
     the sync model's of its own picture, sketch and decode have their own size and rate.
     """
     steps, share = RUNGS[tier]
-    fps = float(job.fps)
+    fps, shown = float(job.fps), 1.0
+    if _enlarged(job, tier):
+        share, shown = ENLARGED[tier]
     if stage in ("sketch", "decode"):
         steps, share, fps = SKETCH_STEPS, SKETCH_SHARE * min(1.0, 2 * share), float(SKETCH_FPS)
     elif stage == "upscale":
-        share = 1.0
+        share = shown
     elif tier == "high" and not job.upscale:
         steps, share = DIRECT_STEPS, 1.0
     width, height = (max(64, 2 * round(n * share / 2)) for n in (job.width, job.height))
@@ -267,7 +277,7 @@ def _video(job: JobSpec, stage: str, length_s: float, tier: Tier) -> Alternative
     }
     made = _made(job, stage, features, tier)
     params = {"steps": steps, "render_width": _side(width), "render_height": _side(height)}
-    if stage == "upscale" or (stage == "sync" and not (tier == "high" and _upscales(job))):
+    if stage == "upscale" or (stage == "sync" and not _enlarged(job, tier)):
         params |= {"film_width": job.width, "film_height": job.height}
     return msgspec.structs.replace(made, params=params)
 

@@ -143,16 +143,31 @@ def test_an_adaptive_film_begins_low_and_is_at_its_best_for_the_rest() -> None:
     assert request.film_version == 2
     remade = [name for name in engine.state.tasks if name.endswith("/remake")]
     assert len(remade) == len([tier for tier in shown if tier != "high"])
+    for index, tier in enumerate(shown):
+        if tier == "medium":  # made anew from what its whole chain was made from
+            again = engine.state.tasks[f"r/sync/{index:04d}/remake/sync"].spec
+            assert {e.name: e.source for e in again.inputs} == {
+                "video": f"r/decode/{index:04d}", "speech": f"r/speech/{index // 4 * 4:04d}",
+            }  # fmt: skip
 
 
-def test_a_segment_at_its_best_is_synced_small_then_enlarged_and_a_lower_one_is_one_task() -> None:
+def test_segments_that_were_decided_do_not_count_again() -> None:
+    """Not on the workers that enlarge, nor twice on the one that has them: the film rises and stays."""
+    engine, _ = adaptive()
+    shown = tiers(engine)
+    order = {"low": 0, "medium": 1, "high": 2}
+    assert shown == sorted(shown, key=order.__getitem__)
+
+
+def test_high_and_medium_segments_are_synced_small_then_enlarged_and_a_low_one_is_one_task() -> None:
     engine, _ = adaptive()
     tasks = engine.state.tasks
     for index, tier in enumerate(tiers(engine)):
         last = tasks[f"r/sync/{index:04d}"]
         chain = tasks.get(f"r/sync/{index:04d}/sync")
-        if tier == "high":
+        if tier != "low":
             assert last.spec.stage == "upscale" and chain is not None
+            assert chain.spec.alternatives[0].params["render_width"] == (640 if tier == "high" else 320)
             assert [e.name for e in chain.spec.inputs] == ["video", "speech"]
             assert chain.tail_s > last.tail_s > 0
         else:
