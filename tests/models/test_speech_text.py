@@ -34,6 +34,24 @@ from hpcwise.models.kokoro.visemes import Sound, mouth_shapes
         ("the answer is no.", "the answer is no."),
         ("zero\u200bwidth\x07 bell", "zerowidth bell"),
         ("— ∅ —", ""),
+        ("Smith et al. [3, 5] say so", "Smith et al say so"),
+        ("on 2026-11-20, or 1990s", "on November 20th, 2026, or 1990s"),
+        ("at 10:30, 9:00 and 5pm", "at 10 30, 9 o'clock and 5 P M"),
+        ("a 12:1 ratio, 640x400 px", "a 12 to 1 ratio, 640 by 400 pixels"),
+        ("1/2 of it, 2/3, 24/7 and 7/12", "one half of it, two thirds, 24 7 and 7 over 12"),
+        ("p < 0.05, R² = 0.93", "p less than 0.05, R squared equals 0.93"),
+        ("E = mc^2 and f(x) = x^3 + 1", "E equals m c squared and f of x equals x cubed plus 1"),
+        ("in O(n²) or O(n log n) time", "in O of n squared or O of n log n time"),
+        ("1e-5, 10^-3 or 3×10^8", "1 times 10 to the minus 5, 10 to the minus 3 or 3 times 10 to the 8"),
+        ("10%–20% for $5–$10", "10 to 20 percent for 5 to 10 dollars"),
+        ("Table II, Part IV; I am", "Table 2, Part 4; I am"),
+        ("No. 5 is no. Yes.", "number 5 is no. Yes."),
+        ("Δt in 100 Mbit/s, MB/s", "delta t in 100 megabits per second, megabytes per second"),
+        ("C++, C# and node.js", "C plus plus, C sharp and node dot J S"),
+        ("1080p as H.264", "1080 P as H 264"),
+        ("ask me@example.org", "ask me at example.org"),
+        ("$O(n)$ of σ=1", "O of n of sigma equals 1"),
+        ("±0.3 and −5 °C", "plus or minus 0.3 and minus 5 degrees Celsius"),
     ],
 )
 def test_numbers_units_signs_and_abbreviations_are_said_as_words(written: str, said: str) -> None:
@@ -56,6 +74,26 @@ def test_every_phoneme_belongs_to_the_word_that_it_is_said_for() -> None:
     assert by_word[2].startswith("wˈʌnθˈWzᵊnd") and by_word[2].endswith("dˈɑləɹz")
     assert by_word[4].startswith("twˈɛnti")
     assert by_word[6:] == ["fˈɪɡjəɹ", "θɹˈi"]
+
+
+def test_emphasised_words_are_stressed_and_shown_without_their_asterisks() -> None:
+    words = spoken_words("It is *not* a *very big* (*deal*), 2 * 3.")
+    shown = "It is not a very big (deal), 2 * 3."
+    assert " ".join(w.written for w in words) == shown
+    assert [w.written for w in words if w.stressed] == ["not", "very", "big", "(deal),"]
+    plain = "".join(symbol for symbol, _ in Pronouncer().pronounce(spoken_words(shown)))
+    stressed = "".join(symbol for symbol, _ in Pronouncer().pronounce(words))
+    assert (
+        "nˌɑt" in plain
+        and stressed.replace("ː", "").replace("nˈɑt", "nˌɑt") == plain
+        and stressed.count("ː") == 4
+    )
+
+
+def test_acronyms_are_words_where_people_say_them_as_words() -> None:
+    said = {"NASA": "nˈæsə", "LSTM": "ˌɛlˌɛstˌiˈɛm", "BLEU": "blˈu", "PCIe": "pˌisˌiˌIˈi", "QoS": "kjˌuˌOˈɛs"}
+    found = {w: "".join(s for s, _ in Pronouncer().pronounce(spoken_words(w))) for w in said}
+    assert found == said
 
 
 def test_british_voices_read_british() -> None:
@@ -87,10 +125,10 @@ def test_lips_lead_stress_marks_and_hold_through_short_gaps_only() -> None:
 
 
 def test_loudness_agrees_with_the_standards_reference_tone() -> None:
-    # BS.1770: a 997 Hz sine at full scale in one channel measures -3.01 LKFS.
+    # BS.1770: a 997 Hz sine at full scale in one channel measures -3.01 LKFS; in two, 3.01 more.
     tone = np.sin(2 * np.pi * 997 * np.arange(24_000 * 3) / 24_000).astype(np.float32)
-    assert loudness_lufs(tone, 24_000) == pytest.approx(-3.01, abs=0.1)
-    assert loudness_lufs(tone * 0.1, 24_000) == pytest.approx(-23.01, abs=0.1)
+    assert loudness_lufs(tone, 24_000) == pytest.approx(0.0, abs=0.1)
+    assert loudness_lufs(tone * 0.1, 24_000) == pytest.approx(-20.0, abs=0.1)
     assert loudness_lufs(tone * 0, 24_000) == float("-inf")
 
 

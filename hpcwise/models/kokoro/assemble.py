@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from hpcwise.core.screenplay import Speech, Viseme, Word
+from hpcwise.core.screenplay import Line, Speech, Viseme, Word
 from hpcwise.models.base import Output
 from hpcwise.models.kokoro.loudness import TARGET_LUFS, Samples, limited, loudness_lufs
 from hpcwise.models.kokoro.params import RATE_HZ, SpeechParams
@@ -38,7 +38,8 @@ def assembled(params: SpeechParams, lines: Sequence[SpokenLine], work: Path) -> 
     spans: list[tuple[str, float, float]] = []
     for i, (line, spoken) in enumerate(zip(params.lines, lines, strict=True)):
         if i:
-            pieces.append(np.zeros(round(params.gap_s * RATE_HZ), np.float32))
+            gap_s = params.gap_s * _gap(params.lines[i - 1], line)
+            pieces.append(np.zeros(round(gap_s * RATE_HZ), np.float32))
             at += pieces[-1].size
         start_s = at / RATE_HZ
         words += [Word(w.text, _ms(start_s + w.start_s), _ms(start_s + w.end_s)) for w in spoken.words]
@@ -62,6 +63,13 @@ def assembled(params: SpeechParams, lines: Sequence[SpokenLine], work: Path) -> 
         files={"audio.wav": work / "audio.wav", "speech.json": work / "speech.json"},
         facts={"duration_s": speech.duration_s, "words": len(words)},
     )
+
+
+def _gap(before: Line, line: Line) -> float:
+    """Share of the usual gap: an answer comes sooner than a new thought, and so does one's next sentence."""
+    if before.speaker == line.speaker:
+        return 0.8
+    return 0.8 if before.text.rstrip("\"'”’ ").endswith("?") else 1.1
 
 
 def write_wav(path: Path, audio: Samples) -> None:

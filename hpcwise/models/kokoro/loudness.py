@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 Samples = NDArray[np.float32]
 
-#: Of speech, and with it of the film: what Apple asks of podcasts and AES TD1008 of streams of speech. (EBU R128
-#: itself says -23 for broadcast; platforms bring what is louder than -14 down, and leave -16 alone.)
+#: Of speech, and with it of the film: what Apple asks of podcasts and AES TD1008 of streams of speech. (EBU
+#: R128 itself says -23 for broadcast; platforms bring what is louder than -14 down, and leave -16 alone.)
 TARGET_LUFS = -16.0
 #: Of a shot's sound. AAC adds half a dB to single peaks; the film must stay under -1.
 CEILING_DBTP = -2.0
@@ -17,8 +17,8 @@ CHANNELS = 2
 
 
 def loudness_lufs(audio: Samples, rate_hz: int) -> float:
-    """Gated loudness of mono sound that both channels play; -inf for silence. Exact up to the circular ends of
-    the filter."""
+    """Gated loudness of mono sound that both channels play; -inf for silence. Exact up to the circular ends
+    of the filter."""
     if audio.size < rate_hz // 10:
         audio = np.pad(audio, (0, rate_hz // 10 - audio.size))
     weighted = np.fft.irfft(np.fft.rfft(audio) * _k_weighting(audio.size, rate_hz), audio.size)

@@ -46,7 +46,19 @@ NAMES = {
     "DiT": "dˌiˌItˈi",
     "Wan": "wˈɑn",
     "vLLM": "vˌiˌɛlˌɛlˈɛm",
+    "BLEU": "blˈu",
+    "NeurIPS": "nˈʊɹˌɪps",
+    "QoS": "kjˌuˌOˈɛs",
+    "PCIe": "pˌisˌiˌIˈi",
+    "IPv": "ˌIpˌivˈi",
+    "MoE": "ˌɛmˌOˈi",
+    "MoEs": "ˌɛmˌOˈiz",
+    "WER": "dˌʌbᵊljˌuˌiˈɑɹ",
+    "mAP": "ˌɛmˈæp",
+    "ViTs": "vˈɪts",
 }
+
+_VOWELS = "AIOQWYaeiouɑɐɒæɔəɛɜɪʊʌᵻ"
 
 Marked = tuple[str, int]
 
@@ -80,10 +92,25 @@ class Pronouncer:
             at = place if place >= 0 else at
             index = owner[at] if at < len(owner) else len(words) - 1
             at += len(token.text)
-            out += [(s, index if s.isalpha() or s in "ˈˌː" else -1) for s in token.phonemes or ""]
+            said = token.phonemes or ""
+            if 0 <= index < len(words) and words[index].stressed:
+                said = _stressed(said)
+            out += [(s, index if s.isalpha() or s in "ˈˌː" else -1) for s in said]
             if token.whitespace:
                 out.append((" ", -1))
         return out
+
+
+def _stressed(phonemes: str) -> str:
+    """With a full stress and a drawn-out vowel where the word had a lesser stress or none."""
+    if not any(s in _VOWELS for s in phonemes):
+        return phonemes  # a mark
+    if "ˈ" not in phonemes:
+        place = phonemes.find("ˌ")
+        vowel = next((i for i, s in enumerate(phonemes) if s in _VOWELS), 0)
+        phonemes = phonemes.replace("ˌ", "ˈ", 1) if place >= 0 else f"{phonemes[:vowel]}ˈ{phonemes[vowel:]}"
+    vowel = next((i for i, s in enumerate(phonemes) if s in _VOWELS and i > phonemes.index("ˈ")), -1)
+    return f"{phonemes[: vowel + 1]}ː{phonemes[vowel + 1 :]}" if vowel >= 0 else phonemes
 
 
 def chunked(marked: Sequence[Marked], limit: int) -> list[list[Marked]]:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from hpcwise.models.kokoro.forms import function, numeral, power, whole_form
+
 #: Words are said by the rules below alone.
 NO_LEXICON: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -99,6 +101,13 @@ _UNITS = {
     "g": ("gram", "grams"),
     "fps": ("frame per second", "frames per second"),
     "dB": ("decibel", "decibels"),
+    "Mbit": ("megabit", "megabits"),
+    "Gbit": ("gigabit", "gigabits"),
+    "kbit": ("kilobit", "kilobits"),
+    "kbps": ("kilobit", "kilobits per second"),
+    "mW": ("milliwatt", "milliwatts"),
+    "mAh": ("milliampere hour", "milliampere hours"),
+    "Wh": ("watt hour", "watt hours"),
     "FLOPs": ("flop", "flops"),
     "TFLOPs": ("teraflop", "teraflops"),
     "TFLOPS": ("teraflop", "teraflops"),
@@ -171,7 +180,10 @@ _PER = {
     "sec": "second",
     "token": "token",
     "W": "watt",
+    "kWh": "kilowatt hour",
+    "GB": "gigabyte",
 }
+_TIMES = frozenset({"day", "week", "month", "year", "request", "frame", "user"})
 _CURRENCY = {"$": "dollars", "€": "euros", "£": "pounds"}
 _BIG = {"k": "thousand", "m": "million", "b": "billion"}
 _LEFT, _RIGHT = "([{\"'“‘«¿¡", ")]}\"'”’».,;:!?…"
@@ -179,10 +191,12 @@ _LEFT, _RIGHT = "([{\"'“‘«¿¡", ")]}\"'”’».,;:!?…"
 
 @dataclass(frozen=True, slots=True)
 class SpokenWord:
-    """A caption word as written and the text that the voice gets for it (never empty)."""
+    """A caption word as written and the text that the voice gets for it (never empty). stressed: it stood
+    between asterisks, which are not shown."""
 
     written: str
     spoken: str
+    stressed: bool = False
 
 
 def spoken_words(text: str, lexicon: Mapping[str, str] = NO_LEXICON) -> list[SpokenWord]:
@@ -194,26 +208,48 @@ def spoken_words(text: str, lexicon: Mapping[str, str] = NO_LEXICON) -> list[Spo
     out: list[SpokenWord] = []
     pending = ""
     number = ""
-    tokens = _printable(text).split()
+    tokens, stressed = _emphasis(_printable(text).split())
     for i, token in enumerate(tokens):
         left, core, right = _strip(token)
-        said = _by_lexicon(core, lexicon) or _say(token, core, number)
-        number = core if re.fullmatch(rf"({_NUMBER}[-–])?{_NUMBER}", core) and not right else ""
-        if i + 1 < len(tokens) and right.startswith(".") and _abbreviation(token, core):
+        before = _strip(tokens[i - 1])[1] if i else ""
+        follows = i + 1 < len(tokens) and tokens[i + 1][:1].isdigit()
+        said = _by_lexicon(core, lexicon) or numeral(core, before) or _say(token, core, number, follows)
+        number = core if re.fullmatch(rf"[-−±≈~]?({_NUMBER}[-–x×])?{_NUMBER}", core) and not right else ""
+        if right.startswith(")") and "(" not in left and (said.endswith(core) or " of " in said):
+            right = right[1:]  # of "f(x)", read as a function
+        if i + 1 < len(tokens) and right.startswith(".") and (_abbreviation(token, core) or said == "number"):
             right = right[1:]  # the dot of "e.g." ends no sentence
         # A pause mark that stands where its word is silent still belongs to the sentence.
         spoken = f"{_pauses(left)}{said}{_pauses(right)}" if said else ""
         if spoken:
-            out.append(SpokenWord(f"{pending}{token}", spoken))
+            out.append(SpokenWord(f"{pending}{token}", spoken, i in stressed))
             pending = ""
         elif out:
             mark = "," if re.fullmatch(r"[-–—―]+", token) else _pauses(right).lstrip(",")
             last = out[-1]
             joined = last.spoken if last.spoken[-1] in ",.;:!?" else last.spoken + mark
-            out[-1] = SpokenWord(f"{last.written} {token}", joined)
+            out[-1] = SpokenWord(f"{last.written} {token}", joined, last.stressed)
         else:
             pending = f"{token} "
     return out
+
+
+def _emphasis(tokens: list[str]) -> tuple[list[str], set[int]]:
+    """Tokens without the asterisks around *emphasised words*, and which of them these are."""
+    out: list[str] = []
+    stressed: set[int] = set()
+    inside = False
+    for i, token in enumerate(tokens):
+        opens = re.match(r"[(\[{\"'“‘]*\*(?=[^\W\d_*])", token)
+        closes = re.search(r"(?<=\w)\*[.,;:!?…)\]}\"'”’]*$", token)
+        if opens and not inside:
+            inside = any("*" in later for later in [token[opens.end() :], *tokens[i + 1 :]])
+        if inside:
+            stressed.add(i)
+            token = token.replace("*", "")
+            inside = closes is None
+        out.append(token)
+    return out, stressed
 
 
 def _by_lexicon(core: str, lexicon: Mapping[str, str]) -> str:
@@ -249,7 +285,7 @@ def _pauses(marks: str) -> str:
     return "".join(c for c in marks if c in ",.;:!?…()“”")
 
 
-def _say(token: str, core: str, number_before: str) -> str:
+def _say(token: str, core: str, number_before: str, number_follows: bool) -> str:
     if _CITATION.match(token) or not any(c.isalnum() or c in _SIGNS for c in token):
         return ""
     abbreviation = _abbreviation(token, core)
@@ -258,6 +294,14 @@ def _say(token: str, core: str, number_before: str) -> str:
     if re.match(r"^(https?://|www\.)", core):
         host = re.sub(r"^(https?://)?(www\.)?", "", core).split("/")[0]
         return host.replace(".", " dot ")
+    if re.fullmatch(r"\$[^\d$][^$]*\$", core):
+        core = core[1:-1]  # TeX
+    if core in ("No", "no") and token.endswith(".") and number_follows:
+        return "number"
+    if form := whole_form(core):
+        return form
+    if parts := function(core):
+        return f"{_core(parts[0])} of {_say(parts[1], parts[1], '', False)}"
     if (
         number_before
         and core.split("/")[0] in _UNITS
@@ -284,17 +328,14 @@ def _unit(number: str, unit: str, per: str | None) -> str:
 
 
 def _has_power(core: str) -> bool:
-    return bool(re.search(r"[⁰¹²³⁴⁵⁶⁷⁸⁹]|\d\^", core))
+    return bool(re.search(r"[⁰¹²³⁴⁵⁶⁷⁸⁹]|[\w)]\^", core))
 
 
 def _power(core: str) -> str:
-    core = re.sub(r"(?<=\w)\^\{?(-?[\w]+)\}?", lambda m: f" to the {m[1]} ", core)
-
-    def raised(match: re.Match[str]) -> str:
-        value = match[0].translate(_DIGITS_UP)
-        return {"2": " squared ", "3": " cubed "}.get(value, f" to the {value} ")
-
-    return re.sub(r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+", raised, core)
+    # Of ten, people say "10 to the 2", of all else "squared".
+    core = re.sub(r"\b10\^\{?([23])\}?(?!\d)", r"10 to the \1 ", core)
+    core = re.sub(r"(?<=[\w)])\^\{?([-−]?\w+)\}?", lambda m: f" {power(m[1])} ", core)
+    return re.sub(r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+", lambda m: f" {power(m[0].translate(_DIGITS_UP))} ", core)
 
 
 def _core(core: str) -> str:
@@ -307,6 +348,9 @@ def _core(core: str) -> str:
     span = _RANGE.match(core)
     if span:
         return f"{span[1]} to {_core(span[2] + span[3])}"
+    unit, per = _slash(core)
+    if per and unit in _UNITS and len(unit) > 1 and (per in _PER or per in _PER.values() or per in _TIMES):
+        return _unit("2", unit, per)  # "MB/s" by itself
     measure = _NUMBER_UNIT.match(core)
     if measure and measure[2] in ("%", "‰"):
         return f"{measure[1]} {_SIGNS[measure[2]]}"
