@@ -178,6 +178,11 @@ class Gang(_Mates):
             raise GangLost(self._hub.lost)
         self._hub.tell(Work(model, payload))
 
+    def out_of_step(self, error: Exception) -> None:
+        # That another rank was lost is the better reason, and may be known a moment later.
+        if not self._hub.wait_lost(BLAME_S):
+            self._hub.lose(f"rank 0 on {self.nodes[0]} cannot go on: {line_of(error)}")
+
     def agree(self) -> None:
         for rank in range(1, self._where.world):
             answer = self._hub.next_from(rank, LOAD_S)
@@ -259,6 +264,9 @@ class Follower(_Mates):
     def tell(self, model: str, payload: bytes) -> None:
         raise AssertionError("only rank 0 leads")
 
+    def out_of_step(self, error: Exception) -> None:
+        raise AssertionError("only rank 0 leads")
+
     def agree(self) -> None:
         self._spoke.say(Ready(self.number))
         answer = self._spoke.next(LOAD_S)
@@ -286,7 +294,7 @@ class GangShelf(Shelf):
         try:
             adapter = super().load(model)
         except Exception as error:
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
+            reason = line_of(error)
             cause = self.gang.blamed(error)
             if cause is error:
                 self.gang.loaded(reason)
@@ -301,6 +309,11 @@ class GangShelf(Shelf):
     def unload(self, model: str) -> None:
         self.gang.unloaded(model)
         super().unload(model)
+
+
+def line_of(error: Exception) -> str:
+    """One line about anything that a model raises."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
 
 
 def flush_and_exit(code: int) -> NoReturn:

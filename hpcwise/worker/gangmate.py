@@ -7,7 +7,7 @@ import logging
 
 from hpcwise.models.base import Assistant, Devices
 from hpcwise.models.registry import Registry
-from hpcwise.worker.gang import EXIT_BROKEN, Follower, flush_and_exit
+from hpcwise.worker.gang import EXIT_BROKEN, Follower, flush_and_exit, line_of
 from hpcwise.worker.gangnotes import Broken, Done, Go, Leave, Load, Unload, Work
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ def assist(gang: Follower, cards: Registry, devices: Devices) -> str:
                     error = ""
                 except Exception as problem:  # a model may raise anything; rank 0 is told
                     log.exception("model %s", model)
-                    error = f"{type(problem).__name__}: {' '.join(str(problem).split())}"[:300]
+                    error = line_of(problem)
                 gang.spoke.say(Done(number, error))
             case Unload(model=model):
                 helpers.pop(model, None)
@@ -41,8 +41,7 @@ def assist(gang: Follower, cards: Registry, devices: Devices) -> str:
                     helpers[model].assist(payload)
                 except Exception as problem:
                     log.exception("model %s: this rank cannot go on", model)
-                    reason = f"{type(problem).__name__}: {' '.join(str(problem).split())}"[:300]
-                    gang.spoke.say(Broken(reason))
+                    gang.spoke.say(Broken(line_of(problem)))
                     gang.close()
                     flush_and_exit(EXIT_BROKEN)
             case Leave(reason=reason):

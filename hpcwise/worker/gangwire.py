@@ -202,7 +202,7 @@ class Hub(_Loop):
                 self._sock.send_multipart((member.identity, frame), zmq.NOBLOCK)
             except zmq.ZMQError as error:
                 if error.errno == zmq.EHOSTUNREACH:
-                    self._lose(f"{self._named(member)} was lost: its connection closed")
+                    self.lose(f"{self._named(member)} was lost: its connection closed")
 
     def received(self, frames: list[bytes]) -> None:
         if len(frames) != 2:
@@ -232,7 +232,7 @@ class Hub(_Loop):
             case Ready() | Done():
                 member.said.put(note)
             case Broken(reason=reason):
-                self._lose(f"{self._named(member)} cannot go on: {reason}")
+                self.lose(f"{self._named(member)} cannot go on: {reason}")
             case _:
                 log.warning("ignored %s of a rank", type(note).__name__)
 
@@ -245,7 +245,8 @@ class Hub(_Loop):
             self._changed.notify_all()
         self.send(identity, encode(Ping()))
 
-    def _lose(self, reason: str) -> None:
+    def lose(self, reason: str) -> None:
+        """The gang cannot go on; the first reason counts."""
         with self._changed:
             if self.lost:
                 return

@@ -34,3 +34,11 @@ def enable() -> None:
 
     forward.of_hpcwise = True  # type: ignore[attr-defined]
     attention_dispatch._native_attention_forward_op = forward
+
+
+def without_compiler() -> None:
+    """DeepSpeed compiles a shared-memory operation when it is first asked for its group, for a minute;
+    Ulysses does without it."""
+    import deepspeed
+
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False

@@ -83,7 +83,7 @@ class Shared:
         if self.layout.sequence > 1:
             check_tokens(self._model, self.layout, wanted, self._name)
         if self.one_by_one:
-            return self._run(wanted, {})
+            return self._run(wanted, {})[0]
         if self._ahead is not None:
             (expected, result), self._ahead = self._ahead, None
             if not _differing(expected, wanted):
@@ -96,14 +96,13 @@ class Shared:
                 self._other = between
         second = _differing(wanted, {**wanted, **self._other}) if _fits(wanted, self._other) else {}
         self._last = wanted
-        result = self._run(wanted, second)
+        result, theirs = self._run(wanted, second)
         if second:
-            theirs = torch.empty_like(result)
-            dist.recv(theirs, src=self.layout.sequence)
             self._ahead = {**wanted, **second}, theirs
         return result
 
-    def _run(self, first: dict[str, Any], second: dict[str, Any]) -> Any:
+    def _run(self, first: dict[str, Any], second: dict[str, Any]) -> tuple[Any, Any]:
+        """The result of `first`, and that of the second pass where there is one."""
         extra = self.extra_out()
         everything = {
             **first,
@@ -116,11 +115,21 @@ class Shared:
             tuple(_Tensor(key, _kind(value), tuple(value.shape)) for key, value in tensors.items()),
             {key: value for key, value in everything.items() if key not in tensors},
         )  # fmt: skip
-        assert self._devices.mates is not None
-        self._devices.mates.tell(self._name, msgspec.msgpack.encode(header))
-        dist.broadcast(_packed(list(tensors.values()), self._model.device), src=0)
-        self._take(extra, first["hidden_states"])
-        return self._compute(first)
+        mates = self._devices.mates
+        assert mates is not None
+        payload, held = msgspec.msgpack.encode(header), _packed(list(tensors.values()), self._model.device)
+        mates.tell(self._name, payload)
+        try:
+            dist.broadcast(held, src=0)
+            self._take(extra)
+            result = self._compute(first)
+            theirs = torch.empty_like(result) if second else None
+            if second:
+                dist.recv(theirs, src=self.layout.sequence)
+        except Exception as error:
+            mates.out_of_step(error)
+            raise
+        return result, theirs
 
     # -- all ranks ---------------------------------------------------------------------------------------
 
@@ -143,12 +152,12 @@ class Shared:
         if beside:
             first |= {k.removeprefix(_SECOND): v for k, v in values.items() if k.startswith(_SECOND)}
         extra = {k.removeprefix(_EXTRA): v for k, v in values.items() if k.startswith(_EXTRA)}
-        self._take(extra, first["hidden_states"])
+        self._take(extra)
         result = self._compute(first)
         if dist.get_rank() == self.layout.sequence and beside:
             dist.send(result.contiguous(), dst=0)
 
-    def _take(self, extra: Mapping[str, Any], hidden: Any) -> None:
+    def _take(self, extra: Mapping[str, Any]) -> None:
         """extra, whose values named `tokens:...` are cut to this rank's tokens."""
         rank = self._devices.rank
         own = {
@@ -232,7 +241,8 @@ def _packed(tensors: list[Any], device: Any) -> Any:
     )
     start = 0
     for tensor in tensors:
-        flat = tensor.detach().to(device).contiguous().reshape(-1).view(torch.uint8)
-        held[start : start + flat.numel()] = flat
-        start += _aligned(flat.numel())
+        size = tensor.numel() * tensor.element_size()
+        # Copied by its own type: an expanded tensor cannot be looked at as bytes.
+        held[start : start + size].view(tensor.dtype).copy_(tensor.detach().reshape(-1))
+        start += _aligned(size)
     return held

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, Final, Literal
 
 import msgspec
@@ -65,7 +66,7 @@ def parallelise(model: Any, layout: Layout, by: By, mesh: Any, devices: Devices,
     else:
         from diffusers.hooks.context_parallel import apply_context_parallel
 
-        attention = Attention(_xfuser(layout) if by == "xfuser" else _deepspeed(layout, mesh, name))
+        attention = Attention(_xfuser(layout) if by == "xfuser" else _deepspeed(layout, mesh, devices, name))
         _take_ours()
         config.setup(dist.get_rank(), dist.get_world_size(), torch.device(devices.kind), mesh)
         for processor in _processors(model):
@@ -163,27 +164,43 @@ def _take_ours() -> None:
 
 def _xfuser(layout: Layout) -> Callable[[Any, Any, Any, Any], Any]:
     try:
-        from xfuser.core.distributed import init_distributed_environment, initialize_model_parallel
+        from xfuser.core.distributed import (
+            init_distributed_environment,
+            initialize_model_parallel,
+            model_parallel_is_initialized,
+            runtime_state,
+        )
+        from xfuser.core.distributed.attention_backend import AttentionBackendType
+        from xfuser.core.distributed.parallel_state import destroy_model_parallel
         from xfuser.model_executor.layers.usp import USP
     except ImportError as error:
         raise ModelMissing(f"parallel.by xfuser: {error}; install hpcwise[usp]") from error
     backend = "nccl" if torch.cuda.is_available() else "gloo"
+    if model_parallel_is_initialized():
+        destroy_model_parallel()
     init_distributed_environment(rank=dist.get_rank(), world_size=dist.get_world_size(), backend=backend)
     initialize_model_parallel(
         classifier_free_guidance_degree=layout.cfg, sequence_parallel_degree=layout.sequence,
         ulysses_degree=layout.ulysses, ring_degree=layout.ring, backend=backend,
     )  # fmt: skip
+    kernel = AttentionBackendType.SDPA if layout.ring == 1 else AttentionBackendType.SDPA_FLASH
+    if not runtime_state.runtime_state_is_initialized():
+        # What USP asks its own engine for, which is not there: this pipeline is not xfuser's.
+        runtime_state._RUNTIME = SimpleNamespace(
+            attention_backend=kernel, fp8_comms=None,
+            runtime_config=SimpleNamespace(use_spargeattn_head_balance=False),
+        )  # fmt: skip
 
     def attend(query: Any, key: Any, value: Any, mask: Any) -> Any:
         if mask is not None:
             raise UsageError("parallel.by xfuser: attention with a mask; use diffusers")
         parts = (part.transpose(1, 2).contiguous() for part in (query, key, value))
-        return USP(*parts).transpose(1, 2).contiguous()
+        return USP(*parts, backend=kernel).transpose(1, 2).contiguous()
 
     return attend
 
 
-def _deepspeed(layout: Layout, mesh: Any, name: str) -> Callable[[Any, Any, Any, Any], Any]:
+def _deepspeed(layout: Layout, mesh: Any, devices: Devices, name: str) -> Callable[[Any, Any, Any, Any], Any]:
     if layout.ring > 1:
         raise UsageError(f"model {name}: parallel.by deepspeed has no ring; use ring: 1, or diffusers")
     try:
@@ -191,6 +208,10 @@ def _deepspeed(layout: Layout, mesh: Any, name: str) -> Callable[[Any, Any, Any,
         from deepspeed.sequence.layer import DistributedAttention
     except ImportError as error:
         raise ModelMissing(f"parallel.by deepspeed: {error}; install hpcwise[usp]") from error
+    if devices.kind == "cpu":
+        from hpcwise.models.parallel import on_cpu
+
+        on_cpu.without_compiler()
     deepspeed.comm.init_distributed(dist_init_required=False, auto_mpi_discovery=False)
 
     def local(query: Any, key: Any, value: Any) -> Any:
