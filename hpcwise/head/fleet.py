@@ -358,6 +358,7 @@ class Fleet:
             heartbeat_s=config.heartbeat_s,
             durable=config.durable,
             version=self._version,
+            gang=profile.nodes * profile.tasks_per_node,
         )
         if minutes is not None:
             margin_s = min(worker.drain_margin_s, DRAIN_SHARE * 60.0 * minutes)

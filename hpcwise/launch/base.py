@@ -43,9 +43,9 @@ class LaunchProfile(msgspec.Struct, frozen=True, kw_only=True):
 
     gres: generic resources of a node by type (`gpu:a100:1`), in place of gpus_per_node. het_group: component
     of a heterogeneous allocation, for steps. extra: further parameters of sbatch, as submitit's
-    `slurm_additional_parameters`. setup: shell lines before the worker starts. grace_s: from notice to kill
-    when the job has to give way.
-    """
+    `slurm_additional_parameters`. mpi: srun's --mpi for replicas of several processes (`pmix`), empty where
+    they meet by Slurm's environment. setup: shell lines before the worker starts. grace_s: from notice to
+    kill when the job has to give way."""
 
     partition: str = ""
     nodes: int = 1
@@ -60,6 +60,7 @@ class LaunchProfile(msgspec.Struct, frozen=True, kw_only=True):
     constraint: str = ""
     setup: tuple[str, ...] = ()
     het_group: int | None = None
+    mpi: str = ""
     grace_s: float = 0.0
     extra: dict[str, Any] = {}
 

@@ -30,7 +30,8 @@ def local_parameters(token: str, profile: LaunchProfile) -> dict[str, Any]:
     return _stated({
         "name": token,
         "nodes": 1,
-        "tasks_per_node": 1,
+        # A gang of processes of this host.
+        "tasks_per_node": profile.tasks_per_node,
         "timeout_min": 60 * 24 * 7,
         "gpus_per_node": profile.gpus_per_node or None,
     })  # fmt: skip
@@ -45,6 +46,7 @@ def slurm_parameters(
     once, and one that the engine has given up must not come back.
     """
     extra: dict[str, Any] = {"no-requeue": True, **profile.extra}
+    gang = profile.nodes * profile.tasks_per_node > 1
     return _stated({
         "job_name": name,
         # A site may cut or rewrite names; a comment is kept as it is.
@@ -63,6 +65,7 @@ def slurm_parameters(
         "exclude": ",".join(exclude) or None,
         "signal_delay_s": min(SIGNAL_S, round(SIGNAL_SHARE * 60 * minutes)),
         "map_count": members if members > 1 else None,
+        "srun_args": gang_arguments(profile) if gang else None,
         "additional_parameters": extra,
     })  # fmt: skip
 
@@ -102,6 +105,13 @@ def end_line(minutes: int) -> str:
     return f'export HPCWISE_END_S="${{SLURM_JOB_END_TIME:-$(($(date +%s) + {60 * minutes}))}}"'
 
 
+def gang_arguments(profile: LaunchProfile) -> list[str]:
+    """srun's, for a replica of one process or several. A gang reports a lost rank and then ends by itself."""
+    if profile.nodes * profile.tasks_per_node == 1:
+        return ["--kill-on-bad-exit=1"]
+    return ["--kill-on-bad-exit=0", *([f"--mpi={profile.mpi}"] if profile.mpi else [])]
+
+
 def step_command(
     profile: LaunchProfile, job_id: str, name: str, ends_s: float | None, exclude: Sequence[str] = ()
 ) -> str:
@@ -109,10 +119,11 @@ def step_command(
     submitit's local executor.
 
     --exact: the step takes what it asks for and leaves the rest of the allocation to others. --overlap is not
-    given: it would share the batch step's cores. --kill-on-bad-exit ends a gang with its first lost rank.
+    given: it would share the batch step's cores. A gang is not killed by Slurm when it loses a
+    rank: it says so to the head and ends by itself.
     """
     end = "" if ends_s is None else f",HPCWISE_END_S={ends_s:.0f}"
-    command = ["srun", f"--jobid={job_id}", "--exact", "--unbuffered", "--kill-on-bad-exit=1",
+    command = ["srun", f"--jobid={job_id}", "--exact", "--unbuffered", *gang_arguments(profile),
                f"--job-name={name}", f"--nodes={profile.nodes}",
                f"--ntasks-per-node={profile.tasks_per_node}", f"--export=ALL{end}"]  # fmt: skip
     if profile.het_group is not None:

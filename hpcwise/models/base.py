@@ -128,6 +128,9 @@ class Mates(Protocol):
         """All ranks, while they load: wait until every one has come so far. Raises ModelError where one has
         failed. Before the first collective: nobody waits in it for a rank whose files are missing."""
 
+    def out_of_step(self, error: Exception) -> None:
+        """Rank 0: what it told the others has failed here, in the middle; this replica cannot go on."""
+
     def publish(self, key: str, value: bytes) -> None:
         """Set a value for all ranks."""
 

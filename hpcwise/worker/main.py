@@ -205,7 +205,7 @@ def _own_devices(config: WorkerConfig, where: Place) -> tuple[Rank, Devices]:
     """What this process computes on: as the node counts its devices, and as this process does.
 
     A rank whose node shows it several devices takes one, by its number there; one that Slurm has given its
-    own (--gpus-per-task) keeps it. """
+    own (--gpus-per-task) keeps it."""
     from hpcwise.models.base import Devices
 
     visible = _visible_devices(config.device_kind)
