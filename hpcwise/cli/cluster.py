@@ -15,7 +15,9 @@ from hpcwise.cli.run import json_option
 from hpcwise.cli.specfile import relative
 from hpcwise.cli.values import format_s
 from hpcwise.core.cluster import Cluster
+from hpcwise.core.contractquote import Calibration
 from hpcwise.core.errors import UsageError
+from hpcwise.core.queuewait import WaitSample
 
 #: The file and Slurm differ.
 _EXIT_DRIFT: Final = 1
@@ -105,26 +107,40 @@ def show_command(name: str, as_json: bool) -> None:
     "--swf", type=click.Path(path_type=Path), metavar="FILE", help="A log in the Standard Workload Format."
 )
 @click.option("--partition", metavar="NAME", help="With --swf: the partition that the log is of.")
+@click.option(
+    "--nights", type=click.IntRange(0, 2000), default=80, show_default=True,
+    help="Of the past, rehearsed with the contract's policy; 0 for none.",
+)  # fmt: skip
 @json_option
-def learn_command(name: str, days: int, swf: Path | None, partition: str | None, as_json: bool) -> None:
+def learn_command(
+    name: str, days: int, swf: Path | None, partition: str | None, nights: int, as_json: bool
+) -> None:
     """Learn how long jobs wait, by partition, size, walltime and hour, from sacct or from a log.
 
-    Where few jobs are known, coarser groups answer. Written to configs/clusters/NAME.waits.json.
+    Where few jobs are known, coarser groups answer. Nights of that past are rehearsed, so that contracts
+    promise what would have held. Written to configs/clusters/NAME.waits.json.
     """
+    from hpcwise.cli.contractlearn import rehearsed
+
     ours, path = read(name)
-    made = _of_swf(swf, partition, ours) if swf is not None else _of_sacct(ours, days)
+    made, samples = _of_swf(swf, partition, ours) if swf is not None else _of_sacct(ours, days)
     before = read_learned(path)
     if before is not None:
         made = msgspec.structs.replace(made, calibration=before.calibration)
+    calibration, why_not = rehearsed(ours, path, made, samples, nights)
+    if calibration is not None:
+        made = msgspec.structs.replace(made, calibration=calibration)
     target = write_learned(path, made)
     if as_json:
         print_json({"path": str(target), "jobs": made.waits.jobs, "cells": len(made.waits.cells),
-                    "evictions_per_h": made.evictions_per_h, "source": made.waits.source})  # fmt: skip
+                    "evictions_per_h": made.evictions_per_h, "source": made.waits.source,
+                    "calibration": calibration, "not_rehearsed": why_not})  # fmt: skip
         return
     click.echo(f"learned       {made.waits.jobs} jobs of {made.waits.source}, {len(made.waits.cells)} groups")
     if made.waits.jobs < 200:
         click.echo("note          few jobs: waits are rough; learn again when more have run")
     _print_waits(ours, made)
+    _print_rehearsed(calibration, why_not)
     click.echo(f"file          {relative(target)}")
 
 
@@ -145,7 +161,18 @@ def _shared_dir() -> str:
     return str(Path.home())
 
 
-def _of_sacct(ours: Cluster, days: int) -> Learned:
+def _print_rehearsed(calibration: Calibration | None, why_not: str) -> None:
+    if calibration is None:
+        click.echo(f"rehearsed     no nights: {why_not}")
+        return
+    held = ", ".join(
+        f"at {100 * float(level):.0f} % held {100 * share:.0f} % (stretch {calibration.stretch[level]:.2f})"
+        for level, share in calibration.held.items()
+    )
+    click.echo(f"rehearsed     {calibration.nights} nights of that past; promises {held}")
+
+
+def _of_sacct(ours: Cluster, days: int) -> tuple[Learned, list[WaitSample]]:
     from hpcwise.core.queuewait import learn
     from hpcwise.launch.slurmquery import ask_past, evictions, parse_past
 
@@ -157,13 +184,14 @@ def _of_sacct(ours: Cluster, days: int) -> Learned:
     n, hours = evictions(text, spot)
     # One eviction in ten hours is assumed at first, and forgotten as hours are seen.
     rate = (n + 1) / (hours + 10)
-    return Learned(waits=learn(samples, f"sacct, {days} days", first, last), evictions_per_h=round(rate, 4))
+    waits = learn(samples, f"sacct, {days} days", first, last)
+    return Learned(waits=waits, evictions_per_h=round(rate, 4)), samples
 
 
-def _of_swf(path: Path, partition: str | None, ours: Cluster) -> Learned:
+def _of_swf(path: Path, partition: str | None, ours: Cluster) -> tuple[Learned, list[WaitSample]]:
     from datetime import datetime
 
-    from hpcwise.core.queuewait import WaitSample, learn
+    from hpcwise.core.queuewait import learn
     from hpcwise.sim.swf import read_swf
 
     try:
@@ -185,6 +213,7 @@ def _of_swf(path: Path, partition: str | None, ours: Cluster) -> Learned:
             hour=datetime.fromtimestamp(log.start_s + job.submit_s).hour,
             wait_s=job.wait_s,
             started=job.started,
+            submit_s=log.start_s + job.submit_s,
         )
         for job in log.jobs
         if job.wait_s >= 0
@@ -192,7 +221,7 @@ def _of_swf(path: Path, partition: str | None, ours: Cluster) -> Learned:
     if not samples:
         raise UsageError(f"{path}: says of no job how long it waited (field 3); give another log")
     first, last = log.start_s + log.jobs[0].submit_s, log.start_s + log.jobs[-1].submit_s
-    return Learned(waits=learn(samples, path.name, first, last))
+    return Learned(waits=learn(samples, path.name, first, last)), samples
 
 
 def _print(cluster: Cluster, path: Path, learned: Learned | None) -> None:

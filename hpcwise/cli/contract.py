@@ -28,7 +28,7 @@ from hpcwise.core.units import HOUR_S
 #: Error of profiles that were not checked against runs of their own.
 _SIGMA: Final = 0.1
 #: Sets of offers that are looked at; bigger jobs than these rarely start sooner.
-_SETS: Final = 4
+SETS: Final = 4
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True):
@@ -176,7 +176,7 @@ def _of_rung(
     known = learned.calibration if learned else Calibration()
     midnight = midnight_s(now_s)
     options = []
-    for chosen in choices(offers)[:_SETS]:
+    for chosen in choices(offers)[:SETS]:
         terms = terms_of(chosen, waits, level, sigma, midnight)
         quote = earliest(terms, now_s, known, 24)
         options.append((quote.promise_s > by_s, quote.usd, quote.promise_s, terms))
@@ -253,7 +253,10 @@ def _of_waits(learned: Learned | None, cluster: Cluster) -> str:
         how = "hpcwise cluster learn" if cluster.accounting else "hpcwise cluster learn --swf FILE"
         return f"a guess of 10 min for each queue; learn this site's: {how} {cluster.cluster}"
     nights = learned.calibration.nights
-    checked = f"checked on {nights} rehearsed nights" if nights else "not yet checked on past nights"
+    held = ", ".join(f"{100 * float(k):.0f} %: {100 * v:.0f} %" for k, v in learned.calibration.held.items())
+    checked = f"checked on {nights} nights of that past (held {held})" if nights else (
+        "not yet checked on past nights"
+    )  # fmt: skip
     return f"learned from {learned.waits.jobs} jobs ({learned.waits.source}); {checked}"
 
 

@@ -11,7 +11,7 @@ least that confidence. The promise is the planned time, stretched; the policy it
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -26,15 +26,48 @@ _POINTS: Final = 40
 _STEPS: Final = 8
 
 
+#: Fewer nights of a kind than this have no stretch of their own.
+_OWN: Final = 30
+#: What starts within this starts at once, seconds.
+_AT_ONCE_S: Final = 60.0
+
+#: Whether the cheapest offer starts at once by Slurm's own word, or another one, or all wait; empty where it
+#: was not asked.
+Kind = Literal["", "cheapest starts", "other starts", "all wait"]
+
+
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
-    """stretch: factor on the planned time by confidence, as text with two digits ("0.90"). nights: how many
-    it was learned from."""
+    """stretch: factor on the planned time by confidence, as text with two digits ("0.90"), and by confidence
+    and kind of night ("0.90 all wait"). nights: how many it was learned from. held: share of promises that
+    were kept on nights that the stretch was not taken from, by confidence."""
 
     stretch: dict[str, float] = {}
     nights: int = 0
+    held: dict[str, float] = {}
 
-    def at(self, level: float) -> float:
-        return self.stretch.get(f"{level:.2f}", 1.0)
+    def at(self, level: float, kind: Kind = "") -> float:
+        of_all = self.stretch.get(f"{level:.2f}", 1.0)
+        return self.stretch.get(f"{level:.2f} {kind}", of_all) if kind else of_all
+
+
+class Rehearsed(msgspec.Struct, frozen=True, kw_only=True):
+    """A night of the past: time taken over time planned, at a confidence. group: nights of one group are
+    kept together when it is checked whether promises hold."""
+
+    level: float
+    ratio: float
+    kind: Kind = ""
+    group: int = 0
+
+
+def kind_of(terms: Terms) -> Kind:
+    """Of the night that these terms are made for."""
+    starts = [offer.start_s for offer in terms.offers]
+    if not starts or starts[0] is None:
+        return ""
+    if starts[0] <= _AT_ONCE_S:
+        return "cheapest starts"
+    return "other starts" if any(s is not None and s <= _AT_ONCE_S for s in starts) else "all wait"
 
 
 class Quote(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,7 +145,9 @@ def earliest(terms: Terms, now_s: float, calibration: Calibration, n: int = _POI
     if best is None:
         best = quote_for(terms, now_s + math.exp(high), now_s, points)
     planned_s = best.planned_s - now_s
-    return msgspec.structs.replace(best, promise_s=now_s + planned_s * calibration.at(terms.level))
+    return msgspec.structs.replace(
+        best, promise_s=now_s + planned_s * calibration.at(terms.level, kind_of(terms))
+    )
 
 
 def contract(terms: Terms, by_s: float, now_s: float, calibration: Calibration) -> Contract:
@@ -125,7 +160,7 @@ def contract(terms: Terms, by_s: float, now_s: float, calibration: Calibration) 
     confidence = max(met, default=0.0)
     if confidence:
         aim = msgspec.structs.replace(terms, level=min(confidence, terms.level))
-        planned_s = now_s + (by_s - now_s) / max(1.0, calibration.at(aim.level))
+        planned_s = now_s + (by_s - now_s) / max(1.0, calibration.at(aim.level, kind_of(terms)))
         quote = msgspec.structs.replace(quote_for(aim, planned_s, now_s), promise_s=by_s)
     else:
         quote = next(q for q in quotes if q.level == terms.level)
@@ -144,15 +179,38 @@ def share_ready(rows: Sequence[Outcome], by_s: float) -> float:
     return sum(row.ready_s <= by_s + 1e-6 for row in rows) / len(rows)
 
 
-def calibrate(ratios: Mapping[float, Sequence[float]]) -> Calibration:
-    """ratios: by confidence, for each night of the past, time taken over time planned. The rank is that of
-    split conformal prediction, ceil((n + 1) level); where there are too few nights for it, the largest."""
+def calibrate(nights: Sequence[Rehearsed]) -> Calibration:
+    """The stretches of past nights, and whether they hold: each group's promises by the others' stretches."""
+    groups = sorted({night.group for night in nights})
+    kept: dict[str, list[bool]] = {}
+    for group in groups if len(groups) > 1 else ():
+        known = _stretches([night for night in nights if night.group != group])
+        for night in nights:
+            if night.group == group:
+                was = night.ratio <= known.at(night.level, night.kind)
+                kept.setdefault(f"{night.level:.2f}", []).append(was)
+    made = _stretches(nights)
+    held = {level: round(sum(rows) / len(rows), 4) for level, rows in sorted(kept.items())}
+    return msgspec.structs.replace(made, held=held)
+
+
+def _stretches(nights: Sequence[Rehearsed]) -> Calibration:
+    """The rank is that of split conformal prediction, ceil((n + 1) level); where there are too few nights for
+    it, the largest."""
+    cells: dict[str, list[float]] = {}
+    for night in nights:
+        cells.setdefault(f"{night.level:.2f}", []).append(night.ratio)
+        if night.kind:
+            cells.setdefault(f"{night.level:.2f} {night.kind}", []).append(night.ratio)
     found: dict[str, float] = {}
-    for level, values in ratios.items():
-        order = sorted(values)
-        rank = min(len(order), math.ceil((len(order) + 1) * level))
-        found[f"{level:.2f}"] = round(order[rank - 1], 4)
-    return Calibration(stretch=found, nights=min((len(v) for v in ratios.values()), default=0))
+    for name, values in sorted(cells.items()):
+        level = float(name.partition(" ")[0])
+        if " " in name and len(values) < max(_OWN, math.ceil(level / (1 - level))):
+            continue
+        rank = min(len(values), math.ceil((len(values) + 1) * level))
+        found[name] = round(sorted(values)[rank - 1], 4)
+    of_all = [len(values) for name, values in cells.items() if " " not in name]
+    return Calibration(stretch=found, nights=min(of_all, default=0))
 
 
 def _quote(terms: Terms, promise_s: float, planned_s: float, rows: Sequence[Outcome]) -> Quote:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from statistics import NormalDist
+from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -125,12 +126,52 @@ def draws(n: int) -> np.ndarray:
 
 def rehearse(terms: Terms, deadline_s: float, now_s: float, points: np.ndarray) -> list[Outcome]:
     """A night for each row of `points`."""
-    return [_one(terms, deadline_s, now_s, row) for row in points.tolist()]
+    return [carry_out(terms, deadline_s, now_s, _Drawn(terms, now_s, row)) for row in points.tolist()]
 
 
-def _one(terms: Terms, deadline_s: float, now_s: float, row: list[float]) -> Outcome:
-    error = math.exp(terms.sigma * NormalDist().inv_cdf(min(0.9999, max(0.0001, row[0]))))
-    book = Book(terms, deadline_s, now_s, error)
+class Luck(Protocol):
+    """What becomes of a night. error: by which work takes longer than expected."""
+
+    @property
+    def error(self) -> float: ...
+
+    def wait_s(self, number: int, offer: int, now_s: float) -> float:
+        """In the queue, of the night's submission `number`."""
+
+    def evicted_s(self, number: int, offer: int) -> float:
+        """From its start until it is evicted; inf for never."""
+
+
+class _Drawn:
+    """A night by drawn numbers: the profiles' error, then a wait and an eviction for each submission."""
+
+    def __init__(self, terms: Terms, begin_s: float, row: list[float]) -> None:
+        self._terms, self._begin_s, self._row = terms, begin_s, row
+        self.error = math.exp(terms.sigma * NormalDist().inv_cdf(min(0.9999, max(0.0001, row[0]))))
+
+    def wait_s(self, number: int, offer: int, now_s: float) -> float:
+        terms, level = self._terms, self._row[self._at(number)]
+        start_s = terms.offers[offer].start_s
+        if start_s is not None and now_s == self._begin_s:
+            return first_wait_s(terms.waits[offer][terms.hour(now_s)], start_s, level)
+        return terms.wait_s(offer, now_s, level)
+
+    def evicted_s(self, number: int, offer: int) -> float:
+        return eviction_s(self._terms.offers[offer].evictions_per_h, self._row[self._at(number) + 1])
+
+    @staticmethod
+    def _at(number: int) -> int:
+        return 1 + 2 * (number % ((_DRAWS - 1) // 2))
+
+
+def eviction_s(per_h: float, level: float) -> float:
+    """After how long a job is evicted, at a level from 0 to 1 of the exponential law."""
+    return -math.log(max(1e-12, 1 - level)) * HOUR_S / per_h if per_h else math.inf
+
+
+def carry_out(terms: Terms, deadline_s: float, now_s: float, luck: Luck) -> Outcome:
+    """One night by the policy."""
+    book = Book(terms, deadline_s, now_s, luck.error)
     starts: dict[str, float] = {}
     ends: dict[str, tuple[float, str]] = {}
     evicted: dict[str, float] = {}
@@ -142,16 +183,11 @@ def _one(terms: Terms, deadline_s: float, now_s: float, row: list[float]) -> Out
                 starts.pop(action.ident, None)
                 continue
             number = len(asked)
-            k = 1 + 2 * (number % ((_DRAWS - 1) // 2))
-            ident, each = str(number), terms.offers[action.offer]
-            wait_s = terms.wait_s(action.offer, book.now_s, row[k])
-            if each.start_s is not None and book.now_s == now_s:
-                wait_s = first_wait_s(terms.waits[action.offer][terms.hour(now_s)], each.start_s, row[k])
+            ident = str(number)
+            starts[ident] = book.now_s + luck.wait_s(number, action.offer, book.now_s)
+            evicted[ident] = luck.evicted_s(number, action.offer)
             asked.append(action.offer)
             book.asked(ident, action.offer)
-            starts[ident] = book.now_s + wait_s
-            rate = each.evictions_per_h / HOUR_S
-            evicted[ident] = -math.log(max(1e-12, 1 - row[k + 1])) / rate if rate else math.inf
         if book.now_s - now_s >= HORIZON_S:
             break
         done_s = book.done_s()

@@ -35,7 +35,7 @@ _ANY: Final = -1
 
 class WaitSample(msgspec.Struct, frozen=True, kw_only=True):
     """A job of the past. hour: of its submission, local, 0 to 23. started: no where it was cancelled after
-    `wait_s` in the queue."""
+    `wait_s` in the queue. submit_s: on a clock that all samples share."""
 
     partition: str
     nodes: int
@@ -43,6 +43,7 @@ class WaitSample(msgspec.Struct, frozen=True, kw_only=True):
     hour: int
     wait_s: float
     started: bool = True
+    submit_s: float = 0.0
 
 
 class Waits(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,7 +103,7 @@ def learn(samples: Iterable[WaitSample], source: str, from_s: float = 0.0, to_s:
     n = 0
     for sample in samples:
         n += 1
-        for key in _chain(sample.partition, sample.nodes, sample.walltime_s, sample.hour):
+        for key in key_chain(sample.partition, sample.nodes, sample.walltime_s, sample.hour):
             groups.setdefault(key, []).append((max(0.0, sample.wait_s), sample.started))
     everyone = ("", _ANY, _ANY, _ANY)
     cells = tuple(
@@ -140,15 +141,17 @@ def flat(wait_s: float, of: str = "assumed") -> Waits:
 def _answer(
     known: Mapping[tuple[str, int, int, int], Cell], partition: str, nodes: int, walltime_s: float, hour: int
 ) -> Waits:
-    for key in _chain(partition, nodes, walltime_s, hour):
+    for key in key_chain(partition, nodes, walltime_s, hour):
         cell = known.get(key)
         if cell is not None:
             return Waits(wait_s=cell.wait_s, n=cell.n, of=_words(key))
     return flat(0.0, "nothing known")
 
 
-def _chain(partition: str, nodes: int, walltime_s: float, hour: int) -> tuple[tuple[str, int, int, int], ...]:
-    """Keys from fine to coarse."""
+def key_chain(
+    partition: str, nodes: int, walltime_s: float, hour: int
+) -> tuple[tuple[str, int, int, int], ...]:
+    """Of a job's class, then coarser ones: without the hour, the walltime, the size, the partition."""
     size = _class(SIZES, nodes)
     wall = _class(WALLTIMES_H, walltime_s / 3600)
     of_day = bisect_right(HOURS, hour % 24)

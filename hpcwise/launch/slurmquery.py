@@ -92,7 +92,7 @@ def parse_past(text: str) -> tuple[list[WaitSample], float, float]:
             WaitSample(
                 partition=partition.partition(",")[0], nodes=max(1, int(nodes)), hour=at.hour,
                 walltime_s=float(limit) * 60 if limit.isdigit() else 86400.0, wait_s=max(0.0, wait_s),
-                started=started,
+                started=started, submit_s=submit_s,
             )
         )  # fmt: skip
     return found, (first if found else 0.0), last

@@ -253,7 +253,7 @@ class SiteQueue:
         self.samples.append(
             WaitSample(
                 partition=name, nodes=job.nodes, walltime_s=job.walltime_s, hour=hour,
-                wait_s=self.now_s - job.submit_s,
+                wait_s=self.now_s - job.submit_s, submit_s=job.submit_s,
             )
         )  # fmt: skip
 

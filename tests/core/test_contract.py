@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import msgspec
 import pytest
@@ -20,16 +21,20 @@ from hpcwise.core.contract import (
     safe,
 )
 from hpcwise.core.contracthead import wanted
+from hpcwise.core.contractpast import Past
 from hpcwise.core.contractquote import (
     Calibration,
+    Kind,
+    Rehearsed,
     calibrate,
     cheapest_first,
     contract,
     earliest,
+    kind_of,
     quote_for,
 )
 from hpcwise.core.contractrun import Book, draws, first_wait_s, rehearse
-from hpcwise.core.queuewait import LEVELS, Waits, flat
+from hpcwise.core.queuewait import LEVELS, Waits, WaitSample, flat
 
 HOUR = 3600.0
 SPOT = Offer(name="spot", partition="spot", nodes=2, gpus=8, walltime_s=4 * HOUR, load_s=100, work_s=2 * HOUR,
@@ -156,11 +161,38 @@ def test_what_past_nights_took_stretches_the_promise_not_the_plan() -> None:
     assert longer.promise_s == pytest.approx(1.5 * plain.promise_s)
 
 
+def nights(ratios: list[float], level: float, kind: Kind = "", groups: int = 1) -> list[Rehearsed]:
+    return [Rehearsed(level=level, ratio=r, kind=kind, group=i % groups) for i, r in enumerate(ratios)]
+
+
 def test_the_stretch_is_the_conformal_rank() -> None:
     ratios = [i / 10 for i in range(1, 20)]  # 19 nights
-    made = calibrate({0.9: ratios, 0.5: ratios})
+    made = calibrate(nights(ratios, 0.9) + nights(ratios, 0.5))
     assert made.stretch == {"0.90": ratios[17], "0.50": ratios[9]} and made.nights == 19
-    assert calibrate({0.99: ratios}).at(0.99) == ratios[-1]
+    assert made.held == {}, "one group says nothing about the next"
+    assert calibrate(nights(ratios, 0.99)).at(0.99) == ratios[-1]
+
+
+def test_nights_of_a_kind_have_a_stretch_of_their_own_when_enough_are_known() -> None:
+    quick, slow = [1 + i / 1000 for i in range(40)], [2 + i / 1000 for i in range(40)]
+    made = calibrate(nights(quick, 0.5, "cheapest starts", 4) + nights(slow, 0.5, "all wait", 4)
+                     + nights([9.0] * 5, 0.5, "other starts", 4))  # fmt: skip
+    assert made.at(0.5, "cheapest starts") == pytest.approx(1.02) and made.at(0.5, "all wait") > 2.0
+    assert made.at(0.5, "other starts") == made.at(0.5) == pytest.approx(2.002)
+    # Each quarter by the stretch of the other three.
+    assert made.held["0.50"] == pytest.approx(0.5, abs=0.1)
+
+
+def test_the_kind_of_a_night_is_what_slurm_says_of_starts() -> None:
+    def kind(spot_s: float | None, dear_s: float | None) -> str:
+        offers = (
+            msgspec.structs.replace(SPOT, start_s=spot_s),
+            msgspec.structs.replace(DEAR, start_s=dear_s),
+        )
+        return kind_of(msgspec.structs.replace(terms(), offers=offers))
+
+    assert (kind(None, 0.0), kind(5.0, 900.0)) == ("", "cheapest starts")
+    assert (kind(900.0, 5.0), kind(900.0, None)) == ("other starts", "all wait")
 
 
 def test_a_contract_is_sold_tight_or_refused_by_its_deadline() -> None:
@@ -225,3 +257,30 @@ def test_a_mixed_set_asks_for_both_at_once() -> None:
 def test_a_night_that_never_ends_says_so() -> None:
     never = Terms(offers=(SPOT,), waits=((flat(1e9),) * 24,), sigma=0.0)
     assert all(math.isinf(row.ready_s) for row in rehearse(never, HOUR, 0.0, draws(2)))
+
+
+def past(days: int, wait_of: Callable[[int], float]) -> Past:
+    """A job of each partition every two hours; `wait_of` day is what all of that day wait."""
+    samples = [
+        WaitSample(partition=name, nodes=2, walltime_s=4 * HOUR, hour=h, wait_s=wait_of(day), started=True,
+                   submit_s=(24 * day + h) * HOUR)
+        for day in range(days) for h in range(0, 24, 2) for name in ("spot", "dear")
+    ]  # fmt: skip
+    return Past(samples, 0.0)
+
+
+def test_nights_of_the_past_wait_as_the_jobs_near_them_did() -> None:
+    busy = past(28, lambda day: 6 * HOUR if day >= 21 else 0.0)
+    assert busy.enough and not past(13, lambda day: 0.0).enough
+    assert busy.wait_s(SPOT, 5 * 24 * HOUR) == 0.0 and busy.wait_s(DEAR, 25 * 24 * HOUR) == 6 * HOUR
+    assert busy.wait_s(SPOT, 40 * 24 * HOUR) is None
+    done: list[int] = []
+    rows = busy.nights([[(SPOT, DEAR)]], 20, 0.0, done.append)
+    assert done == list(range(1, 21)) and len(rows) == 20 * 4
+    assert {row.kind for row in rows} == {"cheapest starts", "all wait"}
+    # The other weeks knew one busy week in two at most; its nights took longer than was planned.
+    last = [row.ratio for row in rows if row.level == 0.5 and row.kind == "all wait"]
+    first = [row.ratio for row in rows if row.level == 0.5 and row.kind == "cheapest starts"]
+    assert max(first) == pytest.approx(1.0, abs=0.05) and min(last) > 1.0
+    made = calibrate(rows)
+    assert made.nights == 20 and made.held.keys() == {"0.50", "0.75", "0.90", "0.95"}
