@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from hpcwise.core.errors import HpcwiseError, StoreError
+from hpcwise.core.errors import HpcwiseError
 from hpcwise.core.report import RequestRow, WorkerRow
 from hpcwise.core.spec import GraphTask, JobSpec
 from hpcwise.head.answers import HeadStatus
@@ -116,8 +116,8 @@ class Breaker:
                 raise NoVictim(f"{node} has no GPU that a preemption could take")
             self._hit(fault, victim)
             urgent = self._bed.run(
-                ["sbatch", "--parsable", "-A", "research", "-p", node.partition("-")[0], "-w", node, "-t", "5",
-                 "-c", "1", "--mem=1G", f"--gres=gpu:{free}", "-o", "/dev/null", "--wrap", "sleep 300"]
+                ["sbatch", "--parsable", "-A", "research", "-p", node.partition("-")[0], "-w", node,
+                 "-t", "5", "-c", "1", "--mem=1G", f"--gres=gpu:{free}", "-o", "/dev/null", "--wrap", "sleep 300"]
             ).stdout.strip()  # fmt: skip
         try:
             self._until(lambda: self._gone(victim), 40.0)
@@ -198,6 +198,7 @@ class Breaker:
         task = GraphTask(
             name="greedy", stage="emulated", model="emulated",
             params={"seconds": 20.0, "steps": 40, "memory_gb": GREEDY_GB, "salt": name},
+            features={"seconds": 20.0},
         )  # fmt: skip
         self._site.drop(JobSpec(workflow="graph", name=name, graph=(task,)), name)
 
@@ -442,6 +443,3 @@ def deal(kinds: list[str], faults: int, chance: random.Random) -> list[str]:
     dealt = kinds * (faults // len(kinds)) + chance.sample(kinds, faults % len(kinds))
     chance.shuffle(dealt)
     return dealt
-
-
-__all__ = ["DISK_KINDS", "KINDS", "Breaker", "Fault", "Look", "NoVictim", "StoreError", "deal"]

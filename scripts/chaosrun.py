@@ -65,7 +65,7 @@ def shots_job(name: str, chance: random.Random) -> JobSpec:
                 },
                 features={"seconds": seconds},
                 inputs=tuple(Edge(source, source, kind) for source, kind in inputs),  # type: ignore[arg-type]
-            )  # fmt: skip
+            )
         )
 
     for shot in range(SHOTS):

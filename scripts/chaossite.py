@@ -4,6 +4,7 @@ memory and whose sbatch can be made slow."""
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import subprocess
 import tempfile
@@ -52,12 +53,13 @@ class Disk:
 
     def fill(self) -> None:
         """No byte is left."""
-        with self._ballast.open("wb") as file, contextlib.suppress(OSError):
-            while True:
-                file.write(bytes(1 << 20))
-        with self._ballast.open("ab", buffering=0) as file, contextlib.suppress(OSError):
-            while True:
-                file.write(bytes(512))
+        size = 1 << 30
+        with self._ballast.open("wb") as file:
+            while size >= 512:
+                try:
+                    os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, size)
+                except OSError:
+                    size //= 2
 
     def empty(self) -> None:
         self._ballast.unlink(missing_ok=True)

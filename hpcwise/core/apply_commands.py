@@ -143,7 +143,7 @@ def _requeue(world: World, c: m.Requeue) -> None:
     task = world.state.tasks[c.task_id]
     if c.counts:
         task.failures += 1
-    else:
+    elif not c.blameless:
         task.losses += 1
     if all(world.edge_met(e) for e in task.spec.inputs):
         step_task(task, "requeue")

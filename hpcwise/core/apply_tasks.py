@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from hpcwise.core import messages as m
 from hpcwise.core.state import HELD, LIVE_REQUEST, TaskRecord, WorkerRecord, step_task
+from hpcwise.core.units import QUICK_S
 from hpcwise.core.world import World
 
 
@@ -144,7 +145,7 @@ def fail(world: World, task: TaskRecord, reason: str, transient: bool) -> None:
     worker = world.state.workers.get(task.worker)
     if worker is not None:
         charge_spent(world, task, worker)
-    was = task.state
+    was, began = task.state, task.started_s >= 0 or task.expected_s < QUICK_S
     step_task(task, "fail")
     task.why = reason
     task.history.append(reason)
@@ -154,7 +155,9 @@ def fail(world: World, task: TaskRecord, reason: str, transient: bool) -> None:
         world.end_task(task)
         world.unclaim(task)
         return
-    world.failed[task.spec.task_id] = transient or was == "revoking"
+    transient = transient or was == "revoking"
+    blameless = transient and (not began or bool(world.state.store_full))
+    world.failed[task.spec.task_id] = "blameless" if blameless else "lost" if transient else "fault"
 
 
 def _task_paused(world: World, e: m.TaskPaused) -> None:

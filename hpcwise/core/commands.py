@@ -181,11 +181,12 @@ class SetAlternative(Recorded, frozen=True):
 
 class Requeue(Recorded, frozen=True):
     """The task is to run again; `reason` says what ended the last attempt. counts: it was the task's own
-    failure, not its worker's or the store's."""
+    failure, not its worker's. blameless: it had not begun, or the store took nothing."""
 
     task_id: TaskId
     reason: str
     counts: bool = True
+    blameless: bool = False
 
 
 class Quarantine(Recorded, frozen=True):

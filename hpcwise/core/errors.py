@@ -10,7 +10,8 @@ HpcwiseError
 ├── StoreError
 │   ├── TornArtifact    hash or size differs from the manifest; computed again (transient)
 │   ├── DiskFull        named pause, nothing is lost (transient)
-│   └── NotOwner        run directory that another user owns, or that is read-only
+│   │   └── ReadOnly    the same, of a file system that can only be read for a while
+│   └── NotOwner        run directory that another user owns, or that may not be written
 ├── WireError
 │   ├── WrongVersion
 │   └── StaleEpoch      a newer head exists
@@ -77,8 +78,12 @@ class DiskFull(StoreError):
     transient = True
 
 
+class ReadOnly(DiskFull):
+    """The file system can only be read, as shared ones are for a while when something is wrong with them."""
+
+
 class NotOwner(StoreError):
-    """The run directory is read-only or belongs to another user."""
+    """The run directory belongs to another user, or may not be written by this one."""
 
 
 class WireError(HpcwiseError):

@@ -11,14 +11,18 @@ from hpcwise.core.world import World
 def settle_failed(world: World, emit: Emit) -> None:
     """Each failed attempt goes again, goes on with the next alternative, or ends its task."""
     failed, world.failed = world.failed, {}
-    for task_id, transient in failed.items():
+    for task_id, blame in failed.items():
         task = world.state.tasks[task_id]
         if task.state != "failed":
             continue
         if world.request_of(task).state not in LIVE_REQUEST:
             emit(m.Quarantine(task_id, task.why))
             continue
-        lost = transient and task.losses < 2 * world.config.max_attempts
+        if blame == "blameless":
+            emit(m.Requeue(task_id, task.why, counts=False, blameless=True))
+            continue
+        # Who loses one worker after the other may be what they die of.
+        lost = blame == "lost" and task.losses < 2 * world.config.max_attempts
         if lost or task.failures + 1 < world.config.max_attempts:
             emit(m.Requeue(task_id, task.why, counts=not lost))
             continue

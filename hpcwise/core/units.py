@@ -15,5 +15,8 @@ Key = str
 #: model's 3.5 s limit; with whole shots the first frame of its 8 x A100 film comes at 439 s, not 123 s).
 SEGMENT_S: Final = 3.5
 
+#: The start of a task that is expected to take less is not said to the head before its end.
+QUICK_S: Final = 0.1
+
 HOUR_S: Final = 3600.0
 J_PER_KWH: Final = 3.6e6

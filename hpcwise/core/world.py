@@ -7,6 +7,8 @@ and taken up by the engine in the same call.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from hpcwise.core.cache import recipe_key
 from hpcwise.core.config import EngineConfig
 from hpcwise.core.deadlines import Positions, task_deadline_s
@@ -29,6 +31,9 @@ from hpcwise.core.state import (
 )
 from hpcwise.core.units import SEGMENT_S, Key, ModelName, RequestId, TaskId
 from hpcwise.core.workflow import Alternative, Edge, TaskSpec
+
+#: Why an attempt failed: by its own fault, with its worker, or it had not begun or could not be stored.
+Blame = Literal["fault", "lost", "blameless"]
 
 
 class World:
@@ -55,7 +60,7 @@ class World:
     def clear_notes(self) -> None:
         """Nothing is left to be decided."""
         self.fresh: list[TaskRecord] = []
-        self.failed: dict[TaskId, bool] = {}
+        self.failed: dict[TaskId, Blame] = {}
         self.grown: list[tuple[TaskId, int]] = []
         self.arrived: list[RequestId] = []
         self.moved_requests: dict[RequestId, None] = {}
@@ -144,10 +149,7 @@ class World:
             info = self.config.catalogue.models.get(model)
             where = tuple(found) or tuple((h, 1) for h in (info.profiles if info else {})) or (("", 1),)
             self._typical[model] = where
-        return min(
-            self.profiles.expected_s(model, hardware, features, n, scale)
-            for hardware, n in where
-        )
+        return min(self.profiles.expected_s(model, hardware, features, n, scale) for hardware, n in where)
 
     def key_of(self, task: TaskRecord) -> Key:
         """The task's recipe key in its present alternative; all its inputs have keys by now."""

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from hpcwise.core.errors import DiskFull, NotOwner, StoreError
+from hpcwise.core.errors import DiskFull, NotOwner, ReadOnly, StoreError
 
 
 @contextlib.contextmanager
@@ -19,7 +19,9 @@ def named_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFull(f"{path}: no space left: free some, then resume") from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if error.errno == errno.EROFS:
+            raise ReadOnly(f"{path}: {error.strerror}: have it mended, then resume") from error
+        if error.errno in (errno.EACCES, errno.EPERM):
             raise NotOwner(f"{path}: cannot be written by this user: use another directory") from error
         raise StoreError(f"{path}: {error.strerror or error}") from error
 

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from hpcwise.core.errors import DiskFull, NotOwner, StoreError, UsageError
+from hpcwise.core.errors import DiskFull, NotOwner, ReadOnly, StoreError, UsageError
 
 #: A recipe key: lower-case hex of a hash. Long enough not to collide, and no path can hide in it.
 _KEY = re.compile(r"[0-9a-f]{8,128}")
@@ -34,7 +34,7 @@ _EPOCH_FILE = re.compile(r"(?P<number>[0-9]{6})\.json")
 
 #: EFBIG is a file size limit (ulimit -f or a file system's own): for us the same as no space.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_FORBIDDEN = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+_FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})
 
 MAX_CHUNKS = 100_000
 
@@ -43,6 +43,11 @@ def translate_oserror(error: OSError, path: Path) -> StoreError:
     """The error of ours that an OSError under `path` means; one line, with the fix."""
     if error.errno in _FULL:
         return DiskFull(f"{path}: {error.strerror}; free space or raise the quota, work goes on by itself")
+    if error.errno == errno.EROFS:
+        return ReadOnly(
+            f"{path}: {error.strerror}; use a folder that can be written to, or have the file system mended: "
+            "work goes on by itself"
+        )
     if error.errno in _FORBIDDEN:
         return NotOwner(f"{path}: {error.strerror}; use a run directory that you own and can write to")
     return StoreError(f"{path}: {error.strerror or error}")
@@ -359,8 +364,14 @@ class RunPaths:
                 f"{self.root}: belongs to user {status.st_uid}, not to you ({os.geteuid()}); "
                 "use a run directory of your own"
             )
-        probe = self.root / f".probe-{secrets.token_hex(6)}"
-        with storage_errors(self.root):
+        # The store may lie on a file system of its own.
+        for folder in (self.root, self.store):
+            if folder.is_dir():
+                self._probe(folder)
+
+    def _probe(self, folder: Path) -> None:
+        probe = folder / f".probe-{secrets.token_hex(6)}"
+        with storage_errors(folder):
             try:
                 fd = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
                 try:

@@ -18,6 +18,7 @@ from hpcwise.core.calls import RunTask
 from hpcwise.core.errors import DiskFull, GangLost, HpcwiseError, Stopped
 from hpcwise.core.queue import LocalQueue, QueueEntry
 from hpcwise.core.resources import AttemptRef, Rank, WorkerInfo
+from hpcwise.core.units import QUICK_S
 from hpcwise.models.base import Adapter
 from hpcwise.store.artifacts import Store
 from hpcwise.store.checkpoints import CheckpointStore
@@ -124,6 +125,9 @@ class Worker:
         self._pulse.last_step_s = attempt.last_step_s
         self._pulse.running = ref
         self._link.emit(m.TaskStarted(task.task_id, task.attempt))
+        if task.expected_s >= QUICK_S:
+            # A model may end the process at once: what had begun then must be known.
+            self._link.flush()
         try:
             result = attempt.run(self._shelf.get(task.model) or self._load(task.model))
         except Stopped:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -171,6 +172,43 @@ def test_a_full_disk_pauses_dispatch_and_loses_nothing() -> None:
     assert driver.state_of("film") == "done"
 
 
+def test_a_task_that_kills_its_workers_fails_and_those_that_waited_behind_it_do_not() -> None:
+    timed = ModelInfo(name="em", family="e", profiles={"cpu": LinearProfile(per={"seconds": 1.0})})
+    engine = Engine(msgspec.structs.replace(emulated(), catalogue=catalogue(em=timed)))
+    for name, seconds in (("bad", 0.001), ("good", 1.0)):
+        only = GraphTask(name="t", stage="s", model="em", params={"of": name}, features={"seconds": seconds})
+        engine.handle(m.RequestArrived(name, graph(only)), 0.0)
+    now_s, workers = 0.0, 0
+    while engine.state.requests["bad"].state == "running":
+        now_s, workers = now_s + 1.0, workers + 1
+        worker = WorkerInfo(worker_id=f"w{workers}", kind="cpu", hardware="cpu", models=("em",))
+        engine.handle(m.WorkerJoined(worker), now_s)
+        bad, held = engine.state.tasks["bad/t"], engine.state.tasks["good/t"]
+        assert bad.worker == held.worker == worker.worker_id
+        engine.handle(m.TaskStarted("bad/t", bad.attempt), now_s)
+        engine.handle(m.WorkerLost(worker.worker_id, "job 7 OUT_OF_MEMORY"), now_s + 0.5)
+        engine.check()
+    assert workers == 9
+    assert engine.state.requests["bad"].reason.endswith("w9 lost: job 7 OUT_OF_MEMORY")
+    assert engine.state.requests["good"].state == "running"
+    assert (held.losses, held.failures) == (0, 0)
+
+
+def test_a_store_that_takes_nothing_again_and_again_is_no_fault_of_the_task() -> None:
+    engine = Engine(emulated())
+    engine.handle(m.RequestArrived("r", graph(GraphTask(name="t", stage="s", model="em"))), 0.0)
+    worker = WorkerInfo(worker_id="w", kind="cpu", hardware="cpu", models=("em",))
+    engine.handle(m.WorkerJoined(worker), 0.0)
+    task = engine.state.tasks["r/t"]
+    for k in range(60):
+        engine.handle(m.TaskStarted("r/t", task.attempt), k + 0.1)
+        engine.handle(m.StoreFull("Read-only file system"), k + 0.5)
+        engine.handle(m.TaskFailed("r/t", task.attempt, "Read-only file system", True), k + 0.5)
+        engine.handle(m.StoreAvailable(), k + 0.9)
+        engine.check()
+    assert (task.state, task.losses, task.failures) == ("assigned", 0, 0)
+
+
 def test_a_torn_artifact_is_made_again_and_the_film_with_it() -> None:
     driver = Driver()
     driver.send(m.RequestArrived("film", podcast(), wall_s=1.0))
@@ -225,7 +263,7 @@ def test_a_worker_that_hangs_far_beyond_its_profile_is_killed_and_its_task_moves
     assert driver.state_of("film") == "done"
 
 
-def test_failing_launches_are_tried_again_later_and_not_forever() -> None:
+def test_failing_launches_are_tried_again_later_and_later() -> None:
     driver = Driver()
     driver.launches = False
     driver.send(m.RequestArrived("film", podcast(), wall_s=1.0))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from hpcwise.core.errors import DiskFull, NotOwner, StoreError, UsageError
+from hpcwise.core.errors import DiskFull, NotOwner, ReadOnly, StoreError, UsageError
 from hpcwise.store.epoch import Epoch, OwnerInfo, claim, current, is_stale
 from hpcwise.store.inbox import Inbox
 from hpcwise.store.keys import ensure_keys, load_keys
@@ -83,9 +83,9 @@ def test_a_read_only_file_system_is_refused_to_root_too(small_disk: Path) -> Non
     run = RunPaths(small_disk / "run")
     run.create()
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    with pytest.raises(NotOwner, match="Read-only file system"):
+    with pytest.raises(ReadOnly, match="Read-only file system"):
         run.check_usable()
-    with pytest.raises(NotOwner, match="Read-only file system"):
+    with pytest.raises(ReadOnly, match="Read-only file system"):
         Inbox(run).drop(b"x", "t1")
 
 
@@ -101,7 +101,7 @@ def test_a_file_or_nothing_in_the_place_of_the_run_directory_is_refused(tmp_path
     ("number", "kind"),
     [
         (errno.ENOSPC, DiskFull), (errno.EDQUOT, DiskFull), (errno.EFBIG, DiskFull),
-        (errno.EROFS, NotOwner), (errno.EACCES, NotOwner), (errno.EIO, StoreError),
+        (errno.EROFS, ReadOnly), (errno.EACCES, NotOwner), (errno.EIO, StoreError),
     ],
 )  # fmt: skip
 def test_each_refusal_of_a_disk_has_its_error_in_one_line(number: int, kind: type[StoreError]) -> None:

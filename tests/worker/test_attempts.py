@@ -243,3 +243,11 @@ def test_a_full_store_is_a_named_pause_and_not_a_failure_of_the_task(
     assert "free space or raise the quota" in head.event(m.StoreFull).reason
     assert AttemptRef(failed.task_id, failed.attempt) == AttemptRef("t", 1)
     assert os.waitpid(worker.pid, os.WNOHANG) == (0, 0)
+
+
+def test_a_start_is_said_before_a_model_that_may_end_the_process(head: ScriptedHead, start: Start) -> None:
+    worker = start()
+    head.until(lambda: head.hellos)
+    head.run("w1", task("t", K[0], fail="exit", expected_s=1.0))
+    assert head.event(m.TaskStarted) == m.TaskStarted("t", 1)
+    assert worker.wait(10) != 0
