@@ -36,12 +36,13 @@ from hpcwise.models.screenplay.timing import AFTER_SHOT_S, lines_s
 
 #: What the quality ladder lowers last, by kind of shot.
 PROMINENCE: Final[dict[str, float]] = {
-    "title": 1.0, "figure": 0.8, "end": 0.7, "two_shot": 0.5, "close_up": 0.45,
+    "title": 1.0, "figure": 0.8, "end": 0.7, "chapter": 0.6, "two_shot": 0.5, "split": 0.5, "close_up": 0.45,
+    "over_shoulder": 0.45,
 }  # fmt: skip
 MOST_BYTES: Final = 4 << 20
 _LONGEST_LINE: Final = 600
 _TOP: Final = ("job", "document", "title", "figures", "scenes")
-_SHOT: Final = ("shot", "heading", "subheading", "figure", "pause", "lines")
+_SHOT: Final = ("shot", "heading", "subheading", "notes", "figure", "pause", "lines")
 _OF_LINE: Final = ("source", "page", "span")
 
 
@@ -93,6 +94,8 @@ def _shot_lines(shot: Shot, document: Document) -> list[str]:
         out += _field(8, "heading", shot.heading)
     if shot.subheading:
         out += _field(8, "subheading", shot.subheading)
+    if shot.notes:
+        out += ["        notes:", *(f"          - {_quoted(note)}" for note in shot.notes)]
     if shot.pause_after_s != AFTER_SHOT_S:
         out.append(f"        pause: {shot.pause_after_s:g}")
     out.append("        lines:")
@@ -222,6 +225,7 @@ def _shot(value: Value, cast: Sequence[str], figures: list[str], shown: str, dou
         heading=heading,
         subheading=f.part(".subheading", fields["subheading"], _any_text) if "subheading" in fields else "",
         figure=figure,
+        notes=f.part(".notes", fields["notes"], _notes) if "notes" in fields else (),
         prominence=PROMINENCE[kind],
         expected_s=round(lines_s(lines, pause_s), 2),
         pause_after_s=pause_s,
@@ -255,6 +259,12 @@ def _any_text(value: Value) -> str:
     if not found.isprintable() or len(found) > 4000:
         raise ValueError("write one line of printable characters")
     return found
+
+
+def _notes(value: Value) -> tuple[str, ...]:
+    if not isinstance(value.data, list):
+        raise ValueError("write a list of lines, each after a dash")
+    return tuple(f.part(f"[{i}]", item, _any_text) for i, item in enumerate(value.data))
 
 
 def _pause(value: Value) -> float:

@@ -52,6 +52,7 @@ _OPENING_WORDS: Final = (
 _OPENERS: Final = frozenset(_OPENING_WORDS.split())
 _ALWAYS: Final = frozenset(
     {"i", "figure", "table", "equation", "picture", "slide", "fig", "authors", "english", "i'm", "i'd"}
+    | {"panel", "left", "top", "bottom", "upper", "lower"}
 )
 
 

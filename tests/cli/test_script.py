@@ -72,7 +72,7 @@ def test_what_is_not_edited_comes_back_as_it_was(tmp_path: Path, capsys: pytest.
 
     def seen(play_scenes: tuple[Any, ...]) -> list[Any]:
         return [
-            (s.kind, s.lines, s.heading, s.subheading, s.figure, s.pause_after_s)
+            (s.kind, s.lines, s.heading, s.subheading, s.notes, s.figure, s.pause_after_s)
             for scene in play_scenes
             for s in scene.shots
         ]

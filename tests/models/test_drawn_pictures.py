@@ -20,7 +20,7 @@ from hpcwise.models.drawn.adapter import DrawnSceneAdapter
 from hpcwise.models.drawn.captions import paged
 from hpcwise.models.drawn.layout import Box, FigureLayout, Stage, card_layout, figure_layout
 from hpcwise.models.drawn.motion import acting
-from hpcwise.models.drawn.scene import seated
+from hpcwise.models.drawn.scene import logo_box, seated
 from hpcwise.models.drawn.text import DISPLAY, REGULAR, SEMI, fitted, width_of
 
 CAST = [
@@ -144,6 +144,10 @@ def test_in_a_figure_shot_of_any_shape_nothing_overlaps_the_figure(
 ) -> None:
     stage = Stage.of(*size)
     layout: FigureLayout = figure_layout(stage, aspect)
+    logos = [skia.Surface(*shape).makeImageSnapshot() for shape in ((400, 60), (60, 60), (30, 90))]
+    for logo in logos:
+        beside = figure_layout(stage, aspect, logo=True)
+        assert not any(logo_box(logo, stage).overlaps(b) for b in (beside.card, beside.captions))
     whole = Box(0, 0, stage.width, stage.height)
     for part in (layout.card, layout.inset, layout.captions):
         assert part.x >= whole.x and part.y >= whole.y

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -190,7 +191,7 @@ def test_between_people_there_is_a_cut_and_between_scenes_a_dip_that_never_hides
         assert dipped[at].reshape(-1, 3).std(axis=0).min() > 4
 
 
-def test_a_logo_stands_in_the_corner_of_people_and_on_the_title_and_off_figures(tmp_path: Path) -> None:
+def test_a_logo_stands_in_the_corner_of_every_shot_and_on_the_title_and_off_figures(tmp_path: Path) -> None:
     logo = tmp_path / "logo.png"
     surface = skia.Surface(120, 60)
     surface.getCanvas().clear(skia.Color(0, 255, 0))
@@ -207,10 +208,41 @@ def test_a_logo_stands_in_the_corner_of_people_and_on_the_title_and_off_figures(
     assert 540 < left < right < 630 and 5 < top < bottom < 60
     left, right, top, bottom = where("close_up", (360, 640))
     assert 240 < left < right < 356 and 5 < top < bottom < 60
+    for size in ((640, 400), (360, 640)):
+        left, right, top, bottom = where("split", size)
+        assert size[0] - 120 < left < right < size[0] - 4 and 5 < top < bottom < 60
     left, right, top, bottom = where("title")
     assert 20 < left < right < 380 and 20 < top < bottom < 120
     with pytest.raises(UsageError, match="logo and logo_path: give both, or neither"):
         frames_of(tmp_path, talk(), "title", (160, 100), logo="ab")
+
+
+def test_tables_and_equations_lie_on_paper_of_their_own_and_keep_their_ink(tmp_path: Path) -> None:
+    surface = skia.Surface(300, 100)
+    surface.getCanvas().clear(skia.ColorWHITE)
+    surface.getCanvas().drawRect(skia.Rect.MakeXYWH(140, 40, 20, 20), skia.Paint(Color=skia.ColorBLACK))
+    seen = {}
+    for label in ("Figure 1", "Table 1", "Equation 1"):
+        folder = tmp_path / label.replace(" ", "")
+        folder.mkdir()
+        surface.makeImageSnapshot().save(str(folder / "f.png"), skia.kPNG)
+        told = {"figures": [{"label": label, "caption": "It.", "file": "f.png"}]}
+        (folder / "document.json").write_text(json.dumps(told))
+        (frame,) = frames_of(
+            tmp_path,
+            talk(duration_s=1 / 24),
+            "figure",
+            (640, 400),
+            index=2,
+            document=folder,
+            shot={"figure": 0},
+        )
+        seen[label] = [int(near(frame, *tint, 8).sum()) for tint in
+                       ((255, 255, 255), (0xF3, 0xF7, 0xFC), (0xFF, 0xF8, 0xE6))]  # fmt: skip
+        assert near(frame, 0, 0, 0, 30).sum() > 100
+    most = {label: counts.index(max(counts)) for label, counts in seen.items()}
+    assert most == {"Figure 1": 0, "Table 1": 1, "Equation 1": 2}
+    assert all(max(counts) > 20_000 for counts in seen.values())
 
 
 def test_captions_are_set_in_a_persons_own_font_and_a_file_that_is_none_is_named(tmp_path: Path) -> None:

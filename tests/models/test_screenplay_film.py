@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from hpcwise.core.errors import Stopped, UsageError
 from hpcwise.core.screenplay import Line, Scene, Screenplay
 from hpcwise.models.base import Call, Devices, Input, ModelSpec, OnStep, Output
 from hpcwise.models.screenplay.adapter import ExtractiveScreenplayAdapter
+from hpcwise.models.screenplay.direction import labelled, runs
+from hpcwise.models.screenplay.material import pictures_of
 from hpcwise.models.screenplay.speakable import check_line
 from hpcwise.models.screenplay.timing import lines_s
 from tests.models.kites import CAST, kite_paper
@@ -155,7 +158,7 @@ def test_the_arc_goes_from_problem_to_limits_and_shows_the_figure(film: list[Sce
 def test_shots_are_short_have_few_lines_and_state_their_length(film: list[Scene]) -> None:
     for scene in film:
         for shot in scene.shots:
-            assert 1 <= len(shot.lines) <= 2
+            assert 1 <= len(shot.lines) <= (4 if shot.kind == "figure" else 2)
             voices = {"maya": "v1", "dan": "v2"}
             assert shot.expected_s == round(lines_s(shot.lines, shot.pause_after_s, voices), 2)
             assert 1.8 <= shot.expected_s <= 14.0
@@ -276,3 +279,53 @@ def test_a_persons_own_picture_is_shown_with_its_caption(tmp_path: Path) -> None
     shots = [shot for scene in scenes_of(outputs(tmp_path, document, 60.0)) for shot in scene.shots]
     shown = [(shot.figure, shot.lines[-1].text) for shot in shots if shot.kind == "figure"]
     assert (1, "The harbour on the morning of the first flight.") in shown
+
+
+def test_people_are_seen_from_several_sides_and_close_the_first_time_they_speak_at_length(
+    film: list[Scene],
+) -> None:
+    shots = [shot for scene in film for shot in scene.shots]
+    kinds = [shot.kind for shot in shots]
+    assert {"two_shot", "close_up", "over_shoulder", "split"} <= set(kinds)
+    answers = [s for s in shots if s.lines[0].speaker == "dan" and s.kind in ("close_up", "over_shoulder")]
+    assert answers[0].kind == "close_up"
+    for scene in film:
+        assert [shot.kind for shot in scene.shots].count("split") <= 1
+        for one, other in itertools.pairwise(scene.shots):
+            assert not one.kind == other.kind == "over_shoulder"
+    # A split screen is a question across the table.
+    assert all(s.lines[0].speaker == "maya" for s in shots if s.kind == "split")
+
+
+def test_the_end_card_says_who_wrote_it_and_where_in_it_the_claims_stand(film: list[Scene]) -> None:
+    end = film[-1].shots[-1]
+    pages = sorted({line.page for line in lines_of(film) if line.source})
+    assert end.subheading == "Fjord: Steering Large Kites with Small Motors"
+    by, where = end.notes
+    assert by == "Ada Lindqvist, Bo Marsh, Chen Wei"
+    assert where == f"Said and shown here: pages {runs(pages)} of 6, Figure 1"
+
+
+def test_pages_are_written_as_runs_and_a_long_list_by_its_ends() -> None:
+    assert runs([1, 2, 3, 7, 9]) == "1–3, 7 and 9"
+    assert runs([4]) == "4"
+    assert runs([1, 3, 5, 7, 9, 11, 13]) == "1 to 13"
+    assert labelled(["Figure 2", "Table 1", "Figure 5", "Slide 3"]) == ["Figures 2 and 5", "Table 1"]
+
+
+def test_a_short_film_keeps_one_picture_and_shows_it_in_one_shot(tmp_path: Path) -> None:
+    shots = [s for scene in scenes_of(outputs(tmp_path, kite_paper(), 55.0)) for s in scene.shots]
+    (shown,) = (s for s in shots if s.kind == "figure")
+    said = next(line.text for line in shown.lines if line.source)
+    assert said == "Figure 1. Pull of the kite over one day."
+
+
+def test_a_caption_of_panels_is_walked_through_panel_by_panel(tmp_path: Path) -> None:
+    paper = kite_paper()
+    caption = "(a) Pull in the morning wind. (b) Drift over the open sea."
+    figures = (msgspec.structs.replace(paper.figures[0], caption=caption),)
+    (shown, *_) = pictures_of(msgspec.structs.replace(paper, figures=figures))
+    assert shown.texts[0] == (
+        "Panel a: Pull in the morning wind. Panel b: Drift over the open sea.", f"Figure 1: {caption}", 3
+    )  # fmt: skip
+    assert check_line(Line(speaker="dan", text=shown.texts[0][0], source=shown.texts[0][1])) == []

@@ -34,6 +34,13 @@ _NAME = re.compile(rf"^[A-ZÀ-ÖØ-Þ][\w.’'’-]*(?: (?:{_PARTICLE}|[A-ZÀ-Ö
 _MARKS = re.compile(f"[{SUP}{SUB}][^{END}]*{END}")
 
 
+def names_in(text: str) -> tuple[str, ...]:
+    """The people of a line that names people and nothing else; empty for any other line."""
+    parts = [clean(x).strip(" .") for x in re.split(r",|;|\band\b|&|·|•", text)]
+    parts = [x for x in parts if x]
+    return tuple(parts) if parts and all(_NAME.match(x) and not _PLACE.search(x) for x in parts) else ()
+
+
 def _plain(text: str) -> str:
     return re.sub(r"[\W_]+", "", text).casefold()
 

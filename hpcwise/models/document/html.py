@@ -46,6 +46,8 @@ def read_html(path: Path, name: str, work: Path, max_pages: int) -> Document:
     if not title:
         title = next((clean(t.text or "") for t in root.iter("title")), "")
         title = re.split(r"\s+[|–—·]\s+", title)[0]
+    # A chapter's number says nothing to those who see this page only.
+    title = re.sub(r"^(?:Chapter|Part|Appendix) [\dIVXA-Z]+[.:]? +(?=\w{3})", "", title)
     authors = tuple(
         clean(meta.get("content", ""))
         for meta in root.iter("meta")
@@ -96,6 +98,8 @@ def read_epub(path: Path, name: str, work: Path, max_pages: int) -> Document:
                 found += part
     except (zipfile.BadZipFile, KeyError, etree.XMLSyntaxError, UnicodeDecodeError) as error:
         raise DocumentError(f"{name}: is not a readable EPUB ({error}); export it again") from error
+    if " " not in title:  # "developers-reference": the name of a file
+        title = next((block.text for block in found if block.kind == "heading"), title)
     return to_document(found, title, authors, 1 + chars // _CHARS_A_PAGE, work, truncated=chars > limit)
 
 

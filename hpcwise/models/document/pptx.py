@@ -10,6 +10,7 @@ from typing import Any
 from hpcwise.core.document import Document
 from hpcwise.core.errors import DocumentError
 from hpcwise.models.document.blocks import Block, to_document
+from hpcwise.models.document.front import names_in
 from hpcwise.models.document.sentences import clean
 
 
@@ -30,10 +31,12 @@ def read_pptx(path: Path, name: str, work: Path, max_pages: int) -> Document:
     title = stated if stated and stated.lower() not in ("powerpoint presentation", "presentation") else ""
     first = _title(slides[0]) if slides else ""
     author = clean(deck.core_properties.author or "")
+    shown = [b for b in blocks if b.page == 1 and b.kind == "text" and names_in(b.text)]
+    authors = dict.fromkeys(name for b in shown for name in names_in(b.text))
     return to_document(
-        blocks,
+        [b for b in blocks if b not in shown],
         first or title,
-        (author,) if " " in author else (),
+        tuple(authors) or ((author,) if " " in author else ()),
         len(slides),
         work,
         picture_name="Slide",

@@ -45,7 +45,8 @@ class CardShot:
         kicker = fitted(self._material.show_title.upper(), fonts.semi, small + 1, 9, area.width, 20)
         if self._end:
             head, foot = shot.heading or "Thanks for watching", "Made with hpcwise"
-            notes = [text for text in (document.title, shot.subheading, *shot.notes) if text and text != head]
+            named = shot.subheading or document.title
+            notes = [text for text in (named, *shot.notes) if text and text != head]
         else:
             head, foot, notes = shot.heading or document.title, "", [shot.subheading]
             if not shot.subheading and document.authors:

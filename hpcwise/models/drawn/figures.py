@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import skia
 
@@ -37,15 +38,35 @@ SMALL = 150.0
 NEXT_S = 0.05
 
 
+@dataclass(frozen=True, slots=True)
+class _Paper:
+    """What a picture is laid on: colour, and the colour and place of an edge ("" for none)."""
+
+    colour: str
+    edge: str = ""
+    on_top: bool = False
+
+
+def _paper_of(label: str) -> _Paper:
+    """Tables and equations are told from drawings by their card."""
+    if label.startswith("Table"):
+        return _Paper("#F3F7FC", "#3E7CB1", on_top=True)
+    if label.startswith("Equation"):
+        return _Paper("#FFF8E6", "#D08B1E")
+    return _Paper("#FFFFFF")
+
+
 class FigureShot:
     """Nothing ever overlaps the figure but the light on it, a pointer and, for a moment, the frame's edge."""
+
+    corner = True
 
     def __init__(self, material: Material, figure: Image) -> None:
         self._material = material
         stage = material.stage
-        self.layout = figure_layout(stage, figure.width() / figure.height())
+        self.layout = figure_layout(stage, figure.width() / figure.height(), material.logo is not None)
         self.captions = self.layout.captions
-        self.corner = self.layout.presented
+        self._paper = _paper_of(self._figure_text()[0])
         pixels = figure.toarray(colorType=skia.kRGBA_8888_ColorType)
         self.cues: tuple[Cue, ...] = cues_of(material.speech, panels_of(pixels), self._words())
         small = self.layout.figure.height < SMALL
@@ -86,7 +107,9 @@ class FigureShot:
         canvas.drawRRect(
             rounded(card.x, card.y + 5, card.width, card.height, 12), blurred("#000000", 8, 0.45)
         )
-        canvas.drawRRect(rounded(card.x, card.y, card.width, card.height, 12), fill("#FFFFFF"))
+        canvas.drawRRect(rounded(card.x, card.y, card.width, card.height, 12), fill(self._paper.colour))
+        if self._paper.edge:
+            self._edge(canvas, card)
         text = self._label()
         if text:
             block = fitted(text, self._material.fonts.regular, 12.0, 10.5, label.width, label.height - 4)
@@ -98,6 +121,14 @@ class FigureShot:
                 canvas.drawCircle(x, card.y + 1, 6.5, fill("#D24B3E"))
                 canvas.drawCircle(x - 2, card.y - 1, 2.2, fill("#FFFFFF", 0.7))
         return surface.makeImageSnapshot()
+
+    def _edge(self, canvas: Canvas, card: Box) -> None:
+        """A coloured edge: along the top of a table, down the side of an equation."""
+        canvas.save()
+        canvas.clipRRect(rounded(card.x, card.y, card.width, card.height, 12), True)
+        along = (card.width, 7.0) if self._paper.on_top else (7.0, card.height)
+        canvas.drawRect(box(card.x, card.y, *along), fill(self._paper.edge))
+        canvas.restore()
 
     def _figure_text(self) -> tuple[str, str]:
         index = self._material.shot.figure
@@ -117,7 +148,8 @@ class FigureShot:
         head, semi = self._figure_text()[0], self._material.fonts.semi
         if head and block.lines and block.lines[0].lower().startswith(head.lower()):
             wide = width_of(block.lines[0][: len(head)], block.name, block.size)
-            canvas.drawRect(box(label.x - 0.5, label.y + 2, wide + 1, block.leading), fill("#FFFFFF"))
+            cover = fill(self._paper.colour)
+            canvas.drawRect(box(label.x - 0.5, label.y + 2, wide + 1, block.leading), cover)
             size = block.size * wide / max(1e-6, width_of(block.lines[0][: len(head)], semi, block.size))
             write(
                 canvas,
@@ -184,7 +216,10 @@ class FigureShot:
             canvas.translate(x, y)
             canvas.scale(grown, grown)
             canvas.translate(-x, -y)
-        canvas.drawImageRect(self._picture, box(inner.x, inner.y, inner.width, inner.height), LINEAR)
+        where = box(inner.x, inner.y, inner.width, inner.height)
+        # White takes the colour of the paper, as if printed on it.
+        printed = skia.Paint(BlendMode=skia.BlendMode.kMultiply) if self._paper.edge else None
+        canvas.drawImageRect(self._picture, where, LINEAR, printed)
         if lit is not None and self.cues:
             _light(canvas, inner, lit, share, moment)
         canvas.restore()

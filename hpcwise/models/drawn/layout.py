@@ -89,14 +89,19 @@ class FigureLayout:
 PRESENTER_COST = 0.3
 
 
-def figure_layout(stage: Stage, aspect: float) -> FigureLayout:
+#: Where the corner is kept free for a logo, nothing else starts above this line, units.
+BELOW_LOGO = 50.0
+
+
+def figure_layout(stage: Stage, aspect: float, logo: bool = False) -> FigureLayout:
     """The arrangement that shows a figure of that width / height large, with nothing overlapping it.
 
-    With a person beside it where that costs little, else with their face in a round window.
+    With a person beside it where that costs little, else with their face in a round window. logo: the upper
+    right corner is kept free.
     """
     if stage.portrait:
-        return _stacked(stage, aspect)
-    choices = [_strip(stage, aspect), _column(stage, aspect)]
+        return _stacked(stage, aspect, logo)
+    choices = [_strip(stage, aspect, logo), _column(stage, aspect)]
     best = max(choices, key=lambda c: c.figure.width * c.figure.height)
     beside = _presented(stage, aspect)
     cost = 1 - beside.figure.width * beside.figure.height / (best.figure.width * best.figure.height)
@@ -122,13 +127,14 @@ def _card(area: Box, aspect: float) -> tuple[Box, Box, Box]:
     )
 
 
-def _strip(stage: Stage, aspect: float) -> FigureLayout:
+def _strip(stage: Stage, aspect: float, logo: bool) -> FigureLayout:
     """Card over a strip that holds captions and inset side by side."""
     tall = caption_height(stage.caption_size)
     strip = max(tall, 92.0)
     inset = Box(stage.width - MARGIN - 92, stage.height - 10 - 92, 92, 92)
     captions = Box(MARGIN, stage.height - 10 - strip + (strip - tall) / 2, inset.x - 2 * MARGIN, tall)
-    area = Box(MARGIN, 12, stage.width - 2 * MARGIN, stage.height - 10 - strip - 20)
+    top = BELOW_LOGO if logo else 12.0
+    area = Box(MARGIN, top, stage.width - 2 * MARGIN, stage.height - 10 - strip - 8 - top)
     return FigureLayout(*_card(area, aspect), inset, captions)
 
 
@@ -150,12 +156,13 @@ def _presented(stage: Stage, aspect: float) -> FigureLayout:
     return FigureLayout(*_card(area, aspect), inset, captions, presented=True)
 
 
-def _stacked(stage: Stage, aspect: float) -> FigureLayout:
+def _stacked(stage: Stage, aspect: float, logo: bool) -> FigureLayout:
     """Card, below it the speaker in a window as wide, below that the captions."""
     captions = stage.captions
     size = min(250.0, captions.y * 0.4)
     inset = Box(MARGIN, captions.y - 18 - size, stage.width - 2 * MARGIN, size)
-    area = Box(MARGIN, 24, stage.width - 2 * MARGIN, inset.y - 24 - 18)
+    top = BELOW_LOGO if logo else 24.0
+    area = Box(MARGIN, top, stage.width - 2 * MARGIN, inset.y - top - 18)
     return FigureLayout(*_card(area, aspect), inset, captions)
 
 
@@ -192,10 +199,10 @@ class SplitLayout:
     captions: Box
 
 
-def split_layout(stage: Stage) -> SplitLayout:
-    """Windows side by side, or above each other where the picture is tall."""
+def split_layout(stage: Stage, logo: bool = False) -> SplitLayout:
+    """Windows side by side, or above each other where the picture is tall; below a logo, if any."""
     captions = stage.captions
-    top, gap = 18.0, 12.0
+    top, gap = BELOW_LOGO if logo else 18.0, 12.0
     room = captions.y - top - 14
     if stage.portrait:
         wide, tall = stage.width - 2 * MARGIN, (room - gap) / 2

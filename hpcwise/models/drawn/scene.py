@@ -21,8 +21,8 @@ from hpcwise.models.drawn.places.base import Place
 from hpcwise.models.drawn.text import INTER, Fonts
 
 ACCENT = "#FFD166"
-#: The logo's height in the corner, and the greatest width as a share of the picture's, in units.
-LOGO_HEIGHT, LOGO_SHARE = 30.0, 0.22
+#: The logo's height in the corner; the greatest width as a share of the picture's, and in units.
+LOGO_HEIGHT, LOGO_SHARE, LOGO_WIDEST = 30.0, 0.22, 140.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +41,11 @@ class Moment:
 
 
 class FigureText(msgspec.Struct, frozen=True):
-    """What a figure shot prints below the picture. kind: figure, table or equation; words: in the picture."""
+    """What a figure shot prints below the picture. words: in the picture."""
 
     label: str = ""
     caption: str = ""
     file: str = ""
-    kind: str = "figure"
     words: tuple[FigureWord, ...] = ()
 
 
@@ -187,7 +186,7 @@ def draw_overlays(
 def logo_box(logo: Image, stage: Stage, height: float = LOGO_HEIGHT) -> Box:
     """Where a logo stands in the upper right corner."""
     aspect = logo.width() / logo.height()
-    wide = min(height * aspect, stage.width * LOGO_SHARE)
+    wide = min(height * aspect, stage.width * LOGO_SHARE, LOGO_WIDEST)
     return Box(stage.width - MARGIN - wide, MARGIN - 2, wide, wide / aspect)
 
 

@@ -180,11 +180,11 @@ def _size(image: object) -> tuple[float, float]:
 class Split:
     """Both hosts, each in a window of their own: beside each other, or one above the other."""
 
-    corner = False
+    corner = True
 
     def __init__(self, material: Material) -> None:
         self._material = material
-        self.layout = split_layout(material.stage)
+        self.layout = split_layout(material.stage, material.logo is not None)
         self.captions = self.layout.captions
         self._behind = [blurred_set(material, side, 1.7) for side in (-1.0, 1.0)]
 

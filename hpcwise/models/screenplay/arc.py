@@ -25,6 +25,8 @@ from hpcwise.models.screenplay.timing import AFTER_SHOT_S, expected_s
 BODY_SCENE_S = 24.0
 #: Between two pictures, about.
 SECONDS_A_PICTURE = 38.0
+#: With so much time for the document's own, a picture is shown, in seconds.
+_PICTURE_FROM_S = 20.0
 _MAX_CLAIMS_A_SCENE = 7
 
 
@@ -75,6 +77,8 @@ class Arc:
             self._place.append(seen.get(claim.section, 0) / counts[claim.section])
             seen[claim.section] = seen.get(claim.section, 0) + 1
         self._spoken = [i for i, c in enumerate(self._claims) if c.text in taken]
+        #: A film of some length keeps one picture, whatever else has to go.
+        self._keep = 1 if content_s >= _PICTURE_FROM_S else 0
         self.plots = self._outline(content_s)
         self._place_pictures(content_s)
         for plot in self.plots:
@@ -148,13 +152,18 @@ class Arc:
 
     def _place_pictures(self, content_s: float) -> None:
         """Spread pictures over the scenes that speak of them: figures, then tables and equations."""
-        want = max(1, round(content_s / SECONDS_A_PICTURE)) if content_s > 20 else 0
+        want = max(1, round(content_s / SECONDS_A_PICTURE)) if content_s >= _PICTURE_FROM_S else 0
         body = [p for p in self.plots if p.role not in ("limits", "conclusion")]
         choice: list[tuple[int, int]] = []
         for index, picture in enumerate(self.material.pictures):
             plot = self._plot_for(index, picture, body)
             if plot is not None:
                 choice.append((index, plot))
+        if want and body and not any(self._rank(self.material.pictures[i]) < 2 for i, _ in choice):
+            # Rather a picture of a part that is not told than a film without one.
+            ranked = [(self._rank(p), p.order, i) for i, p in enumerate(self.material.pictures)]
+            if ranked and min(ranked)[0] < 2:
+                choice.append((min(ranked)[2], len(body) - 1))
         choice.sort(key=lambda entry: self._rank(self.material.pictures[entry[0]]))
         placed: dict[int, int] = {}
         for most in (1, 2, 3):
@@ -264,7 +273,8 @@ class Arc:
                 miss = abs(cost_s(self._claims[i].text) - excess_s) * 0.05
                 options.append((self._claims[i].score + miss + 2.0 * lone, n, i))
         pictured = [(n, plot) for n, plot in enumerate(self.plots) if plot.pictures]
-        if options and (min(options)[0] < 2.0 or not pictured):
+        keeps = sum(len(plot.pictures) for _, plot in pictured) <= self._keep
+        if options and (min(options)[0] < 2.0 or keeps):
             _, n, i = min(options)
             self.plots[n].claims.remove(i)
             return True

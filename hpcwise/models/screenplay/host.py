@@ -16,6 +16,11 @@ _BY_ROLE: dict[str, tuple[str, ...]] = {
         "Why does anyone need this? Where do they start from?",
         "Set the scene for me. What was missing?",
     ),
+    "background": (
+        "Where do we begin?",
+        "What should I know to begin with?",
+        "Give me some background first.",
+    ),
     "idea": (
         "All right, so what is the idea?",
         "And what do they bring to the table?",
@@ -71,6 +76,15 @@ _BY_TOPIC = (
     "How about {h}?",
     "So, {h}. Can you sum it up for me?",
     "Which brings us to {h}.",
+)
+
+#: A new part whose name does not fit into a sentence.
+_NEXT = (
+    "Let's move on. What comes next?",
+    "What else is in there?",
+    "On to the next part. What should I know?",
+    "What is the next thing to look at?",
+    "And after that?",
 )
 
 _BY_CUE: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
@@ -199,7 +213,7 @@ class Host:
             shape = self._take(_BY_TOPIC)
             if shape is not None:
                 return shape.replace("{h}", topic)
-        return self._take(_ANY)
+        return self._take(_NEXT) or self._take(_ANY)
 
     def asks(self, claim: str) -> str | None:
         """A short question that this claim answers; None when all were used."""

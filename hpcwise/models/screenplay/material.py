@@ -40,8 +40,9 @@ _ROLES = (
     ("discussion", r"discussion"),
 )  # fmt: skip
 _IDEA = re.compile(
-    r"\b(?:authors|they|paper|work|article|study) (?:\w+ ){0,2}(?:propose|introduce|present|develop|design"
-    r"|describe|built?|show)"
+    r"\b(?:authors|they|paper|work|article|study|book|guide|chapter|manual|document) (?:\w+ ){0,2}"
+    r"(?:propose|introduce|present|develop|design|describe|explain|built?|show|aim)"
+    r"|\b(?:purpose|aim|goal|objective) of (?:this|the present) \w+ (?:is|was)\b"
     r"|\bcontribution|\b(?:is|are) (?:a|an) (?:new|novel|open|general|simple|flexible)|\b(?:a|an) (?:novel"
     r"|new) ",
     re.I,
@@ -136,18 +137,26 @@ def hook_of(document: Document, max_chars: int) -> Claim | None:
     early = [c for c in early if len(c.text) <= max_chars] or early
     topic = _stems(document.title)
 
+    # A part's first sentence says what it is about, where nobody announces anything.
+    firsts = {s.sentences[0].text for s in document.sections if s.sentences}
+
     def worth(claim: Claim) -> float:
         on_topic = len(topic & _stems(claim.text)) / max(3, len(topic))
-        announces = 0.5 * is_idea(claim) + 0.3 * (claim.role == "abstract")
+        announces = 0.5 * is_idea(claim) + 0.3 * (claim.role == "abstract") + 0.25 * (claim.source in firsts)
         vague = bool(re.match(r"(?:The|A|An) [a-z]+ (?:is|are|was|were|can|has|have) ", claim.text))
         detail = 0.3 * bool(re.search(r"\d", claim.text)) + 0.3 * vague
-        detail += 0.4 * bool(_LOOKS_BACK.search(claim.text))
+        detail += 0.4 * bool(_LOOKS_BACK.search(claim.text[:60])) + 0.3 * bool(_PARTICULAR.match(claim.text))
         return on_topic + announces - detail - 0.01 * claim.order - 0.2 * (len(claim.text) > 150)
 
     return max(early, key=worth, default=None)
 
 
 _LOOKS_BACK = re.compile(r"\b(?:these|those|such|this (?!paper|work|article|study|report))\b", re.I)
+
+
+_PARTICULAR = re.compile(
+    r"(?:each|every|some|most|another|there (?:is|are)|for|if|when|after|before|during|then) ", re.I
+)
 
 
 def _stems(text: str) -> set[str]:
@@ -237,7 +246,32 @@ def _caption_lines(figure: Figure) -> list[tuple[str, str, int]]:
         elif leans_on_previous(part) or re.match(r"^(?:left|right|top|bottom|middle|center)\b", part, re.I):
             continue
         out.append((spoken, source, figure.page))
-    return out[:2]
+    return [*out[:2], *_panel_lines(figure, source)][:3]
+
+
+_PANELS = re.compile(
+    r"(?:^|[.;,:] )(?:\((?P<letter>[a-f])\)|(?P<side>Left|Right|Top|Bottom|Upper|Lower)(?: panel)?:) "
+)
+
+
+def _panel_lines(figure: Figure, source: str) -> list[tuple[str, str, int]]:
+    """ "(a) Pull. (b) Drift." -> one line that walks from panel to panel: "Panel a: Pull. Panel b: Drift.".
+
+    The renderer lights each panel while it is named. None where one part cannot be said.
+    """
+    marks = list(_PANELS.finditer(figure.caption))
+    if len(marks) < 2 or len(marks) > 4:
+        return []
+    said = []
+    for mark, end in zip(marks, [*(m.start() for m in marks[1:]), len(figure.caption)], strict=True):
+        part = figure.caption[mark.end() : end].strip(" .;,")
+        part = split_sentences(part + ".")[0]
+        spoken = to_speech(part, figure=figure.label, phrase=True, max_chars=90)
+        if spoken is None:
+            return []
+        name = f"Panel {mark['letter']}" if mark["letter"] else f"{mark['side']} panel"
+        said.append(f"{name}: {spoken}")
+    return [(" ".join(said), source, figure.page)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,12 +353,18 @@ def speaks_of_the_work(claim: Claim, name: str) -> bool:
 
 def is_overview(picture: Picture) -> bool:
     """Whether it shows the whole of the work, and so may stand beside its idea."""
-    return bool(_OVERVIEW.search(picture.figure.caption[:120]))
+    drawn = not picture.figure.label.startswith(("Table", "Equation"))
+    return drawn and bool(_OVERVIEW.search(picture.figure.caption[:120]))
 
 
 def is_idea(claim: Claim) -> bool:
     """Whether it announces what the authors bring."""
     return bool(_IDEA.search(claim.text))
+
+
+def is_problem(claim: Claim) -> bool:
+    """Whether it says what is missing, hard or wanted."""
+    return bool(_PROBLEM.search(claim.text))
 
 
 def is_finding(claim: Claim) -> bool:

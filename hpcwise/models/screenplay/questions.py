@@ -57,6 +57,7 @@ _OPEN = re.compile(
     r"^(?:why|how|what|when|where|who|which|on|in|at|to|from|with|for|by|of|and|or|more|other|some|beyond)\b",
     re.I,
 )
+_COUNTED = re.compile(r"^(?:stage|step|part|phase|chapter|lesson|module) [\dIVX]+ ?[.:–—-] +", re.I)
 _SPEAKABLE = re.compile(r"^[\x20-\u024f’–-]{3,60}$")
 _ODD = re.compile(r"[\"“”{}\\\ufffd@=<>_/\[\]()&%$#*:;.]|\d")
 
@@ -104,6 +105,7 @@ def about(claim: str, common: Collection[str]) -> tuple[str, str] | None:
 
 def topic(heading: str, common: Collection[str]) -> str:
     """The heading as it stands inside a sentence ("layout detection models"), "" where that is unsure."""
+    heading = _COUNTED.sub("", heading)
     if not _SPEAKABLE.match(heading) or _ODD.search(heading) or _GENERIC.match(heading):
         return ""
     if _FINITE.search(heading) or _OPEN.match(heading) or len(heading.split()) > 8:

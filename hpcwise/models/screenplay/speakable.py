@@ -37,6 +37,8 @@ _SELF = re.compile(
     r"|\brest of (?:the|this)\b"
     r"|\borganized\b|\bhere,? we\b|\bsee\b (?:also )?(?:the )?[A-Z]|\bet al\b|\bibid\b|\brespectively\b"
     r"|\bfootnote\b|\bsupplement"
+    r"|\b(?:described|discussed|considered|introduced|presented|seen) so far\b|\b(?:alternative|option|item"
+    r"|point|scenario|model) \d\b"
     r"|\boutlined in\b|\baforementioned\b|\blisted in\b|\b(?:shown|depicted|illustrated|presented"
     r"|summari[sz]ed|given) in\b|\bsubsections?\b"
     r"|\bthe (?:former|latter)\b|\bwe (?:will|shall) (?:now|next|first)\b|\bwe now\b|\bnote that\b"
@@ -86,7 +88,9 @@ _POINTS_BACK = re.compile(
     re.I,
 )
 _SELF_CONTAINED = re.compile(
-    r"^(?:this|these|in this|in these) (?:paper|work|article|study|report|document|survey|research|review"
+    r"^the (?:purpose|aim|goal|objective|intent) of (?:this|the present) \w+"
+    r"|^(?:this|these|in this|in these) (?:paper|work|article|study|report|document|survey|research|review"
+    r"|book|guide|manual|chapter|handbook|tutorial|talk"
     r"|package|library|system"
     r"|project|contribution|studies|days)\b|^there (?:is|are|has|have|was|were)\b|^one of the\b"
     r"|^despite (?:the|their|being|its)\b"
@@ -102,7 +106,7 @@ _CONNECTIVE = re.compile(
     r"|more specifically|indeed"
     r"|in fact|of course|clearly|obviously|ultimately|to date|subsequently|first|second|third|firstly"
     r"|secondly|in general"
-    r"|generally|typically|crucially|more importantly|most importantly|as mentioned(?: \w+)?"
+    r"|now|generally|typically|crucially|more importantly|most importantly|as mentioned(?: \w+)?"
     r"|as noted(?: \w+)?), ",
     re.I,
 )
@@ -123,6 +127,13 @@ _NO_SUBJECT = re.compile(
     r"|please|be sure|keep in mind|observe)\b (?!of |is |are |has )",
     re.I,
 )
+# "Varying the shape to yield spine plots.": part of a list, no sentence.
+_FINITE = (
+    r"is|are|was|were|has|have|had|can|could|may|might|will|would|should|must|do|does|did|allow|lead|led|make|made"
+    r"|require|give|gave|yield|provide|enable|result|improve|reduce|increase|help|show|remain|become|produce"
+    r"|need|mean|include|offer|take|took|bring|keep|cause|cost|save"
+)
+_FRAGMENT = re.compile(rf"^[A-Z][a-z]+ing\b(?!.*(?<!to )\b(?:{_FINITE})(?:s|d|ed)?\b)")
 _WE_ASIDE = re.compile(r"\b(?:I|my|me|mine|let's)\b")
 _SYMBOLS = (
     (re.compile(r"(?<=\d)\s*[×x](?=[\s,.;)])"), " times"),
@@ -174,6 +185,8 @@ _SENDS_AWAY = re.compile(
     r"\bfor (?:more |further |full |the )?(?:details?|information|an? (?:overview|introduction|discussion))\b"
     r"|\brefer(?:red)? (?:the reader )?to the\b|\binterested readers?\b|\bthe reader\b|\bcan be found\b"
     r"|\bis organi[sz]ed\b|\bas follows\b|\bthanks? |\bgrateful\b"
+    r"|General Public License|\bwarrant(?:y|ies)\b|\bSoftware Foundation\b|\b(?:pdf|html|printed) version\b"
+    r"|\bother languages\b"
     r"|\backnowledge[sd]? (?:the )?(?:support|funding)|\bsupported by (?:the )?[A-Z]|\bgrants?\b|\bour code\b"
     r"|\bthese authors\b|\bpage \d|\bpp?\. \d|\btheir code\b",
     re.I,
@@ -258,6 +271,8 @@ def to_speech(
         return None
     if not phrase and (not _VERB.search(text) or text.endswith("?") or _NO_SUBJECT.match(text)):
         return None
+    if not phrase and _FRAGMENT.match(text):
+        return None
     if sum(c.isdigit() for c in text) > 12 or text.count(",") > 7 or re.search(r"[A-Z]{6,}", text):
         return None
     return text
@@ -267,12 +282,14 @@ def _third_person(text: str) -> str:
     """ "We show that our method" -> "The authors show that their method": the expert is not an author."""
     if not re.search(r"\b(?:we|our|ours|us|ourselves)\b", text, re.I):
         return text
+    text = re.sub(r"\b([Mm]ost|[Mm]any|[Ss]ome) of us\b", r"\1 people", text)
     # "We can plot it" speaks of anybody: one can.
     text = re.sub(
         r"\b([Ww])e(?= (?:\w+ )?(?:can|cannot|should|must|may|could|might|need|would)\b)",
         lambda m: "One" if m[1] == "W" else "one",
         text,
     )
+    text = re.sub(r"\b([Oo]ne (?:\w+ )?need)(?= to\b)", r"\1s", text)
     named = False
 
     def swap(match: re.Match[str]) -> str:

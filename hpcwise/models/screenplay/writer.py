@@ -11,6 +11,7 @@ from hpcwise.core.document import Document, Figure
 from hpcwise.core.errors import UsageError
 from hpcwise.core.screenplay import Character, Line, Scene, Shot
 from hpcwise.models.screenplay.arc import Arc, Plot
+from hpcwise.models.screenplay.direction import directed, labelled, pages_said, runs
 from hpcwise.models.screenplay.embed import Embedder, Step
 from hpcwise.models.screenplay.host import Host
 from hpcwise.models.screenplay.material import (
@@ -21,6 +22,7 @@ from hpcwise.models.screenplay.material import (
     hook_of,
     is_finding,
     is_idea,
+    is_problem,
     section_roles,
 )
 from hpcwise.models.screenplay.questions import common_words
@@ -47,6 +49,7 @@ _PAPER = re.compile(
 )
 _SCENE_TITLES = {
     "problem": "The problem",
+    "background": "First things first",
     "idea": "The idea",
     "limits": "Limits",
     "conclusion": "What it means",
@@ -92,13 +95,16 @@ class Writer(ShotMaker):
 
     def opening(self) -> Scene:
         """Welcome, title card and a hook. A long title is said second, so that the first sound comes soon."""
+        return directed([self._opening()])[0]
+
+    def _opening(self) -> Scene:
         title, authors = self._document.title, self._document.authors
         me, you = self._cast.host, self._cast.expert
         heading = title or f"A {self._noun}, discussed"
-        named = re.sub(r"\s+", " ", title).rstrip(" .") if title else "one without a title"
+        named = re.sub(r"\s+", " ", title).rstrip(" .")
         by = _names(authors)
-        stated = f"Today's {self._noun} is {named}"
-        full = stated + (f", by {by}" if by and self._duration_s >= 45 else "")
+        stated = f"Today's {self._noun} is {named}" if named else f"Today we open a {self._noun} together"
+        full = stated + (f", by {by}" if named and by and self._duration_s >= 45 else "")
         subheading = ", ".join(authors[:6])
         titled = [self._host_line(f"Welcome. {full}.")]
         shots: list[Shot] = []
@@ -129,7 +135,7 @@ class Writer(ShotMaker):
 
     def rest(self, embed: Embedder, step: Step) -> list[Scene]:
         """All other scenes; the whole film lasts as long as asked, or as the document has to say."""
-        opening = self.opening()
+        opening = self._opening()
         closing = self._closing()
         content_s = max(0.0, self._duration_s - scenes_s([opening, closing]))
         material = gather(self._document, embed, step, self._duration_s >= _LONG_FILM_S)
@@ -155,7 +161,10 @@ class Writer(ShotMaker):
                     arc.ban(claim)
             else:
                 length_s = longer_s
-        return self._paced([*self._film(arc, material), closing], content_s + scenes_s([closing]))
+        film = self._film(arc, material)
+        closing = _with_notes(closing, self._sources([opening, *film]))
+        paced = self._paced([*film, closing], content_s + scenes_s([closing]))
+        return directed([opening, *paced])[1:]
 
     def _film(self, arc: Arc, material: Material) -> list[Scene]:
         """Scenes of the current choice; a new host each time, so that lines do not depend on the search."""
@@ -178,7 +187,8 @@ class Writer(ShotMaker):
         if beats and beats[0][1] == 1 and len(beats) > 1 and beats[1][1] == 0:
             beats[0], beats[1] = beats[1], beats[0]
         asker, teller = self._speakers(plot, number)
-        title = _SCENE_TITLES.get(plot.role) or plot.heading or "More"
+        kind = self._kind_of(plot, material)
+        title = _SCENE_TITLES.get(kind) or plot.heading or "More"
         shots: list[Shot] = []
         since_host = 0
         before = -1
@@ -186,7 +196,7 @@ class Writer(ShotMaker):
             if is_picture:
                 texts = [t for t in material.pictures[i].texts if t[0] not in said]
                 if texts:
-                    lead = host.shows() if shots else host.opens(_kind_of(plot), plot.heading)
+                    lead = host.shows() if shots else host.opens(kind, plot.heading)
                     teller_ = self._cast.guest or teller
                     shots += self._picture(material.pictures[i].figure, texts[:3], lead, teller_)
                     said.update(text for text, _, _ in texts[:3])
@@ -199,7 +209,7 @@ class Writer(ShotMaker):
             line = self._claim_line(claim, teller, follows=claim.order == before + 1)
             before = claim.order
             if not shots:
-                question = host.opens(_kind_of(plot), plot.heading)
+                question = host.opens(kind, plot.heading)
                 shots += self._ask(question, line, asker, title if number else "", number)
                 since_host = 1
             elif since_host >= 2 and not claim.leans and expected_s(claim.text) < _WITH_QUESTION_S:
@@ -209,6 +219,15 @@ class Writer(ShotMaker):
                 shots = self._continue(shots, line)
                 since_host += 1
         return Scene(title=title, shots=self._ended(shots))
+
+    def _kind_of(self, plot: Plot, material: Material) -> str:
+        """The plot's role; an example's apart from other evidence, a beginning from a problem."""
+        if plot.role == "evidence" and _EXAMPLE.search(plot.heading):
+            return "example"
+        told = any(is_problem(material.claims[i]) for i in plot.claims)
+        if plot.role == "problem" and self._noun != "paper" and not told:
+            return "background"
+        return plot.role
 
     def _speakers(self, plot: Plot, number: int) -> tuple[Character, Character]:
         """Who asks and who answers in a scene: the sceptic wants evidence and limits."""
@@ -239,7 +258,13 @@ class Writer(ShotMaker):
         spoken = [self._host_line(lead), lines[0]] if lead else [lines[0]]
         if self._length(spoken) > MAX_SHOT_S:
             spoken = [lines[0]]
-        groups = [spoken, *([x] for x in lines[1:])]
+        groups = [spoken]
+        for line in lines[1:]:
+            together = [*groups[-1], line]
+            if self._length(together) <= MAX_SHOT_S:  # the picture stays where it is
+                groups[-1] = together
+            else:
+                groups.append([line])
         return [
             self._shot("figure", group, 0.8, heading=figure.label, figure=figure.index) for group in groups
         ]
@@ -275,11 +300,25 @@ class Writer(ShotMaker):
         if short and len(short) <= 64:
             text = f"That was {short}. There is more in the {self._noun} itself. Thank you for watching."
         else:
-            short, text = "", f"There is much more in the {self._noun} itself. Thank you for watching."
+            text = f"There is much more in the {self._noun} itself. Thank you for watching."
+        named = self._document.title.strip()
         end = self._shot(
-            "end", [self._host_line(text)], 0.7, 1.0, heading="Thank you for watching", subheading=short
+            "end", [self._host_line(text)], 0.7, 1.0, heading="Thank you for watching", subheading=named
         )
         return Scene(title="Close", shots=(end,), last=True)
+
+    def _sources(self, scenes: Sequence[Scene]) -> tuple[str, ...]:
+        """Lines of the end card: who wrote it, and where in it the claims and pictures stand."""
+        authors = self._document.authors
+        by = ", ".join(authors[:4]) + (" et al." if len(authors) > 4 else "")
+        pages = pages_said(scenes)
+        unit = "slide" if self._noun == "talk" else "page"
+        many = self._document.n_pages > 1 and bool(pages)
+        where = f"{unit}{'s' * (len(pages) > 1)} {runs(pages)} of {self._document.n_pages}" if many else ""
+        shown = dict.fromkeys(s.heading for scene in scenes for s in scene.shots if s.figure is not None)
+        parts = [where, *labelled(shown)] if unit == "page" else [where]
+        said = ", ".join(part for part in parts if part)
+        return tuple(text for text in (by, f"Said and shown here: {said}" if said else "") if text)
 
     def _host_line(self, text: str) -> Line:
         return Line(speaker=self._cast.host.id, text=text)
@@ -289,9 +328,9 @@ class Writer(ShotMaker):
         return self.sourced(teller.id, text, claim.source, claim.page)
 
 
-def _kind_of(plot: Plot) -> str:
-    """The plot's role, an example's apart from other evidence."""
-    return "example" if plot.role == "evidence" and _EXAMPLE.search(plot.heading) else plot.role
+def _with_notes(closing: Scene, notes: tuple[str, ...]) -> Scene:
+    (end,) = closing.shots
+    return msgspec.structs.replace(closing, shots=(msgspec.structs.replace(end, notes=notes),))
 
 
 def _listed(names: Sequence[str]) -> str:
