@@ -1,12 +1,14 @@
 """Voices for where Kokoro cannot be had, so that a film never lacks speech: family `fallback-voice`.
 
 In order: hibari's own small model (it comes with the package that reads words for Kokoro), flite, espeak-ng.
-None tells when it says what, so words and mouths are laid over the sound by length and by loudness.
+None tells when it says what: words and mouths are aligned with the sound by pocketsphinx, and without that
+laid over it by length and by loudness.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import logging
 import shutil
 import subprocess
 import tempfile
@@ -19,12 +21,17 @@ import numpy as np
 
 from hpcwise.core.errors import BadOutput, ModelMissing, Stopped
 from hpcwise.core.screenplay import Character, Word
+from hpcwise.models.align import sphinx
 from hpcwise.models.base import Call, Devices, ModelSpec, OnStep, Output
+from hpcwise.models.kokoro.adapter import timed_words
 from hpcwise.models.kokoro.assemble import SpokenLine, assembled, read_wav
 from hpcwise.models.kokoro.loudness import Samples
 from hpcwise.models.kokoro.params import RATE_HZ, speech_params
+from hpcwise.models.kokoro.phonemes import Pronouncer
 from hpcwise.models.kokoro.spoken import SpokenWord, spoken_words
 from hpcwise.models.kokoro.visemes import Sound, mouth_shapes
+
+log = logging.getLogger(__name__)
 
 ENGINES = ("hibari", "flite", "espeak-ng")
 #: Sound symbols of letters, coarse: enough for lips.
@@ -97,6 +104,7 @@ class FallbackVoiceAdapter:
                 f"hibari-tts with pip, or the system's flite or espeak-ng"
             )
         self.engine_name = wanted
+        self._pronouncer = Pronouncer() if sphinx.present() and importlib.util.find_spec("hibari") else None
         self._engine: Engine = _Hibari(devices.threads) if wanted == "hibari" else _Program(wanted)
 
     def run(self, call: Call, on_step: OnStep, should_stop: Callable[[], bool]) -> Iterator[Output]:
@@ -117,9 +125,22 @@ class FallbackVoiceAdapter:
             )
             if words and (not np.isfinite(audio).all() or np.abs(audio).max(initial=0.0) < 1e-3):
                 raise BadOutput(f"speech: {self.engine_name} said nothing for {text[:40]!r}")
-            spoken.append(laid_over(words, audio))
+            spoken.append(self._timed(words, audio))
         on_step(len(params.lines), len(params.lines), "spoken")
         yield assembled(params, spoken, call.work)
+
+    def _timed(self, words: Sequence[SpokenWord], audio: Samples) -> SpokenLine:
+        """The line with the times of its words and sounds."""
+        if self._pronouncer is None or not words:
+            return laid_over(words, audio)
+        try:
+            sounds = sphinx.align(audio, RATE_HZ, words, self._pronouncer)
+        except BadOutput as error:
+            log.warning("%s; times are guessed", error)
+            return laid_over(words, audio)
+        return SpokenLine(
+            audio, timed_words(words, sounds, audio.size / RATE_HZ), tuple(mouth_shapes(sounds))
+        )
 
 
 def laid_over(words: Sequence[SpokenWord], audio: Samples) -> SpokenLine:
