@@ -64,7 +64,8 @@ bootstrap() {
     for stamp in .venv/stamp-*; do
         [ "$(cat "$stamp" 2>/dev/null)" = "$want" ] && usable && { exec 9<&-; return; }
     done
-    for name in "$@"; do lists+=(-r "requirements/$name.txt"); done
+    # usp comes last: its DeepSpeed is built here, for which torch must be there.
+    for name in "$@"; do [ "$name" = usp ] || lists+=(-r "requirements/$name.txt"); done
     echo "Setting up .venv (about a minute, once): the versions pinned in requirements/"
     rm -f .venv/stamp-*
     if [ "$(.venv/bin/python -c 'import sys; print(sys.version_info[:2] == (3, 11))' 2>/dev/null)" != True ]; then
@@ -81,6 +82,14 @@ bootstrap() {
     case " $* " in
     # Its builds for CPU and CUDA differ in their bytes: no hash holds for all.
     *" models "*) step .venv/bin/python -m pip install --only-binary :all: "$(grep -o 'torch==[0-9.]*[0-9]' requirements/models.txt)" ;;
+    esac
+    case " $* " in
+    *" usp "*)
+        step .venv/bin/python -m pip install --only-binary :all: --require-hashes --no-deps -r <(grep -v '^deepspeed' requirements/usp.txt)
+        # Nothing of it is compiled.
+        step env DS_BUILD_OPS=0 DS_ACCELERATOR=cpu .venv/bin/python -m pip install --no-build-isolation --require-hashes \
+            --no-deps -r <(grep '^deepspeed' requirements/usp.txt)
+        ;;
     esac
     site=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
     step .venv/bin/python scripts/gl_stand_in.py "$site"
