@@ -163,7 +163,8 @@ def test_a_long_shot_goes_on_from_its_own_last_picture_wherever_it_was_left(
         clips.append(list(read_frames(shown.path / "frames.mkv")))
     # The first picture of the second segment is the last of the first: it is shown once.
     assert [len(clip) for clip in clips] == [9, 8]
-    assert np.array_equal(np.asarray(_opened(places[0] / "chunk-0" / "end.png")), clips[0][-1])
+    last = adapter._end_of(call(places[0]), 0)
+    assert np.array_equal(np.asarray(last), clips[0][-1])
 
 
 def test_a_picture_of_the_size_that_was_asked_for(checkpoints: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import torch
 
 from hpcwise.core.errors import BadOutput, ModelMissing, UsageError
 from hpcwise.models.base import Call, Devices, ModelSpec, OnStep, Output
-from hpcwise.models.diffusion.adapter import converted, picture_of
+from hpcwise.models.diffusion.options import converted, picture_of
 
 Box = tuple[float, float, float, float]
 

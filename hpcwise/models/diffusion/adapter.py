@@ -1,6 +1,7 @@
 """Family `diffusers`: text or image to picture or video latents, by any pipeline that diffusers has.
 
-Stages: `image` (one picture), `sketch` (latents of a video, in chained segments), `decode` (their pictures).
+Stages: `encode` (conditions of a prompt), `image` and `edit` (one picture), `sketch`, also called `denoise`
+(latents of a video, in chained segments), `decode` (their pictures), `animate` (both at once).
 Which components a replica loads follows from the card: a DiT replica has no decoder's work to do, a VAE
 replica loads nothing else. The pipeline's own `__call__` runs; the loop inside it is left and entered through
 its sampler (sampler.py), so every step can be the last one here and go on elsewhere.
@@ -8,82 +9,38 @@ its sampler (sampler.py), so every step can be the last one here and go on elsew
 
 from __future__ import annotations
 
-import io
-import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
-import numpy as np
 import torch
 
 from hpcwise.core.errors import BadOutput, UsageError
-from hpcwise.models.base import Call, Devices, Input, LoopState, ModelSpec, OnStep, Output
-from hpcwise.models.diffusion import decode, sampler
+from hpcwise.models.base import Call, Devices, Input, ModelSpec, OnStep, Output
+from hpcwise.models.diffusion import decode, sampler, text
 from hpcwise.models.diffusion.checkpoint import check, denoisers
+from hpcwise.models.diffusion.grid import fitted, grid_of, named_for
+from hpcwise.models.diffusion.loop import Loop as Loop
+from hpcwise.models.diffusion.loop import preview_jpeg
+from hpcwise.models.diffusion.options import DTYPES as DTYPES
+from hpcwise.models.diffusion.options import DiffuseParams as DiffuseParams
+from hpcwise.models.diffusion.options import DiffusersOptions, picture_of, plain, tensor_of
+from hpcwise.models.diffusion.options import converted as converted
 from hpcwise.models.frames import checked, write_frames
 from hpcwise.models.parallel.shared import Replica
-from hpcwise.models.parallel.usp import ParallelOptions
-
-_TEXT: Final = frozenset({"text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"})
-DTYPES: Final = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
-#: Loss of precision that turns up as infinities: the latents are looked at this often, in steps.
-_LOOK_STEPS: Final = 8
-
-
-class DiffusersOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Of a model card. parts: what of the pipeline this model is: all of it, its denoiser with the encoders
-    that condition it, or its decoder alone. call: arguments of every call of the pipeline. video: whether it
-    makes one. from_image: whether it starts from a picture; last_image: whether it was trained to end in one
-    (asked by stages that have one). fps, most_frames: the model's own rate, 0 for any, and its longest clip.
-    sampler: a class of diffusers and its settings,
-    in place of the checkpoint's. backend: of attention, by diffusers' names. compile: torch.compile for the
-    transformer's blocks. first_block: threshold of the first-block cache, 0 for none. parallel: how the
-    processes of a replica share the denoiser. """
-
-    parts: Literal["all", "denoise", "decode"] = "all"
-    dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
-    call: dict[str, Any] = {}
-    video: bool = True
-    from_image: bool = False
-    last_image: bool = False
-    fps: int = 0
-    most_frames: int = 81
-    sampler: str = ""
-    sampler_options: dict[str, Any] = {}
-    backend: str = ""
-    compile: bool = False
-    first_block: float = 0.0
-    parallel: ParallelOptions = ParallelOptions()
-
 
 #: Components of a pipeline that denoise; some have one for early steps and one for late ones.
 DENOISERS: Final = ("transformer", "transformer_2")
-
-
-class DiffuseParams(msgspec.Struct, frozen=True, kw_only=True):
-    """The recipe. render_width, render_height: pixels that the model draws. chunks: segments of `frames`
-    frames each (or `seconds` at the model's own rate) that go on where the one before ended. Fields of
-    other stages are ignored."""
-
-    prompt: str = ""
-    negative_prompt: str = ""
-    steps: int = 10
-    render_width: int = 0
-    render_height: int = 0
-    width: int = 0
-    height: int = 0
-    frames: int = 0
-    seconds: float = 0.0
-    chunks: int = 1
-    fps: int = 24
-    segment: int = 0
-
-    @property
-    def size(self) -> tuple[int, int]:
-        return self.render_width or self.width, self.render_height or self.height
+_VIDEO: Final = ("sketch", "denoise", "animate")
+#: What each part of a pipeline can do.
+_STAGES: Final[Mapping[str, tuple[str, ...]]] = {
+    "all": ("encode", "image", "edit", *_VIDEO, "decode"),
+    "encode": ("encode",),
+    "denoise": ("sketch", "denoise"),
+    "decode": ("decode",),
+}
 
 
 class DiffusersAdapter:
@@ -102,7 +59,7 @@ class DiffusersAdapter:
         )
         torch.set_num_threads(max(1, devices.threads))
         dtype = DTYPES[options.dtype]
-        check(spec.path, spec.name)
+        index = check(spec.path, spec.name, self._left_out())
         if devices.world > 1 and options.first_block:
             raise UsageError(
                 f"model {spec.name}: options.first_block: ranks could skip different steps; leave it out "
@@ -114,10 +71,18 @@ class DiffusersAdapter:
                 self._vae = decode.load_vae(spec.path, dtype, self._device)
             return
         if devices.rank:
+            if options.parts == "encode":  # as with decoding
+                return
             self._share(denoisers(spec.path, dtype, self._device), devices)
             return
         diffusers.utils.logging.set_verbosity_error()
-        pipe = diffusers.DiffusionPipeline.from_pretrained(spec.path, dtype=dtype, local_files_only=True)
+        absent = dict.fromkeys(name for name in self._left_out() if name in index)
+        # The class itself: DiffusionPipeline would load components that are left out where they are optional.
+        named = options.pipeline or str(index.get("_class_name"))
+        kind = getattr(diffusers, named, None)
+        if kind is None:
+            raise UsageError(f"model {spec.name}: diffusers {diffusers.__version__} has no pipeline {named}")
+        pipe = kind.from_pretrained(spec.path, dtype=dtype, local_files_only=True, **absent)
         if options.sampler:
             cls = getattr(diffusers, options.sampler, None)
             if cls is None:
@@ -129,8 +94,18 @@ class DiffusersAdapter:
             raise UsageError(f"model {spec.name}: options.call.max_sequence_length: leave it at 512")
         pipe.set_progress_bar_config(disable=True)
         pipe.to(self._device)
-        self._share({part: model for part in DENOISERS if (model := getattr(pipe, part, None))}, devices)
         self._pipe, self._sampler = pipe, pipe.scheduler
+        if options.parts != "encode":
+            self._grid, self._vae = grid_of(pipe), pipe.vae
+            self._share({part: model for part in DENOISERS if (model := getattr(pipe, part, None))}, devices)
+
+    def _left_out(self) -> frozenset[str]:
+        """Components that this part of the pipeline does without."""
+        if self._options.parts == "encode":
+            return frozenset({*DENOISERS, "vae", "image_encoder", "image_processor", "feature_extractor"})
+        if self._options.parts == "decode":
+            return frozenset({*DENOISERS, *text.PARTS, "image_encoder"})
+        return frozenset() if self._options.text else text.PARTS
 
     def _share(self, models: Mapping[str, Any], devices: Devices) -> None:
         for model in models.values():
@@ -145,91 +120,143 @@ class DiffusersAdapter:
         self._replica.assist(payload)
 
     def run(self, call: Call, on_step: OnStep, should_stop: Callable[[], bool]) -> Iterator[Output]:
-        """`image`: picture.png. `sketch`: latents.h5 a segment. `decode`: frames.mkv."""
+        """`encode`: a file for each condition. `image`, `edit`: picture.png. `sketch`, `denoise`: latents.h5
+        a segment. `decode`: frames.mkv. `animate`: frames.mkv a segment."""
         params = converted(call.params, DiffuseParams, call.stage)
+        known = _STAGES[self._options.parts]
+        if call.stage not in known:
+            raise UsageError(f"model {self._name}: stage is {call.stage!r}; it does {', '.join(known)}")
         if call.stage == "decode":
             yield self._decode(call, params, on_step)
-        elif call.stage == "image":
-            yield self._picture(call, params, on_step)
-        elif call.stage == "sketch":
-            yield from self._sketch(call, params, on_step)
+        elif call.stage == "encode":
+            yield self._encode(call, params, on_step)
+        elif call.stage in _VIDEO:
+            yield from self._clips(call, params, on_step)
         else:
-            raise UsageError(f"model {self._name}: stage is {call.stage!r}; it does image, sketch and decode")
+            yield self._picture(call, params, on_step)
 
     # -- stages ------------------------------------------------------------------------------------------
 
-    def _picture(self, call: Call, params: DiffuseParams, on_step: OnStep) -> Output:
-        loop = Loop(call, params, 0, 1, on_step, self._preview)
-        made = self._generate(loop, params, {**self._given_picture(call), "output_type": "pil"})
-        path = call.work / "picture.png"
-        made.images[0].save(path)
-        return Output(
-            files={"picture.png": path}, facts={"w": made.images[0].width, "h": made.images[0].height}
-        )
+    def _encode(self, call: Call, params: DiffuseParams, on_step: OnStep) -> Output:
+        params, facts = self._within_tokens(params)
+        on_step(0, 1, "encoding the prompt")
+        conditions = text.encoded(self._pipe, params, self._options.call, self._device)
+        on_step(1, 1, "encoded")
+        return Output(files=text.written(call, conditions), facts=facts)
 
-    def _sketch(self, call: Call, params: DiffuseParams, on_step: OnStep) -> Iterator[Output]:
+    def _picture(self, call: Call, params: DiffuseParams, on_step: OnStep) -> Output:
+        fitted(params, self._options, self._grid, self._name)
+        asked, facts = self._asked(call, params)
+        loop = Loop(call, params, 0, 1, on_step, self._preview)
+        given = {**asked, **self._given_picture(call), "output_type": "pil"}
+        (picture,) = self._generate(loop, params, given).images
+        path = call.work / "picture.png"
+        picture.save(path)
+        return Output(files={"picture.png": path}, facts={"w": picture.width, "h": picture.height, **facts})
+
+    def _clips(self, call: Call, params: DiffuseParams, on_step: OnStep) -> Iterator[Output]:
         """One chunk a segment. Each later one starts from the last picture of the one before, which only that
-        one's own decoded end shows exactly."""
+        one's own decoded end shows exactly. Latents are committed before anything decodes them."""
         assert call.latents is not None
         given = self._given_picture(call)
-        params = self._in_frames(params)
+        params = fitted(params, self._options, self._grid, self._name)
+        asked, cut = self._asked(call, params)
         for chunk in range(call.first_chunk, params.chunks):
             if chunk and self._options.from_image:
-                assert call.own is not None
-                given = {"image": picture_of(call.own(chunk - 1))}
+                given = {"image": self._end_of(call, chunk - 1)}
             loop = Loop(call, params, chunk, params.chunks, on_step, self._preview)
-            latents = self._generate(loop, params, {**given, "output_type": "latent"})
-            latents = latents.frames if hasattr(latents, "frames") else latents.images
-            if not bool(torch.isfinite(latents).all()):
-                raise BadOutput(f"{self._name}: latents that are no numbers, segment {chunk}")
-            path = call.work / f"latents-{chunk}.h5"
-            kind, array = _plain(latents[0])
+            latents, noise, files = self._denoised(loop, params, {**asked, **given}, call)
+            chained = chunk > 0 and self._options.from_image
+            facts = {
+                "latent_frames": int(latents.shape[2]), "chained": chained, "fps": params.fps,
+                "model": self._name, **cut, **(noise.facts if noise is not None else {}),
+            }  # fmt: skip
+            if call.stage == "animate":
+                path = call.work / f"frames-{chunk}.mkv"
+                shown = self._write(path, latents, noise, facts, on_step)
+                yield Output(files={"frames.mkv": path, **files}, facts={**cut, **shown})
+            else:
+                yield Output(files=files, facts=facts)
+
+    def _denoised(
+        self, loop: Loop, params: DiffuseParams, given: Mapping[str, Any], call: Call
+    ) -> tuple[torch.Tensor, decode.Noise | None, dict[str, Path]]:
+        """Latents of one segment, what its decoder mixes in, and the files that hold both."""
+        assert call.latents is not None
+        made = self._generate(loop, params, {**given, "output_type": "latent"}).frames
+        latents = decode.unpacked(self._pipe, made, params.frames, *params.size)
+        if not bool(torch.isfinite(latents).all()):
+            raise BadOutput(f"{self._name}: latents that are no numbers, segment {loop.chunk}")
+        noise = decode.noise_for(self._pipe, latents, loop.generator, self._options.call)
+        files = {}
+        for name, tensor in (("latents", latents), ("noise", None if noise is None else noise.drawn)):
+            if tensor is None:
+                continue
+            path = files[f"{name}.h5"] = call.work / f"{name}-{loop.chunk}.h5"
+            kind, array = plain(tensor[0])
             call.latents.write(
                 path, array, dtype=kind, scale=1.0, sampler=type(self._sampler).__name__, step=loop.steps
             )
-            facts = {
-                "latent_frames": int(latents.shape[2]), "chained": chunk > 0, "fps": params.fps,
-                "model": self._name,
-            }  # fmt: skip
-            if self._options.from_image and chunk + 1 < params.chunks:
-                end = call.work / f"end-{chunk}.png"
-                self._last_picture(latents).save(end)
-                yield Output(files={"latents.h5": path, "end.png": end}, facts=facts)
-            else:
-                yield Output(files={"latents.h5": path}, facts=facts)
+        return latents, noise, files
 
     def _decode(self, call: Call, params: DiffuseParams, on_step: OnStep) -> Output:
-        assert call.latents is not None
         source = next(iter(call.inputs["latents"]))
-        array, kind = call.latents.read(source, "latents.h5")
-        latents = _tensor(array, kind).unsqueeze(0).to(self._device)
-        total = int(latents.shape[2])
-        fps = int(source.facts.get("fps", params.fps))
+        facts = {"fps": params.fps, **source.facts}
         path = call.work / "frames.mkv"
-        pictures = decode.pictures(self._vae, latents, lambda done: on_step(done, total, "decoding"))
+        shown = self._write(path, *self._read(call, source), facts, on_step)
+        return Output(files={"frames.mkv": path}, facts=shown)
+
+    def _read(self, call: Call, source: Input) -> tuple[torch.Tensor, decode.Noise | None]:
+        """Raises UsageError for latents that this decoder cannot take: another model's, or no floats."""
+        assert call.latents is not None
+        array, kind = call.latents.read(source, "latents.h5")
+        decode.check_latents(self._vae, array.shape, kind, self._name)
+        latents = tensor_of(array, kind).unsqueeze(0).to(self._device)
+        if not (source.path / "noise.h5").is_file():
+            return latents, None
+        drawn = tensor_of(*call.latents.read(source, "noise.h5")).unsqueeze(0).to(self._device)
+        told = source.facts["decode_timestep"], source.facts["decode_noise_scale"]
+        return latents, decode.Noise(drawn, *told)
+
+    def _write(
+        self, path: Path, latents: torch.Tensor, noise: decode.Noise | None, of: Mapping[str, Any],
+        on_step: OnStep,
+    ) -> dict[str, Any]:  # fmt: skip
+        """The pictures of `latents`, in `path`; the facts of the file."""
+        total = int(latents.shape[2])
+        pictures = decode.pictures(self._vae, latents, lambda done: on_step(done, total, "decoding"), noise)
         # The first picture of a segment that goes on is the last one of the segment before it.
-        skip = 1 if source.facts.get("chained") else 0
+        skip = int(of.get("overlap", 1 if of.get("chained") else 0))
         kept = (frame for index, frame in enumerate(pictures) if index >= skip)
+        fps = int(of["fps"])
         frames = write_frames(path, checked(kept, self._name), fps)
         height, width = (side * decode.spatial(self._vae) for side in latents.shape[-2:])
-        return Output(
-            files={"frames.mkv": path}, facts={"frames": frames, "fps": fps, "w": width, "h": height}
-        )
+        return {"frames": frames, "fps": fps, "w": width, "h": height}
+
+    def _end_of(self, call: Call, chunk: int) -> Any:
+        """The last picture of a segment that is committed."""
+        from PIL import Image
+
+        assert call.own is not None
+        latents, noise = self._read(call, call.own(chunk))
+        *_, last = decode.pictures(self._vae, latents, lambda _: None, noise)
+        return Image.fromarray(last)
 
     # -- the loop ----------------------------------------------------------------------------------------
 
     def _generate(self, loop: Loop, params: DiffuseParams, given: Mapping[str, Any]) -> Any:
         """Run the pipeline from its first step, or from the last one that a checkpoint holds."""
         done, state = loop.begin()
-        generator = torch.Generator(self._device).manual_seed(loop.seed)
+        generator = loop.generator = torch.Generator(self._device).manual_seed(loop.seed)
         torch.random.manual_seed(loop.seed)
         width, height = params.size
         named: dict[str, Any] = {
-            **self._options.call, **given, "prompt": params.prompt, "width": width, "height": height,
-            "num_inference_steps": params.steps, "generator": generator,
+            **named_for(self._pipe, params, self._options.call), **self._options.call,
+            "prompt": params.prompt, "negative_prompt": params.negative_prompt or None, **given,
+            "width": width, "height": height, "num_inference_steps": params.steps, "generator": generator,
         }  # fmt: skip
-        if params.negative_prompt:
-            named["negative_prompt"] = params.negative_prompt
+        if named["negative_prompt"] is None:
+            del named["negative_prompt"]
         if self._options.video:
             named["num_frames"] = params.frames
         if state is not None:
@@ -245,25 +272,29 @@ class DiffusersAdapter:
         with torch.no_grad():
             return self._pipe(**named, callback_on_step_end=after)
 
-    def _in_frames(self, params: DiffuseParams) -> DiffuseParams:
-        """The recipe with the model's rate and a number of frames that its VAE can make: 4n + 1."""
-        fps = self._options.fps or params.fps
-        # A segment that goes on gives its first picture away.
-        wanted = params.frames or math.ceil(params.seconds * fps) + (params.chunks > 1)
-        frames = min(4 * math.ceil((wanted - 1) / 4) + 1, self._options.most_frames)
-        return msgspec.structs.replace(params, fps=fps, frames=max(5, frames))
+    def _asked(self, call: Call, params: DiffuseParams) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Arguments that say what is to be seen, and facts about them."""
+        if "prompt" in call.inputs:
+            conditions = text.read(call, next(iter(call.inputs["prompt"])), self._device)
+            return {**conditions, "prompt": None, "negative_prompt": None}, {}
+        if not self._options.text:
+            raise UsageError(
+                f"model {self._name}: has no text encoder (options.text); give it an input `prompt`"
+            )
+        params, facts = self._within_tokens(params)
+        return {"prompt": params.prompt, "negative_prompt": params.negative_prompt or None}, facts
+
+    def _within_tokens(self, params: DiffuseParams) -> tuple[DiffuseParams, dict[str, Any]]:
+        """A prompt that is too long is cut, and the facts say what was left out."""
+        kept, left_out = text.cut(self._pipe, params.prompt, self._options.call)
+        never, _ = text.cut(self._pipe, params.negative_prompt, self._options.call)
+        facts = {"prompt_left_out": left_out} if left_out else {}
+        return msgspec.structs.replace(params, prompt=kept, negative_prompt=never), facts
 
     def _given_picture(self, call: Call) -> dict[str, Any]:
         if not self._options.from_image:
             return {}
-        source = next(iter(call.inputs["image"]))
-        return {"image": picture_of(source)}
-
-    def _last_picture(self, latents: torch.Tensor) -> Any:
-        from PIL import Image
-
-        *_, last = decode.pictures(self._pipe.vae, latents, lambda _: None)
-        return Image.fromarray(last)
+        return {"image": picture_of(next(iter(call.inputs["image"])))}
 
     def _preview(self, latents: torch.Tensor) -> bytes:
         return preview_jpeg(latents)
@@ -278,92 +309,3 @@ class DiffusersAdapter:
             model.enable_cache(FirstBlockCacheConfig(threshold=options.first_block))
         if options.compile:
             model.compile_repeated_blocks(fullgraph=True)
-
-
-class Loop:
-    """One denoising loop: what it reports and keeps after each step."""
-
-    def __init__(
-        self,
-        call: Call,
-        params: DiffuseParams,
-        chunk: int,
-        chunks: int,
-        on_step: OnStep,
-        preview: Callable[[torch.Tensor], bytes],
-    ) -> None:
-        self._call, self._chunk, self._chunks = call, chunk, chunks
-        self._on_step, self._preview = on_step, preview
-        self.steps = params.steps
-        self.seed = call.seed + chunk
-        self.done = 0
-
-    def begin(self) -> tuple[int, LoopState | None]:
-        """Steps done and state of the checkpoint to go on from."""
-        kept = self._call.checkpoints.latest(self._chunk) if self._call.checkpoints is not None else None
-        if kept is None or kept[0] >= self.steps:
-            return 0, None
-        return kept
-
-    def after(self, of: Any, latents: torch.Tensor, generator: torch.Generator) -> None:
-        """A step is done. Raises Stopped when the task is to stop, BadOutput for numbers that are none."""
-        self.done += 1
-        if self.done % _LOOK_STEPS == 0 and not bool(torch.isfinite(latents).all()):
-            raise BadOutput(f"latents that are no numbers after step {self.done}")
-        base, total = self._chunk * self.steps, self._chunks * self.steps
-        if self._call.preview is not None and latents.ndim == 5:
-            self._call.preview(lambda: self._preview(latents))
-        if self._call.checkpoints is not None and self.done < self.steps:
-            self._call.checkpoints.offer(
-                self._chunk, self.done, (base + self.done) / total,
-                lambda: sampler.loop_state(of, latents, generator),
-            )  # fmt: skip
-        self._on_step(base + self.done, total, f"step {self.done} of {self.steps}")
-
-
-def preview_jpeg(latents: torch.Tensor) -> bytes:
-    """A small picture of the middle frame: three fixed mixtures of the channels, spread over the range."""
-    from PIL import Image
-
-    middle = latents[0, :, latents.shape[2] // 2].float().cpu()
-    channels = middle.shape[0]
-    mix = torch.tensor(
-        [[np.cos(2.1 * c + 2.0 * rgb) for c in range(channels)] for rgb in range(3)], dtype=torch.float32
-    )
-    picture = torch.einsum("rc,chw->hwr", mix / channels, middle)
-    low, high = picture.amin(), picture.amax()
-    scaled = ((picture - low) / (high - low).clamp_min(1e-6) * 255).to(torch.uint8).numpy()
-    held = io.BytesIO()
-    Image.fromarray(scaled).resize((scaled.shape[1] * 4, scaled.shape[0] * 4)).save(held, "JPEG", quality=70)
-    return held.getvalue()
-
-
-def converted(raw: Mapping[str, Any], kind: type[Any], where: str) -> Any:
-    """`raw` as a `kind`; raises UsageError that names the field."""
-    try:
-        return msgspec.convert(raw, kind)
-    except msgspec.ValidationError as error:
-        raise UsageError(f"{where}: {error}") from error
-
-
-def picture_of(source: Input) -> Any:
-    from PIL import Image
-
-    for name in ("picture.png", "crop.png", "end.png", "backdrop.png"):
-        path = Path(source.path) / name
-        if path.is_file():
-            with Image.open(path) as opened:
-                return opened.convert("RGB")
-    raise BadOutput("the input holds no picture")
-
-
-def _plain(tensor: torch.Tensor) -> tuple[str, Any]:
-    held = tensor.detach().cpu().contiguous()
-    if held.dtype == torch.bfloat16:
-        return "bfloat16", held.view(torch.uint16).numpy()
-    return str(held.dtype).removeprefix("torch."), held.numpy()
-
-
-def _tensor(array: Any, kind: str) -> torch.Tensor:
-    tensor = torch.from_numpy(array)
-    return tensor.view(torch.bfloat16) if kind == "bfloat16" else tensor

@@ -57,8 +57,14 @@ def resumable(sampler: Any, state: LoopState | None, done: int) -> Any:
     return Resumed.from_config(sampler.config)
 
 
-def loop_state(sampler: Any, latents: torch.Tensor, generator: torch.Generator, **facts: Any) -> LoopState:
-    """Everything that the steps to come depend on: latents, the sampler's memory, random numbers to come."""
+def loop_state(
+    sampler: Any,
+    latents: torch.Tensor,
+    generator: torch.Generator,
+    more: Mapping[str, torch.Tensor] | None = None,
+) -> LoopState:
+    """Everything that the steps to come depend on: latents, the sampler's memory, random numbers to come, and
+    `more`, whatever else the loop holds."""
     arrays: dict[str, Any] = {}
     halves: list[str] = []
     plain: dict[str, Any] = {}
@@ -73,6 +79,8 @@ def loop_state(sampler: Any, latents: torch.Tensor, generator: torch.Generator, 
         arrays[name] = held.contiguous().numpy()
 
     put("latents", latents)
+    for name, tensor in (more or {}).items():
+        put(name, tensor)
     for name, value in _memory(sampler).items():
         if isinstance(value, torch.Tensor):
             put(_PREFIX + name, value)
@@ -90,7 +98,12 @@ def loop_state(sampler: Any, latents: torch.Tensor, generator: torch.Generator, 
     put("random.cpu", torch.random.get_rng_state())
     if generator.device.type == "cuda":
         put("random.cuda", torch.cuda.get_rng_state(generator.device))
-    return LoopState(arrays, {"sampler": type(sampler).__name__, "memory": plain, **facts}, tuple(halves))
+    return LoopState(arrays, {"sampler": type(sampler).__name__, "memory": plain}, tuple(halves))
+
+
+def array_of(state: LoopState, name: str, device: torch.device) -> torch.Tensor:
+    """A tensor of a state, on `device`."""
+    return _tensor(state, name).to(device)
 
 
 def latents_of(state: LoopState, device: torch.device) -> torch.Tensor:

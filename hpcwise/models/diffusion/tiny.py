@@ -40,11 +40,25 @@ def build(name: str, folder: Path) -> None:
     beside.rename(folder)
 
 
-def _wan(folder: Path, *, from_image: bool, clip: bool, heads: int = 4) -> None:
+def _wan(
+    folder: Path, *, from_image: bool, clip: bool, heads: int = 4, experts: bool = False, dense: bool = False
+) -> None:
+    """experts: two denoisers, as Wan 2.2's large model; dense: the VAE and the timesteps of its small one."""
     import diffusers
     import transformers
 
     tokenizer = _t5_tokenizer()
+    in_channels = 36 if from_image and not dense else 16
+
+    def denoiser() -> Any:
+        return diffusers.WanTransformer3DModel(
+            patch_size=(1, 2, 2), num_attention_heads=heads, attention_head_dim=12,
+            in_channels=in_channels, out_channels=16, text_dim=_TEXT_DIM, freq_dim=32,
+            ffn_dim=32, num_layers=2, cross_attn_norm=True, qk_norm="rms_norm_across_heads",
+            rope_max_seq_len=128, image_dim=4 if clip else None,
+        ).eval()  # fmt: skip
+
+    wide = {"is_residual": True, "patch_size": 2, "in_channels": 12, "out_channels": 12} if dense else {}
     parts: dict[str, Any] = {
         "tokenizer": tokenizer,
         "text_encoder": transformers.UMT5EncoderModel(
@@ -52,18 +66,17 @@ def _wan(folder: Path, *, from_image: bool, clip: bool, heads: int = 4) -> None:
         ).eval(),
         "vae": diffusers.AutoencoderKLWan(
             base_dim=3, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1,
-            temperal_downsample=[False, True, True],
+            temperal_downsample=[False, True, True], scale_factor_spatial=16 if dense else 8, **wide,
         ).eval(),
         "scheduler": diffusers.UniPCMultistepScheduler(
             prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0
         ),
-        "transformer": diffusers.WanTransformer3DModel(
-            patch_size=(1, 2, 2), num_attention_heads=heads, attention_head_dim=12,
-            in_channels=36 if from_image else 16, out_channels=16, text_dim=_TEXT_DIM, freq_dim=32,
-            ffn_dim=32, num_layers=2, cross_attn_norm=True, qk_norm="rms_norm_across_heads",
-            rope_max_seq_len=128, image_dim=4 if clip else None,
-        ).eval(),
+        "transformer": denoiser(),
     }  # fmt: skip
+    if experts:
+        parts |= {"transformer_2": denoiser(), "boundary_ratio": 0.9}
+    if dense:
+        parts["expand_timesteps"] = True
     if not from_image:
         diffusers.WanPipeline(**parts).save_pretrained(folder)
         return
@@ -107,7 +120,8 @@ def _flux(folder: Path, *, edits: bool = False) -> None:
     ).save_pretrained(folder)  # fmt: skip
 
 
-def _ltx(folder: Path) -> None:
+def _ltx(folder: Path, *, told_time: bool = False) -> None:
+    """told_time: a decoder that ends the denoising itself, as those from 0.9.1 on."""
     import diffusers
     import transformers
 
@@ -118,7 +132,8 @@ def _ltx(folder: Path) -> None:
         spatio_temporal_scaling=(True, True, False, False),
         decoder_spatio_temporal_scaling=(True, True, False, False),
         decoder_inject_noise=(False,) * 5, upsample_residual=(False,) * 4, upsample_factor=(1,) * 4,
-        timestep_conditioning=False, patch_size=1, patch_size_t=1, encoder_causal=True, decoder_causal=False,
+        timestep_conditioning=told_time, patch_size=1, patch_size_t=1,
+        encoder_causal=True, decoder_causal=False,
     ).eval()  # fmt: skip
     vae.use_framewise_encoding = vae.use_framewise_decoding = False
     diffusers.LTXImageToVideoPipeline(
@@ -132,6 +147,43 @@ def _ltx(folder: Path) -> None:
             in_channels=8, out_channels=8, patch_size=1, patch_size_t=1, num_attention_heads=4,
             attention_head_dim=8, cross_attention_dim=_TEXT_DIM, num_layers=1, caption_channels=_TEXT_DIM,
         ).eval(),
+    ).save_pretrained(folder)  # fmt: skip
+
+
+def _framepack(folder: Path) -> None:
+    import diffusers
+    import transformers
+
+    clip, llama = _clip_tokenizer(), _llama_tokenizer()
+    diffusers.HunyuanVideoFramepackPipeline(
+        text_encoder=transformers.LlamaModel(
+            transformers.LlamaConfig(
+                bos_token_id=1, eos_token_id=2, pad_token_id=0, hidden_size=16, intermediate_size=37,
+                num_attention_heads=4, num_hidden_layers=3, vocab_size=len(llama),
+            )
+        ).eval(),
+        tokenizer=llama,
+        transformer=diffusers.HunyuanVideoFramepackTransformer3DModel(
+            in_channels=4, out_channels=4, num_attention_heads=2, attention_head_dim=10, num_layers=1,
+            num_single_layers=1, num_refiner_layers=1, patch_size=2, patch_size_t=1, guidance_embeds=True,
+            text_embed_dim=16, pooled_projection_dim=8, rope_axes_dim=(2, 4, 4), image_condition_type=None,
+            has_image_proj=True, image_proj_dim=32, has_clean_x_embedder=True,
+        ).eval(),
+        vae=diffusers.AutoencoderKLHunyuanVideo(
+            in_channels=3, out_channels=3, latent_channels=4, block_out_channels=(8,) * 4, layers_per_block=1,
+            down_block_types=("HunyuanVideoDownBlock3D",) * 4, up_block_types=("HunyuanVideoUpBlock3D",) * 4,
+            norm_num_groups=4, scaling_factor=0.476986, mid_block_add_attention=True,
+        ).eval(),
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=7.0),
+        text_encoder_2=_clip_text(clip, 8),
+        tokenizer_2=clip,
+        image_encoder=transformers.SiglipVisionModel(
+            transformers.SiglipVisionConfig(
+                hidden_size=32, intermediate_size=37, num_hidden_layers=2, num_attention_heads=4,
+                image_size=30, patch_size=2,
+            )
+        ).eval(),
+        feature_extractor=transformers.SiglipImageProcessor(size={"height": 30, "width": 30}),
     ).save_pretrained(folder)  # fmt: skip
 
 
@@ -175,10 +227,13 @@ def _detector(folder: Path) -> None:
 BUILDERS: Final[Mapping[str, Callable[[Path], None]]] = {
     "tiny-wan2.1-t2v": lambda folder: _wan(folder, from_image=False, clip=False),
     "tiny-wan2.1-i2v": lambda folder: _wan(folder, from_image=True, clip=True),
-    "tiny-wan2.2-i2v": lambda folder: _wan(folder, from_image=True, clip=False),
+    "tiny-wan2.2-i2v": lambda folder: _wan(folder, from_image=True, clip=False, experts=True),
+    "tiny-wan2.2-ti2v": lambda folder: _wan(folder, from_image=True, clip=False, dense=True),
     "tiny-flux": _flux,
     "tiny-flux-kontext": lambda folder: _flux(folder, edits=True),
     "tiny-ltx-i2v": _ltx,
+    "tiny-ltx-0.9.8": lambda folder: _ltx(folder, told_time=True),
+    "tiny-framepack": _framepack,
     "tiny-fantasytalking": _sync,
     "tiny-esrgan": _upscaler,
     "tiny-yolos": _detector,
@@ -208,6 +263,21 @@ def _clip_tokenizer() -> Any:
     words = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
     return transformers.CLIPTokenizer(
         vocab={word: i for i, word in enumerate(words)}, merges=[], model_max_length=77
+    )
+
+
+def _llama_tokenizer() -> Any:
+    import transformers
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    words = {word: i for i, word in enumerate(["<pad>", "<s>", "</s>", "<unk>", *letters])}
+    made = Tokenizer(models.BPE(vocab=words, merges=[], unk_token="<unk>"))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    made.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=made, bos_token="<s>", eos_token="</s>", unk_token="<unk>", pad_token="<pad>"
     )
 
 

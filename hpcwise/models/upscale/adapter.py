@@ -12,7 +12,7 @@ import torch
 
 from hpcwise.core.errors import BadOutput, ModelMissing, Stopped, UsageError
 from hpcwise.models.base import Call, Devices, ModelSpec, OnStep, Output
-from hpcwise.models.diffusion.adapter import DTYPES, converted
+from hpcwise.models.diffusion.options import DTYPES, converted
 from hpcwise.models.frames import Frame, checked, read_frames, write_frames
 from hpcwise.models.segment import write_segments
 from hpcwise.models.upscale.nets import Compact, Residual

@@ -1,0 +1,79 @@
+"""One denoising loop as the worker sees it: progress, checkpoints, previews, numbers that are none."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from hpcwise.core.errors import BadOutput
+from hpcwise.models.base import Call, LoopState, OnStep
+from hpcwise.models.diffusion import sampler
+from hpcwise.models.diffusion.options import DiffuseParams
+
+#: Loss of precision that turns up as infinities: the latents are looked at this often, in steps.
+_LOOK_STEPS: Final = 8
+
+
+class Loop:
+    """One denoising loop: what it reports and keeps after each step."""
+
+    def __init__(
+        self,
+        call: Call,
+        params: DiffuseParams,
+        chunk: int,
+        chunks: int,
+        on_step: OnStep,
+        preview: Callable[[torch.Tensor], bytes],
+    ) -> None:
+        self._call, self.chunk, self._chunks = call, chunk, chunks
+        self._on_step, self._preview = on_step, preview
+        self.steps = params.steps
+        self.seed = call.seed + chunk
+        self.done = 0
+        self.generator: Any = None
+        #: Tensors beside the latents that the rest of the loop needs.
+        self.more: dict[str, torch.Tensor] = {}
+
+    def begin(self) -> tuple[int, LoopState | None]:
+        """Steps done and state of the checkpoint to go on from."""
+        kept = self._call.checkpoints.latest(self.chunk) if self._call.checkpoints is not None else None
+        if kept is None or kept[0] >= self.steps:
+            return 0, None
+        return kept
+
+    def after(self, of: Any, latents: torch.Tensor, generator: torch.Generator) -> None:
+        """A step is done. Raises Stopped when the task is to stop, BadOutput for numbers that are none."""
+        self.done += 1
+        if self.done % _LOOK_STEPS == 0 and not bool(torch.isfinite(latents).all()):
+            raise BadOutput(f"latents that are no numbers after step {self.done}")
+        base, total = self.chunk * self.steps, self._chunks * self.steps
+        if self._call.preview is not None and latents.ndim == 5:
+            self._call.preview(lambda: self._preview(latents))
+        if self._call.checkpoints is not None and self.done < self.steps:
+            self._call.checkpoints.offer(
+                self.chunk, self.done, (base + self.done) / total,
+                lambda: sampler.loop_state(of, latents, generator, self.more),
+            )  # fmt: skip
+        self._on_step(base + self.done, total, f"step {self.done} of {self.steps}")
+
+
+def preview_jpeg(latents: torch.Tensor) -> bytes:
+    """A small picture of the middle frame: three fixed mixtures of the channels, spread over the range."""
+    from PIL import Image
+
+    middle = latents[0, :, latents.shape[2] // 2].float().cpu()
+    channels = middle.shape[0]
+    mix = torch.tensor(
+        [[np.cos(2.1 * c + 2.0 * rgb) for c in range(channels)] for rgb in range(3)], dtype=torch.float32
+    )
+    picture = torch.einsum("rc,chw->hwr", mix / channels, middle)
+    low, high = picture.amin(), picture.amax()
+    scaled = ((picture - low) / (high - low).clamp_min(1e-6) * 255).to(torch.uint8).numpy()
+    held = io.BytesIO()
+    Image.fromarray(scaled).resize((scaled.shape[1] * 4, scaled.shape[0] * 4)).save(held, "JPEG", quality=70)
+    return held.getvalue()

@@ -1,0 +1,1 @@
+"""FramePack on HunyuanVideo, section by section in the order in which they are shown."""
