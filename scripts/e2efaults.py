@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -56,6 +57,10 @@ class Faults:
         os.kill(address.pid, signal.SIGKILL)
 
         def back() -> bool:
+            with contextlib.suppress(FileNotFoundError):
+                # To ask one that is dead takes seconds.
+                if HeadAddress.decode(site.run.paths.head_json.read_bytes()).epoch == address.epoch:
+                    return False
             status = site.status()
             return status is not None and status.view.epoch > address.epoch
 

@@ -13,7 +13,7 @@ from hpcwise.core import messages as m
 from hpcwise.core.errors import StoreError
 from hpcwise.store.artifacts import Store
 
-#: What people watch; lists and receipts hold times of the run.
+#: What people watch; lists, receipts and the morning's report hold times of the run.
 _WATCHED: Final = (".mp4", ".m4s", ".srt", ".vtt", ".png")
 _MINUTE_S: Final = 60.0
 
@@ -39,7 +39,7 @@ def film_files(folder: Path) -> dict[str, str]:
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
-        if path.suffix in _WATCHED and path.is_file()
+        if path.suffix in _WATCHED and not path.name.startswith("report.") and path.is_file()
     }
 
 

@@ -103,13 +103,14 @@ def test_an_environment_is_packed_and_measured_on_a_node(site: SlurmSite, tmp_pa
     assert words == ["sbatch", "slurm/env-pack.sbatch"]
     out = site.root / "env-pack.out"
     done = subprocess.run(
-        ["sbatch", "--parsable", "--wait", "--partition=h200", f"--output={out}", "slurm/env-pack.sbatch",
+        ["sbatch", "--parsable", "--partition=h200", f"--output={out}", "slurm/env-pack.sbatch",
          str(site.root)],
         env={**site.environment(), "HPCWISE_PYTHON": str(python)}, cwd=REPOSITORY, capture_output=True,
-        text=True, check=False, timeout=100,
+        text=True, check=True,
     )  # fmt: skip
+    ended = site.testbed.wait_job(done.stdout.strip(), "COMPLETED", "FAILED")
     said = out.read_text()
-    assert done.returncode == 0, said
+    assert ended == "COMPLETED", said
     [setup] = [line for line in said.splitlines() if line.startswith("setup: ")]
     [line] = yaml.safe_load(setup)["setup"]
     assert Path(line.removeprefix(". ")).parent == site.root
