@@ -37,6 +37,8 @@ STAGE_MODELS = {
 #: The screenplay of a job that brings its own, and of one that names an endpoint.
 SCRIPT_MODEL = "approved-script"
 LLM_MODEL = "llm-screenplay"
+#: Named for the stage `upscale` of a podcast, it enlarges pictures that are smaller than the film.
+ENLARGER = "realesr-animevideov3-x2"
 
 
 def first_tasks(request: RequestRecord) -> AddTasks:
@@ -282,6 +284,7 @@ def _shot(
             "show_name": introduces,
         }
         | cut
+        | _enlarging(job, shot, cut)
         | _brought(job, paths=False),
         local=_brought(job, paths=True),
         inputs=tuple(inputs),
@@ -293,6 +296,12 @@ def _shot(
         seed=job.seed,
     )
     return speech, animate
+
+
+def _enlarging(job: JobSpec, shot: Shot, cut: dict[str, Any]) -> dict[str, Any]:
+    """Of shots that show a picture, or come from one."""
+    shows = shot.figure is not None or "figure" in cut.get("before", {})
+    return {"enlarge": True} if shows and job.models.get("upscale") == ENLARGER else {}
 
 
 def _said_here(job: JobSpec, shot: Shot) -> dict[str, Any]:

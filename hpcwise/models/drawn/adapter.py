@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import skia
 
-from hpcwise.core.errors import BadOutput, Stopped, UsageError
+from hpcwise.core.errors import BadOutput, ModelMissing, Stopped, UsageError
 from hpcwise.core.screenplay import Speech
 from hpcwise.models.base import Call, Devices, Input, ModelSpec, OnStep, Output
 from hpcwise.models.drawn.captions import page_at, paged
@@ -36,6 +36,7 @@ from hpcwise.models.drawn.sets import far_picture, near_picture, used_areas
 from hpcwise.models.drawn.shots import drawing_of
 from hpcwise.models.drawn.text import Fonts, own_font
 from hpcwise.models.drawn.transition import Dissolve, dip_at, dissolves
+from hpcwise.models.upscale_ncnn.enlarge import Enlarger, enlarged_to, packaged
 
 THUMB_WIDTH_PX = 320
 #: The instant at which people in still pictures are caught, seconds.
@@ -237,7 +238,26 @@ class _Shot:
         """A figure of the document, None where it has none of that number."""
         if self._folder is None or index is None or not 0 <= index < len(self._document.figures):
             return None
-        return read_image(self._folder / self._document.figures[index].file)
+        picture = read_image(self._folder / self._document.figures[index].file)
+        width, height = self._params.width, self._params.height
+        if not self._params.enlarge or picture.width() >= width or picture.height() >= height:
+            return picture
+        return _enlarged(picture, width, height)
+
+
+def _enlarged(picture: Image, width: int, height: int) -> Image:
+    """A raster picture at twice its size or four times; raises `ModelMissing` without the network."""
+    folder = packaged()
+    if folder is None:
+        raise ModelMissing("model realesr-animevideov3-x2: is not installed; install hpcwise[upscale]")
+    pixels = picture.toarray(colorType=skia.kRGBA_8888_ColorType)
+    paper = pixels[..., 3:].astype(np.float32) / 255  # transparent parts lie on white paper
+    rgb = np.asarray(pixels[..., :3] * paper + 255 * (1 - paper), np.uint8)
+    large = enlarged_to(Enlarger(folder), rgb, width, height)
+    opaque = np.full((*large.shape[:2], 1), 255, np.uint8)
+    return skia.Image.fromarray(
+        np.ascontiguousarray(np.concatenate([large, opaque], axis=2)), colorType=skia.kRGBA_8888_ColorType
+    )
 
 
 def _document_of(call: Call) -> tuple[DocumentText, Path | None]:

@@ -52,6 +52,7 @@ class AnimateParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         known (-1), a title shot is taken for the first and an end shot for the last.
     before: the shot before this one, where both are of one scene. opens, closes: the first and the last shot
         of a scene, which come from and go to the set's colour.
+    enlarge: pictures that are smaller than the film are enlarged by Real-ESRGAN.
     logo, fonts: SHA-256 of a person's own files, which lie at logo_path and font_paths.
     """
 
@@ -74,6 +75,7 @@ class AnimateParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     closes: bool = False
     logo: str = ""
     logo_path: str = ""
+    enlarge: bool = False
     fonts: OwnFonts | None = None
     font_paths: OwnFonts | None = None
 

@@ -1,0 +1,1 @@
+"""Larger pictures on CPU: Real-ESRGAN's small network for video through ncnn."""
