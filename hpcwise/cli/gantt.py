@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hpcwise.cli.timeline import Slice, Timeline, Track
-from hpcwise.cli.values import printable
+from hpcwise.cli.values import format_s, printable
 from hpcwise.core.errors import ModelMissing
 from hpcwise.models import drawn
 
@@ -16,13 +16,25 @@ _STAGES: Final = {
     "image": ("#76B7B2", "set"),
     "speech": ("#F28E2B", "speech"),
     "animate": ("#4E79A7", "film"),
+    "detect": ("#9C755F", "detect"),
+    "sketch": ("#EDC948", "sketch"),
+    "decode": ("#59A14F", "decode"),
+    "sync": ("#4E79A7", "lip sync"),
+    "upscale": ("#FF9DA7", "upscale"),
 }
+#: Colours on which white numbers cannot be read.
+_PALE: Final = frozenset({"sketch", "upscale"})
 _OTHER: Final = ("#59A14F", "task")
 #: Lower tiers are paler, the lowest is hatched: quality is seen before it is read.
 _TIERS: Final = {"high": (1.0, ""), "medium": (0.75, ""), "low": (0.5, ""), "static": (0.5, "////")}
 _INK, _SOFT, _GRID = "#22262E", "#6B7280", "#E5E7EB"
 _BAD, _GOOD = "#C0392B", "#2E8B57"
 _LANE_IN: Final = 0.42
+#: Steps of the time axis, seconds; and from which span on it counts in which unit.
+_STEPS_S: Final = (
+    0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400,
+)  # fmt: skip
+_UNITS: Final = ((3 * 3600.0, 3600.0, "hours"), (300.0, 60.0, "minutes"), (0.0, 1.0, "seconds"))
 _MOST_LANES: Final = 60
 
 
@@ -71,27 +83,40 @@ def _figure(plt: Any, timeline: Timeline, title: str) -> Any:
     if films:
         _films(axes[1][0], timeline, films)
     bottom = axes[-1][0]
+    span_s = max(0.5, (timeline.end_s - timeline.start_s) * 1.01)
+    bottom.set_xlim(0, span_s)
+    unit = _clock(bottom, span_s)
     bottom.set_xlabel(
-        "seconds since the request arrived" if len(timeline.requests) == 1 else "seconds", color=_SOFT
+        f"{unit} since the request arrived" if len(timeline.requests) == 1 else unit, color=_SOFT
     )
-    bottom.set_xlim(0, max(0.5, (timeline.end_s - timeline.start_s) * 1.01))
     figure.text(0.105, 1 - 0.22 / height_in, title, fontsize=13, fontweight="bold", color=_INK, va="top")
     figure.text(0.105, 1 - 0.47 / height_in, _subtitle(timeline), fontsize=9, color=_SOFT, va="top")
     return figure
+
+
+def _clock(axis: Any, span_s: float) -> str:
+    """Ticks at round times; the unit that they count in."""
+    from matplotlib import ticker
+
+    _, factor, unit = next(row for row in _UNITS if span_s >= row[0])
+    step_s = next((step for step in _STEPS_S if span_s / step <= 12), span_s / 10)
+    axis.xaxis.set_major_locator(ticker.MultipleLocator(step_s))
+    axis.xaxis.set_major_formatter(ticker.FuncFormatter(lambda at_s, _: f"{at_s / factor:g}"))
+    return unit
 
 
 def _subtitle(timeline: Timeline) -> str:
     busy_s = sum(item.end_s - item.start_s for item in timeline.slices)
     span_s = max(1e-9, timeline.end_s - timeline.start_s)
     lives = len(timeline.workers)
-    parts = [f"{len(timeline.slices)} attempts on {lives} workers in {span_s:.1f} s"]
+    parts = [f"{len(timeline.slices)} attempts on {lives} workers in {format_s(span_s)}"]
     if lives:
         parts.append(f"busy {100 * busy_s / span_s / lives:.0f} %")
     if len(timeline.requests) == 1:
         track = timeline.requests[0]
         parts.append(track.slo)
         if track.segments:
-            parts.append(f"first frame after {track.segments[0].at_s - track.arrived_s:.1f} s")
+            parts.append(f"first frame after {format_s(track.segments[0].at_s - track.arrived_s)}")
         parts.append(track.state)
     return printable("   ·   ".join(parts), 160)
 
@@ -160,7 +185,7 @@ def _bar(axis: Any, item: Slice, lane: int, start_s: float, span_s: float) -> No
         axis.broken_barh([(item.end_s - start_s - late, late)], (lane + 0.28, 0.08), facecolor=_BAD, zorder=3)
     label = str(item.shot) if item.shot >= 0 else ""
     if label and length > span_s * 0.012 * len(label):
-        dark = alpha < 0.7
+        dark = alpha < 0.7 or item.stage in _PALE
         axis.text(
             begin + length / 2,
             lane,
@@ -204,11 +229,11 @@ def _films(axis: Any, timeline: Timeline, films: list[Track]) -> None:
             axis.annotate(
                 "film.mp4" if number == 0 else "remade",
                 (at, made[-1]),
-                xytext=(0, -8),
+                xytext=(-7, 0),
                 textcoords="offset points",
                 fontsize=8,
-                ha="center",
-                va="top",
+                ha="right",
+                va="center",
                 color=_INK,
             )
     axis.set_ylabel("seconds of film", color=_SOFT)

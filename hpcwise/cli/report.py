@@ -118,7 +118,7 @@ def make(run: Run, request_id: str) -> Page:
         cost_usd=receipt.cost_usd if receipt else None,
         energy_kwh=receipt.energy_j / 3.6e6 if receipt else None,
         degraded=receipt.n_degraded if receipt else None,
-        promised=_promised(agreement),
+        promised=_promised(agreement, track.state, timeline.wall_s + ended_s - timeline.start_s),
         losses=losses(timeline),
         kinds=kinds(timeline),
         heads=1 + sum(1 for at in timeline.epochs if at > timeline.start_s),
@@ -218,14 +218,19 @@ def _of_loss(loss: Loss) -> str:
     )
 
 
-def _promised(agreement: Agreement | None) -> str:
+def _promised(agreement: Agreement | None, state: str, ended_s: float) -> str:
+    """ended_s: Unix time of the request's end."""
     if agreement is None:
         return ""
     c = agreement.contract
     by = datetime.fromtimestamp(c.by_s)
+    early_s = c.by_s - ended_s
+    kept = (
+        f"; ready {format_s(abs(early_s))} {'early' if early_s >= 0 else 'late'}" if state == "done" else ""
+    )
     return (
-        f"by {by:%Y-%m-%d %H:%M} with {100 * c.confidence:.0f} %, {money(c.quote.usd)} expected, on "
-        f"{agreement.cluster}"
+        f"by {by:%H:%M} on {by:%Y-%m-%d} with {100 * c.confidence:.0f} %, {money(c.quote.usd)} expected, on "
+        f"cluster {agreement.cluster}{kept}"
     )
 
 
@@ -241,7 +246,7 @@ def _draw(timeline: Timeline, page: Page, folder: Path) -> None:
     picture = folder / ".report-timeline.png"
     try:
         with storage_errors(folder):
-            draw(timeline, picture, page.title)
+            draw(timeline, picture, "Who made what, when")
             data = picture.read_bytes()
             pixels = image.imread(str(picture))
     finally:

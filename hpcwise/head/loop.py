@@ -34,6 +34,7 @@ from hpcwise.head.fleet import Fleet
 from hpcwise.head.intake import Intake
 from hpcwise.head.ledger import Ledger, SnapshotBody
 from hpcwise.head.mailroom import WATCH_POLL_S, Mailroom
+from hpcwise.head.morning import Morning
 from hpcwise.head.peers import Peers
 from hpcwise.head.perform import Performer
 from hpcwise.head.provisioning import Provisioning, ground_of
@@ -85,6 +86,7 @@ class Head:
         )  # fmt: skip
         self._publishing = Publishing(self._take)
         results = Path(config.results_dir)
+        self._morning = Morning(paths.root, results)
         self._performer = Performer(
             self._engine, self._peers, self._fleet, self._publishing, paths.root, results, self._receipt
         )
@@ -337,6 +339,8 @@ class Head:
             write_beside(folder / "receipt.json", data)
         except OSError as error:
             log.error("%s: %s", folder, error.strerror)
+            return
+        self._morning.ended(request_id)
 
     # -- the end -----------------------------------------------------------------------------------------
 
@@ -354,6 +358,7 @@ class Head:
         self._fleet.close()
         self._publishing.close()
         self._provisioning.close()
+        await self._morning.close(0.0 if self._keep_workers else self._config.grace_s)
         self._core.close()
         if self._exit == EXIT_OK:
             with contextlib.suppress(HpcwiseError):
