@@ -3,18 +3,20 @@
 Qualities as in section 5.2: films of 1280 x 800, of 640 x 400, and of 320 x 200 with half the steps. High and
 medium are drawn at half their size and enlarged; low is drawn as it is, since half of 200 lines is no size
 that the models' VAE can take. Pictures and sketch shrink with the film.
-Adaptive: on the plan that starts soonest within the paper's $50, by adaptive.py.
+Adaptive: by the engine's ladder, on the plan for a film that rises which starts soonest within the paper's
+$50 and is high from 45 s of the film on (adaptive.py).
 """
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any, Final
 
 import msgspec
 
 from hpcwise.core.provisioner.shapes import work_of
 from hpcwise.core.provisioner.types import Objective, Work
-from hpcwise.evaluation.adaptive import TIERS, Adapted, adapt
+from hpcwise.evaluation.adaptive import HIGH_S, HIGH_SHARE, Adapted, adapt, best, rising_work
 from hpcwise.evaluation.cluster import LARGE, mixes, singles
 from hpcwise.evaluation.plots import COLOURS, curve, published, stars, start_and_cost
 from hpcwise.evaluation.rows import UNTIL_READY, Figure, Point, Row, Table, cost_at, ordering
@@ -27,6 +29,9 @@ SMALLER: Final = {"medium": (0.5, 10), "low": (0.25, 5)}
 MINUTES: Final = 10.0
 #: "This approach costs under $50" (section 5.2).
 BUDGET_USD: Final = 50.0
+#: Plans for an adaptive film are made for these shares of it, and these seconds until its first high segment.
+SHARES: Final = (0.985, 0.88)
+RISES_S: Final = (HIGH_S, 20.0, 17.0, 15.0)
 
 
 def quality(context: Context, tier: str) -> Work:
@@ -54,9 +59,12 @@ def reproduce(context: Context) -> Figure:
               for tier in QUALITIES}  # fmt: skip
     context.step("adaptive")
     pools = pools_of(LARGE)
-    plan, _ = context.checked(context.work(), pools, Objective(name="ttff", budget_usd=BUDGET_USD))
-    works = {tier: quality(context, tier) for tier in TIERS}
-    film = adapt(plan, works, pools, context.prices(), context.seed)
+    work, goals = rising_work(), product(SHARES, RISES_S)
+    plans = [
+        context.plan(work, pools, Objective(name="ttff", budget_usd=share * BUDGET_USD, rises_s=rises_s))
+        for share, rises_s in goals
+    ]
+    film = best((adapt(plan, pools, context.prices(), context.seed) for plan in plans), BUDGET_USD)
     low = min(points["low"], key=lambda p: (p.ttff_s > 3, p.cost_usd))
     soon = min(point.ttff_s for point in points["low"])
     cheapest = min(points["low"], key=lambda p: p.cost_usd)
@@ -132,8 +140,8 @@ def _adaptive(context: Context, film: Adapted, points: dict[str, list[Point]]) -
         row("cost of a film", "$", BUDGET_USD, film.cost_usd, price="spot", window=UNTIL_READY,
             stall_free_s=film.start_s, note="the paper: below"),
         ordering("fig13", "adaptive: medium or better by 20 s", medium is not None and medium <= 20),
-        ordering("fig13", "adaptive: high by 45 s", high is not None and high <= 45),
-        ordering("fig13", "adaptive: over 90 % of the film is high", film.share("high") > 0.9),
+        ordering("fig13", "adaptive: high by 45 s", high is not None and high <= HIGH_S),
+        ordering("fig13", "adaptive: over 90 % of the film is high", film.share("high") > HIGH_SHARE),
         ordering("fig13", "adaptive: starts sooner than high on the same budget and costs less than $50",
                  film.start_s < min(p.ttff_s for p in points["high"]) and film.cost_usd < BUDGET_USD),
     ]  # fmt: skip

@@ -64,6 +64,19 @@ def scaled(plan: Plan, qpm: float, headroom: float) -> tuple[Replicas, ...]:
     return tuple(found)
 
 
+def on_cores(catalogue: Catalogue) -> tuple[Catalogue, FleetItem]:
+    """The catalogue with what a podcast does on a host's cores, and workers for it."""
+    models = dict(catalogue.models)
+    for name, seconds in _CORES.items():
+        profiles = {**models[name].profiles, "cpu": LinearProfile(base_s=seconds)}
+        models[name] = msgspec.structs.replace(models[name], profiles=profiles)
+    cores = FleetItem(
+        kind="cores", hardware="cpu", models=tuple(_CORES), memory_gb=1e3, min_workers=8, max_workers=8,
+        idle_timeout_s=1e9,
+    )  # fmt: skip
+    return msgspec.structs.replace(catalogue, models=models), cores
+
+
 class Served(msgspec.Struct, frozen=True, kw_only=True):
     """met: share of the requests that could be watched from the promised time on without a stall, or, where
     nothing was promised, were made. start_s: median start without a stall of those with a promise."""
@@ -89,16 +102,8 @@ def serve(
     usd_per_h: Mapping[str, float],
 ) -> Served:
     """`n` podcasts that arrive at random, `qpm` a minute."""
-    models = dict(catalogue.models)
-    for name, seconds in _CORES.items():
-        profiles = {**models[name].profiles, "cpu": LinearProfile(base_s=seconds)}
-        models[name] = msgspec.structs.replace(models[name], profiles=profiles)
-    known = msgspec.structs.replace(catalogue, models=models)
+    known, cores = on_cores(catalogue)
     rows = scaled(plan, qpm, headroom)
-    cores = FleetItem(
-        kind="cores", hardware="cpu", models=tuple(_CORES), memory_gb=1e3, min_workers=8, max_workers=8,
-        idle_timeout_s=1e9,
-    )  # fmt: skip
     fleet = (*fleet_of(msgspec.structs.replace(plan, replicas=rows), pools, known), cores)
     engine = EngineConfig(catalogue=known, fleet=fleet)
     config = SimConfig(engine=engine, warm=True, seed=seed, overhead_s=0.0, tick_s=2.0, patience_s=7200.0)

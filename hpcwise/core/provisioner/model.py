@@ -98,7 +98,7 @@ class Pipeline:
         self._spread = len({pool.region for pool in pools}) > 1
         self._film_s = work.film_s
         self.simple = not objective.name.startswith("energy") and objective.power_w is None
-        limits = (objective.ttff_s, objective.ready_s, objective.budget_usd)
+        limits = (objective.ttff_s, objective.ready_s, objective.budget_usd, objective.rises_s)
         self._limited = objective.seamless or any(limit is not None for limit in limits)
 
     def _before(self, i: int) -> list[int]:
@@ -153,7 +153,7 @@ class Pipeline:
             others = self.stations[i].units - 1
             n = sum(counts.values())
             rest_s = max(0.0, rest_s * (others + 0.5 + n / 2) / others - sum(best.first_s))
-            if len(counts) > 1:
+            if len(counts) > 1 or self.objective.rises_s is not None:
                 waits = self._waits(i, counts, sum(best.first_s))
         return Held(rest_s, best.first_s, waits, late_s, usd, busy_w, idle_w, self.pools[best.pool].region)
 
@@ -287,7 +287,8 @@ class Pipeline:
         violation, value = self.score(first_s, ready_s, usd_per_h, stall_s)
         goal = self.objective
         if goal.name in ("energy", "energy*ttff"):
-            start_s = max(first_s + stall_s, ready_s - self._film_s)
+            waits_s = stall_s if goal.rises_s is None else 0.0
+            start_s = max(first_s + waits_s, ready_s - self._film_s)
             value = self._energy_j(held, ready_s) * (start_s if goal.name == "energy*ttff" else 1.0)
         if goal.power_w is not None and (watts := sum(h.busy_w for h in held)) > goal.power_w:
             violation += watts / goal.power_w - 1 if goal.power_w > 0 else float("inf")
@@ -297,6 +298,11 @@ class Pipeline:
         self, first_s: float, ready_s: float, usd_per_h: float, stall_s: float = 0.0
     ) -> tuple[float, float]:
         """Violation and value of an objective that needs neither energy nor power."""
+        violation = 0.0
+        if (rises_s := self.objective.rises_s) is not None:
+            if stall_s > rises_s:
+                violation = stall_s / rises_s - 1 if rises_s > 0 else float("inf")
+            stall_s = 0.0
         start_s = ready_s - self._film_s
         if start_s < first_s + stall_s:
             start_s = first_s + stall_s
@@ -310,7 +316,6 @@ class Pipeline:
             value = ready_s
         else:
             value = cost
-        violation = 0.0
         if self._limited:
             goal = self.objective
             for limit, found in ((goal.ttff_s, start_s), (goal.ready_s, ready_s), (goal.budget_usd, cost)):
@@ -341,6 +346,8 @@ class Pipeline:
         held = [self.hold(i, each) for i, each in enumerate(counts)]
         first_s, links_s = self.first(held), self.links_rest_s(counts)
         rest_s, stall_s = self.flow(held)
+        if self.objective.rises_s is not None:
+            stall_s = 0.0
         rest_s = max(links_s, rest_s)
         ready_s = first_s + rest_s
         usd_per_h = sum(h.usd_per_h for h in held)

@@ -124,6 +124,32 @@ def work_of_job(job: JobSpec) -> Work:
     return Work(name=name, film_s=job.duration_s, variants=tuple(variants))
 
 
+def rising(work: Work) -> Work:
+    """A film that begins at its lowest tier and is at its best for the rest, as adaptive quality makes it
+    (see Objective.rises_s): the ways of the best tier, the first segment by the lowest one's like way."""
+    best, lowest = work.variants[0].tier, work.variants[-1].tier
+    found = []
+    for way in work.variants:
+        stages = {stage.name: stage for stage in way.stages}
+        like = [
+            {stage.name: stage for stage in low.stages}
+            for low in work.variants
+            if low.tier == lowest and {s.name for s in low.stages} == stages.keys() - {"upscale"}
+        ]
+        if way.tier != best or not like:
+            continue
+        made = []
+        for stage in way.stages:
+            low = like[0].get(stage.name)
+            if low is not None and low.features != stage.features:
+                stage = msgspec.structs.replace(stage, first=low.features)
+            elif low is None:
+                stage = msgspec.structs.replace(stage, first=dict.fromkeys(stage.features, 0.0))
+            made.append(stage)
+        found.append(msgspec.structs.replace(way, stages=tuple(made)))
+    return msgspec.structs.replace(work, variants=tuple(found))
+
+
 def segments(film_s: float) -> int:
     """Segments of a film: as many as a podcast of equal scenes has."""
     return max(1, math.ceil(film_s / SEGMENT_S - 1e-9))

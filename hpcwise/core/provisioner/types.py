@@ -87,7 +87,9 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
 class Objective(msgspec.Struct, frozen=True, kw_only=True):
     """What is minimised, and limits that come first. ready_s: until the whole film is there (ready-by).
     With the name `cost` and a TTFF or ready limit: the cheapest that keeps it. seamless: playback begins with
-    the first segment, whenever that comes, and must never stall."""
+    the first segment, whenever that comes, and must never stall. rises_s: quality adapts; playback begins
+    with the first segment, lower rungs are played until slower replicas have their first segment at the best
+    one, and that must be so after `rises_s` of the film."""
 
     name: ObjectiveName = "cost*ttff"
     ttff_s: float | None = None
@@ -95,6 +97,7 @@ class Objective(msgspec.Struct, frozen=True, kw_only=True):
     budget_usd: float | None = None
     power_w: float | None = None
     seamless: bool = False
+    rises_s: float | None = None
 
 
 class Replicas(msgspec.Struct, frozen=True, order=True):
