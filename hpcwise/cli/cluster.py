@@ -47,6 +47,8 @@ def discover_command(name: str | None, shared_dir: str | None, rewrite: bool, as
     lines: list[str] = []
     if path.is_file():
         ours, _ = read(path.stem)
+        if ours.qos != now.qos:
+            now, _ = _found(name or now.cluster, shared_dir, ours.qos)
         lines = drift(ours, now)
         now = merged(ours, now) if rewrite else ours
     if rewrite or not path.is_file():
@@ -75,7 +77,7 @@ def check_command(name: str, as_json: bool) -> int:
     from hpcwise.launch.discover import drift
 
     ours, path = read(name)
-    now, _ = _found(ours.cluster, ours.shared_dir)
+    now, _ = _found(ours.cluster, ours.shared_dir, ours.qos)
     lines = drift(ours, now)
     if as_json:
         print_json({"path": str(path), "drift": lines})
@@ -144,13 +146,14 @@ def learn_command(
     click.echo(f"file          {relative(target)}")
 
 
-def _found(name: str, shared_dir: str | None) -> tuple[Cluster, tuple[str, ...]]:
+def _found(name: str, shared_dir: str | None, qos: str = "") -> tuple[Cluster, tuple[str, ...]]:
+    """qos: that the file of this cluster says, if there is one."""
     from hpcwise.head.settings import find_configs, read_hardware
     from hpcwise.launch.discover import cluster_of
     from hpcwise.launch.slurmquery import ask_site
 
     known = tuple(read_hardware(find_configs() / "hardware.yaml").hardware)
-    return cluster_of(ask_site(), known, shared_dir or _shared_dir(), name), known
+    return cluster_of(ask_site(), known, shared_dir or _shared_dir(), name, qos), known
 
 
 def _shared_dir() -> str:

@@ -27,6 +27,7 @@ _PAIR: Final = re.compile(r"(?:^|\s)([A-Za-z][A-Za-z0-9_:]*)=")
 _INFINIBAND: Final = frozenset({"ib", "infiniband", "edr", "hdr", "hdr100", "hdr200", "ndr", "ndr200", "xdr"})
 _UNSET: Final = frozenset({"", "(null)", "N/A", "NONE", "None", "UNLIMITED", "INFINITE", "ALL"})
 Preempts = Literal["off", "requeue", "cancel", "suspend"]
+_MODES: Final[dict[str, Preempts]] = {"requeue": "requeue", "cancel": "cancel", "suspend": "suspend"}
 
 
 class Node(msgspec.Struct, frozen=True):
@@ -54,15 +55,18 @@ class Answers(msgspec.Struct, frozen=True, kw_only=True):
     user: str = ""
 
 
-def cluster_of(answers: Answers, hardware: Sequence[str], shared_dir: str = "", name: str = "") -> Cluster:
+def cluster_of(
+    answers: Answers, hardware: Sequence[str], shared_dir: str = "", name: str = "", qos: str = ""
+) -> Cluster:
     """The site. hardware: names of hardware.yaml, which GPU types are mapped to; a pool whose GPU is none of
-    them is not used until somebody says what it is. Raises LaunchError for text that is no answer."""
+    them is not used until somebody says what it is. qos: that jobs are submitted with, where it is not the
+    account's default: it decides who has to give way. Raises LaunchError for text that is no answer."""
     config = pairs_of_config(answers.config)
     nodes = parse_sinfo_json(answers.sinfo_json) if answers.sinfo_json else parse_sinfo(answers.sinfo)
     partitions = {row["PartitionName"]: row for row in map(pairs, answers.partitions.splitlines()) if row}
     if not nodes or not partitions or "SLURM_VERSION" not in config:
         raise LaunchError("sinfo, scontrol: gave no nodes or no partitions; is slurmctld up?")
-    accounts, qos, default_qos, most_jobs = parse_assoc(answers.assoc)
+    accounts, known_qos, default_qos, most_jobs = parse_assoc(answers.assoc)
     accounting = "slurmdbd" in config.get("AccountingStorageType", "")
     default = answers.user.strip().splitlines()[0].strip() if answers.user.strip() else ""
     flags = f"{config.get('SlurmctldParameters', '')},{config.get('PreemptParameters', '')}"
@@ -79,7 +83,12 @@ def cluster_of(answers: Answers, hardware: Sequence[str], shared_dir: str = "", 
         submits_from_nodes=all(row.get("AllocNodes", "ALL") == "ALL" for row in partitions.values()),
         kill_wait_s=float(config.get("KillWait", "30").split()[0]),
         shared_dir=shared_dir,
-        pools=tuple(_pools(nodes, partitions, hardware, accounts, qos, config.get("PreemptType", ""))),
+        pools=tuple(
+            _by_qos(pool, answers.qos, qos or default_qos, config)
+            for pool in _pools(
+                nodes, partitions, hardware, accounts, known_qos, config.get("PreemptType", "")
+            )
+        ),
     )
 
 
@@ -300,6 +309,32 @@ def _preempts(
         if int(other.get("PriorityTier", "1")) > tier and own & members:
             return "requeue" if mode == "requeue" else "cancel" if mode == "cancel" else "suspend"
     return "off"
+
+
+def _by_qos(pool: Pool, qos: str, used: str, config: Mapping[str, str]) -> Pool:
+    """With preempt/qos, jobs of a QoS that another one may preempt give way, in every partition."""
+    if "preempt/qos" not in config.get("PreemptType", ""):
+        return pool
+    own = used if not pool.qos or used in pool.qos else pool.qos[0]
+    rows = {fields[0]: fields for line in qos.splitlines() if len(fields := line.strip().split("|")) == 8}
+    if own not in rows or not any(own in row[4].split(",") for row in rows.values()):
+        return pool
+    mode = rows[own][5].lower()
+    # A QoS without a mode of its own follows the cluster's.
+    if mode in ("", "cluster"):
+        mode = config.get("PreemptMode", "OFF").split(",")[-1].lower()
+    if mode not in _MODES:
+        return pool
+    grace = parse_clock_s(rows[own][6])
+    return msgspec.structs.replace(pool, preempts=_MODES[mode], grace_s=grace or pool.grace_s)
+
+
+def parse_clock_s(text: str) -> float:
+    """Seconds of `00:02:00` or of `120`; 0 for nothing."""
+    total = 0.0
+    for part in text.split(":"):
+        total = 60 * total + (float(part) if part.isdigit() else 0.0)
+    return total
 
 
 def _allowed(row: Mapping[str, str], key: str, mine: tuple[str, ...]) -> tuple[str, ...]:

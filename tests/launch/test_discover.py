@@ -76,6 +76,29 @@ def test_the_fixed_format_says_what_json_says(version: str) -> None:
     assert old == found(version)
 
 
+def test_with_preemption_by_qos_the_qos_that_jobs_use_decides_who_gives_way() -> None:
+    plain = answers("24.11")
+    config = plain.config.replace("preempt/partition_prio", "preempt/qos")
+    qos = (
+        "normal|100||200||cluster|00:00:00|\n"
+        "high|1000||||cluster|00:00:00|\n"
+        "urgent|5000|||normal,short|cluster|00:00:00|\n"
+        "short|500|00:30:00|20|||00:02:00|DenyOnLimit\n"
+    )
+    made = replace(plain, config=config, qos=qos)
+
+    def notice(qos: str) -> set[tuple[str, float]]:
+        pools = cluster_of(made, HARDWARE, qos=qos).pools
+        return {(pool.preempts, pool.grace_s) for pool in pools if not pool.pool.startswith("spot")}
+
+    # By default normal; nobody preempts high; short has two minutes' notice.
+    assert notice("") == {("requeue", 0.0)}
+    assert notice("high") == {("off", 0.0)}
+    assert notice("short") == {("requeue", 120.0)}
+    cancelled = replace(made, qos=qos.replace("200||cluster", "200||cancel"))
+    assert {p.preempts for p in cluster_of(cancelled, HARDWARE).pools} == {"cancel"}
+
+
 def test_without_accounting_there_are_no_accounts_and_the_rest_is_there() -> None:
     given = answers("24.11")
     config = given.config.replace("accounting_storage/slurmdbd", "(null)")
