@@ -52,7 +52,7 @@ def wanted(*extras: str) -> list[Requirement]:
     ]
 
 
-@pytest.mark.parametrize("extras", [("film", "serve"), ("film", "serve", "test", "models")])
+@pytest.mark.parametrize("extras", [("film", "serve"), ("film", "serve", "test", "models", "usp")])
 def test_the_lock_satisfies_every_requirement_of_the_project(extras: tuple[str, ...]) -> None:
     locks = [extra for extra in extras if extra != "serve"]  # whose packages are part of the film lock
     locked = {name: version for lock in locks for name, version in pins(lock).items()}
@@ -73,7 +73,7 @@ def test_every_library_that_the_package_imports_is_declared_in_the_project() -> 
                 imported |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 imported.add(node.module.split(".")[0])
-    requirements = wanted("film", "plan", "serve", "ocr", "models")
+    requirements = wanted("film", "plan", "serve", "ocr", "upscale", "models", "usp")
     declared = {canonicalize_name(requirement.name) for requirement in requirements} | ALONE
     owners = importlib.metadata.packages_distributions()
     undeclared = [

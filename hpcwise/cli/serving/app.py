@@ -23,6 +23,7 @@ from hpcwise.cli.run import Run
 from hpcwise.cli.serving import films, jobs
 from hpcwise.cli.serving.feed import Feed, Viewer
 from hpcwise.cli.serving.guard import Doors
+from hpcwise.cli.serving.playlists import playlist
 from hpcwise.cli.specfile import DOCUMENT_SUFFIXES
 from hpcwise.core.errors import HpcwiseError, UsageError
 from hpcwise.core.explain import Explanation
@@ -104,9 +105,12 @@ def make_app(run: Run, doors: Doors, feed: Feed) -> Starlette:
                 yield b"retry: 1000\n\n"
                 while not viewer.over:
                     news = await viewer.news(_ALIVE_S)
-                    yield b"".join(
-                        b"event: %s\ndata: %s\n\n" % (kind.encode(), data) for kind, data in news.items()
-                    ) or b": still here\n\n"
+                    yield (
+                        b"".join(
+                            b"event: %s\ndata: %s\n\n" % (kind.encode(), data) for kind, data in news.items()
+                        )
+                        or b": still here\n\n"
+                    )
             finally:
                 feed.leave(viewer)
 
@@ -182,7 +186,9 @@ def make_app(run: Run, doors: Doors, feed: Feed) -> Starlette:
         path = films.live_file(run, request.path_params["request"], request.path_params["name"])
         if path is None:
             return _nothing()
-        # Whole: a playlist may be replaced by a longer one between looking at its size and reading it.
+        if path.suffix == ".m3u8":
+            data = await playlist(path, request.query_params.get("_HLS_msn", ""), lambda: feed.ending)
+            return Response(data, media_type=films.TYPES[path.suffix], headers=_NO_STORE)
         return Response(path.read_bytes(), media_type=films.TYPES[path.suffix], headers=_NO_STORE)
 
     async def film(request: Request) -> Response:

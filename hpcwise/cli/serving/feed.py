@@ -97,6 +97,8 @@ class Feed:
         self._head = LocalHead(run, workers, with_us=True)
         self._calls: queue.Queue[tuple[Callable[[], Any], Future[Any]] | None] = queue.Queue()
         self._viewers: set[Viewer] = set()
+        #: The server ends: nothing is to be waited for any more.
+        self.ending = False
         self._thread = threading.Thread(target=self._loop, name="feed", daemon=True)
         self._client: client.HeadClient | None = None
         self._searched_s = -_IDLE_S
@@ -125,6 +127,7 @@ class Feed:
 
     def send_off(self) -> None:
         """The server ends: let everybody go who listens."""
+        self.ending = True
         for viewer in list(self._viewers):
             viewer.end()
 

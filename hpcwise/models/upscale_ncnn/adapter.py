@@ -14,7 +14,7 @@ from hpcwise.models.upscale_ncnn.enlarge import Enlarger
 
 
 class UpscaleParams(msgspec.Struct, frozen=True, kw_only=True):
-    """film_width, film_height: pixels, set where this is the last stage, which writes a segment of the film."""
+    """film_width, film_height: pixels; set where this is the last stage, which writes a segment."""
 
     film_width: int = 0
     film_height: int = 0

@@ -64,7 +64,7 @@ function listen() {
   source.addEventListener("overview", (event) => { overview = JSON.parse(event.data); drawOverview(); });
   source.addEventListener("film", (event) => {
     const news = JSON.parse(event.data);
-    if (news.row.request_id === shownFilm) { view = news; drawFilm(); published.tell(); }
+    if (news.row.request_id === shownFilm) { view = news; drawFilm(); }
   });
   source.onopen = () => { if (overview) drawOverview(); };
   source.onerror = () => {
@@ -129,45 +129,9 @@ const video = $("video");
 const player = { kind: "", hls: null, version: 0, position: 0, captions: false, started: false };
 window.hpcwisePlayer = { stalls: [], errors: [] }; // what a test, or a person with a console, wants to know
 
-// A player asks for a growing playlist every few seconds, and a segment that was in time is found too late.
-// But the events say when there is a new one: the playlist is asked for then, and held back until then.
-const published = {
-  waiting: new Set(),
-  seen: new Map(), // path of a playlist -> what was published when it was asked for last
-  mark: () => `${view?.play?.frames}/${view?.complete}/${view?.film_version}/${view?.row.state}`,
-  tell() { for (const look of [...this.waiting]) look(); },
-  next(path, go) {
-    const end = () => { this.waiting.delete(look); clearTimeout(timer); };
-    const look = () => { if (this.seen.get(path) !== this.mark()) { end(); go(); } };
-    const timer = setTimeout(() => { end(); go(); }, 4000);
-    this.waiting.add(look);
-    look();
-    return end;
-  },
-};
-function playlistLoader() {
-  return class extends window.Hls.DefaultConfig.loader {
-    #forget = () => {};
-    load(context, config, callbacks) {
-      const path = context.url.split("?")[0];
-      const onSuccess = (response, ...rest) => {
-        // With this line hls.js asks again at once, naming the segment that it lacks; we do the waiting.
-        if (typeof response.data === "string") response.data = response.data.replace("#EXT-X-MEDIA-SEQUENCE", "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES\n$&");
-        callbacks.onSuccess(response, ...rest);
-      };
-      const go = () => { published.seen.set(path, published.mark()); super.load(context, config, { ...callbacks, onSuccess }); };
-      if (context.url.includes("_HLS_msn=")) this.#forget = published.next(path, go);
-      else go();
-    }
-    abort() { this.#forget(); super.abort(); }
-    destroy() { this.#forget(); super.destroy(); }
-  };
-}
-
 function stopPlayer() {
   player.hls?.destroy();
   player.hls = null;
-  published.seen.clear();
   video.querySelectorAll("track").forEach((track) => track.remove());
   video.removeAttribute("src");
   video.load();
@@ -190,7 +154,7 @@ function play(kind, wanted = false) {
     video.src = `${base}/film.mp4?v=${view.film_version}`;
     if (keep) video.currentTime = keep;
   } else if (window.Hls?.isSupported()) {
-    const hls = new window.Hls({ pLoader: playlistLoader(), lowLatencyMode: true, enableWorker: false, enableCEA708Captions: false, startPosition: 0, liveSyncDurationCount: 1, liveMaxLatencyDurationCount: Infinity, backBufferLength: 120, manifestLoadPolicy: retries(), playlistLoadPolicy: retries(), fragLoadPolicy: retries() });
+    const hls = new window.Hls({ lowLatencyMode: true, enableWorker: false, enableCEA708Captions: false, startPosition: 0, liveSyncDurationCount: 1, liveMaxLatencyDurationCount: Infinity, backBufferLength: 120, manifestLoadPolicy: retries(), playlistLoadPolicy: retries(), fragLoadPolicy: retries() });
     player.hls = hls;
     hls.on(window.Hls.Events.ERROR, (_, data) => {
       window.hpcwisePlayer.errors.push(`${data.details}${data.fatal ? " (fatal)" : ""}`);
