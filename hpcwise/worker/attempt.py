@@ -214,7 +214,10 @@ class Attempt:
         if now - self._reported_s >= PROGRESS_S:
             self._reported_s = now
             self._emit(m.TaskProgress(self.task.task_id, self.task.attempt, done, total, self.saver.share))
+        told = self.stop
         self._pump(0.0)
+        if self.stop == "pause" and not told and self.saver.used:
+            return  # it came after the state of this step was offered: stops behind the next one's
         self._check_stop()
 
     def _should_stop(self) -> bool:

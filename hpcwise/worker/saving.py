@@ -48,6 +48,8 @@ class Saver:
         self._writing: tuple[Future[None], float] | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._found = False
+        #: Whether the loop has offered its state.
+        self.used = False
         #: Share of the task that is durable.
         self.share = 0.0
 
@@ -60,6 +62,7 @@ class Saver:
         return found.step, LoopState(found.arrays, found.facts, found.bfloat16)
 
     def offer(self, chunk: int, step: int, share: float, state: Callable[[], LoopState]) -> None:
+        self.used = True
         stopping = self._stopping()
         self._look(wait=stopping)
         now_s = time.monotonic()

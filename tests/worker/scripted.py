@@ -38,14 +38,20 @@ class ScriptedHead:
     """Listens in `run_dir`. Every worker event is collected in `events`; `until` reads until something
     is there. answers: whether heartbeats are answered and events acknowledged."""
 
-    def __init__(self, run_dir: Path, epoch: int = 1, advertise: tuple[str, ...] | None = None) -> None:
+    def __init__(
+        self,
+        run_dir: Path,
+        epoch: int = 1,
+        advertise: tuple[str, ...] | None = None,
+        interface: str = "127.0.0.1",
+    ) -> None:
         self.paths = RunPaths(run_dir)
         self.paths.create()
         self.keys = ensure_keys(self.paths)
         self.epoch = epoch
         server, client = self.keys.server, self.keys.client
         self.server = ServerSocket(
-            CurveKeys(server.public.encode(), server.secret.encode(), client.public.encode())
+            CurveKeys(server.public.encode(), server.secret.encode(), client.public.encode()), interface
         )
         self.store = Store(self.paths, durable=False)
         self.answers = True

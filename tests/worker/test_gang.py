@@ -50,6 +50,15 @@ def key(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def card(name: str, **parallel: Any) -> dict[str, Any]:
+    """Of the tiny Wan, shared by its processes like this."""
+    return {
+        "name": name, "version": "1", "family": "diffusers", "stages": ["sketch"], "fps": 16,
+        "licence": "Apache-2.0", "folder": "tiny-wan2.1-t2v", "memory_gb": 0.6, "load_s": 6, "elo": 0,
+        "options": {**OPTIONS, "parallel": parallel}, "profiles": {"cpu": {"base_s": 0.3}},
+    }  # fmt: skip
+
+
 class Site:
     """A run directory with tiny models, a scripted head, and the processes of gangs."""
 
@@ -61,17 +70,12 @@ class Site:
         cards = root / "configs" / "models"
         cards.mkdir(parents=True)
         for name, parallel in {"wan": {}, "wan-cfg": {"cfg": 2}, "wan-five": {"ulysses": 5}}.items():
-            card = {
-                "name": name, "version": "1", "family": "diffusers", "stages": ["sketch"], "fps": 16,
-                "licence": "Apache-2.0", "folder": "tiny-wan2.1-t2v", "memory_gb": 0.6, "load_s": 6, "elo": 0,
-                "options": {**OPTIONS, "parallel": parallel}, "profiles": {"cpu": {"base_s": 0.3}},
-            }  # fmt: skip
-            (cards / f"{name}.yaml").write_text(yaml.safe_dump(card))
+            (cards / f"{name}.yaml").write_text(yaml.safe_dump(card(name, **parallel)))
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def start(self, worker_id: str, world: int, **fields: Any) -> list[subprocess.Popen[bytes]]:
         config = WorkerConfig(
-            run_dir=str(self.root / "run"), worker_id=worker_id, kind="cpu", hardware="cpu", heartbeat_s=0.2,
+            run_dir=str(self.root / "run"), worker_id=worker_id, kind="cpu", hardware="cpu", heartbeat_s=5.0,
             durable=False, configs_dir=str(self.root / "configs"), models_dir=str(self.models), gang=world,
             **fields,
         )  # fmt: skip
