@@ -192,6 +192,10 @@ class Breaker:
 
     def out_of_memory(self, fault: Fault, chance: random.Random) -> None:
         """A task that takes more memory than any job has: its request fails, and says why."""
+        with self._claims("memory"):
+            self._greedy(fault)
+
+    def _greedy(self, fault: Fault) -> None:
         name = f"greedy-{fault.number}"
         self._until(lambda: self._look().status is not None, VICTIM_S)
         fault.at_s, fault.what = time.time(), name

@@ -19,6 +19,7 @@ from hpcwise.core.errors import HpcwiseError
 from hpcwise.core.report import RequestRow
 from hpcwise.core.spec import GraphTask, JobSpec
 from hpcwise.core.workflow import Edge
+from hpcwise.testbed.shape import TestbedError
 from hpcwise.wire import messages as w
 from scripts.chaosfaults import Breaker, Fault, Look, NoVictim, deal
 from scripts.chaossite import ChaosSite
@@ -28,7 +29,7 @@ LIVE: Final = 4
 SHOTS: Final = 3
 #: After the last fault was mended, everything must have ended within this.
 PATIENCE_S: Final = 300.0
-#: A kind that finds no victim is tried again later, so many times.
+#: A fault that finds no victim, or whose victim ends by itself, is tried again later, so many times.
 TRIES: Final = 3
 _OVER: Final = ("done", "failed", "cancelled")
 
@@ -134,7 +135,7 @@ class ChaosRun:
             chance = random.Random(f"{self._seed}-{number}")
             try:
                 self._breaker.strike(fault, chance)
-            except (NoVictim, FileNotFoundError) as error:
+            except (NoVictim, TestbedError, FileNotFoundError) as error:
                 if trial < TRIES:
                     waiting.append((number, kind, trial + 1))
                 else:

@@ -77,6 +77,8 @@ class Fleet:
         self._running_s: dict[str, float] = {}
         self._leaving: set[WorkerId] = set()
         self._cancelled: set[str] = set()
+        #: Jobs of launches that were taken back, until they are ended, all in one call.
+        self._unwanted: dict[str, Handle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweeping = False
         self._ending = False
@@ -98,8 +100,8 @@ class Fleet:
         return f", {said}" if said else ""
 
     def look_soon(self) -> None:
-        """A worker is silent or was told to leave: what the scheduler says of it is worth a question."""
-        self._launcher.hurry()
+        """A worker is silent: what the scheduler says of it is worth a question."""
+        self._launcher.hurry(urgent=True)
 
     def launch(self, kind: str, token: str) -> None:
         """Start a worker unless a job with that token exists already. Failure becomes LaunchFailed.
@@ -142,6 +144,9 @@ class Fleet:
         if self._asked and not self._submitting and not self._ending:
             self._submitting = True
             self._go(self._submit())
+        if self._unwanted and self._launcher.may_launch():
+            unwanted, self._unwanted = list(self._unwanted.values()), {}
+            self._go(self._end_jobs(unwanted))
         now_s = asyncio.get_running_loop().time()
         use = self._launcher.use()
         if use is not None and now_s - self._use_logged_s >= USE_LOG_S:
@@ -158,7 +163,8 @@ class Fleet:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=patience_s)
         unborn = [t for t in self._handles if not self._joined(t) and t not in self._leaving]
-        await self._kill_all(unborn)  # hold nothing yet
+        self._handles.update(self._unwanted)
+        await self._kill_all([*unborn, *self._unwanted])  # hold nothing yet
         while self._handles:
             states = await self._call(self._launcher.states, list(self._handles.values()))
             for token, handle in list(self._handles.items()):
@@ -262,7 +268,7 @@ class Fleet:
             handle = handle or await self._call(self._launcher.find, token)
             if handle is not None:
                 log.info("launch %s taken back: %s", token, reason)
-                await self._call(self._launcher.kill, handle)
+                self._unwanted[token] = handle
         except HpcwiseError as error:
             log.error("launch %s: %s", token, error)
         self._launched_s.pop(token, None)
@@ -323,7 +329,10 @@ class Fleet:
     async def _kill_all(self, tokens: list[str]) -> None:
         handles = [handle for t in tokens if (handle := self._handles.pop(t, None)) is not None]
         if handles:
-            await self._call(self._launcher.kill_many, handles)
+            await self._end_jobs(handles)
+
+    async def _end_jobs(self, handles: list[Handle]) -> None:
+        await self._call(self._launcher.kill_many, handles)
 
     def _minutes(self, kind: str) -> int | None:
         """Walltime of a job that starts now; None for processes that have no allocation of their own."""

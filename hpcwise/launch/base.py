@@ -128,8 +128,9 @@ class Launcher(Protocol):
     def states(self, handles: Iterable[Handle]) -> Mapping[str, JobState]:
         """State by token, in one sweep over all of them; empty when it is too early to look again."""
 
-    def hurry(self) -> None:
-        """Something happened: look again as soon as may be."""
+    def hurry(self, urgent: bool = False) -> None:
+        """Something happened: look again as soon as may be. urgent: somebody waits for what is seen, and
+        calls that are kept for others may be used."""
 
     def words(self, token: str) -> str:
         """What was last seen of the job in the scheduler's own words, with its id; empty for nothing."""

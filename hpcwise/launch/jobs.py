@@ -48,6 +48,9 @@ QUIET_SWEEP_S: Final = 300.0
 HURRIED_SWEEP_S: Final = 3.0
 #: Calls a minute that a sweep leaves to submissions.
 KEEP: Final = 2
+#: While submissions wait for the budget, there are so many sweeps a minute at most.
+SWEEPS: Final = 3
+WAITING_S: Final = 5.0
 
 
 class SlurmLauncher:
@@ -76,6 +79,8 @@ class SlurmLauncher:
         self._lock = threading.Lock()
         self._swept_s = float("-inf")
         self._hurry = True
+        self._urgent = False
+        self._refused_s = float("-inf")
         self._seen: dict[str, slurm.Job] = {}
         self._asked_s: dict[str, float] = {}
 
@@ -85,7 +90,11 @@ class SlurmLauncher:
         return f"hw-{hashlib.sha256(os.fsencode(self._root.resolve())).hexdigest()[:8]}"
 
     def may_launch(self) -> bool:
-        return self._budget.may(self._clock(), keep=1)  # a kill does not wait
+        now_s = self._clock()
+        if self._budget.may(now_s, keep=1):  # a kill does not wait
+            return True
+        self._refused_s = now_s
+        return False
 
     def launch(self, kind: str, token: str, entry: Entry) -> Handle:
         return self.launch_many(kind, {token: entry})[token]
@@ -139,7 +148,7 @@ class SlurmLauncher:
         handle = self._notes.read(token)
         if handle is None or handle.job_id:
             return handle
-        if self._notes.age_s(token) < UNSURE_S:
+        if self._notes.age_s(token) < UNSURE_S or not self._budget.may(self._clock()):
             self._hurry = True
             return handle
         with self._lock:
@@ -154,11 +163,17 @@ class SlurmLauncher:
         now_s = self._clock()
         wanted = list(handles)
         quiet = all((job := self._seen.get(h.token)) and job.meaning == "running" for h in wanted)
-        least_s = HURRIED_SWEEP_S if self._hurry else QUIET_SWEEP_S if quiet else SWEEP_S
-        if now_s - self._swept_s < least_s or not self._budget.may(now_s, keep=1 if self._hurry else KEEP):
+        soon = self._hurry or self._urgent
+        least_s = HURRIED_SWEEP_S if soon else QUIET_SWEEP_S if quiet else SWEEP_S
+        keep = 0 if self._urgent else 1 if self._hurry else KEEP
+        if now_s - self._swept_s < least_s or not self._budget.may(now_s, keep=keep):
+            return {}
+        waiting = now_s - self._refused_s < WAITING_S
+        if waiting and self._budget.last_minute(now_s, "squeue") >= SWEEPS:
             return {}
         with self._lock:
-            self._hurry = False  # before the question: what happens during it is a reason for another
+            # Before the question: what happens during it is a reason for another.
+            self._hurry = self._urgent = False
             try:
                 jobs = self._squeue()
             except LaunchError:
@@ -178,8 +193,9 @@ class SlurmLauncher:
         self._hurry = self._hurry or bool(ending)
         return found
 
-    def hurry(self) -> None:
+    def hurry(self, urgent: bool = False) -> None:
         self._hurry = True
+        self._urgent = self._urgent or urgent
 
     def words(self, token: str) -> str:
         seen = self._seen.get(token)
@@ -190,14 +206,12 @@ class SlurmLauncher:
 
     def kill_many(self, handles: Iterable[Handle]) -> None:
         """One scancel; nobody waits for it in vain, so it does not wait for the budget either."""
-        ids: list[str] = []
         with self._lock, contextlib.suppress(LaunchError):
-            for handle in handles:
-                noted = handle if handle.job_id else self._notes.read(handle.token) or handle
-                job = None if noted.job_id else self._by_name(noted)
-                known = job.job_id if job is not None else noted.job_id
-                if known:
-                    ids.append(known)
+            noted = [h if h.job_id else self._notes.read(h.token) or h for h in handles]
+            unsure = [handle for handle in noted if not handle.job_id]
+            ids = [handle.job_id for handle in noted if handle.job_id]
+            there = self._squeue() if unsure else []  # once, however many they are
+            ids += [job.job_id for job in there if any(_is(handle, job) for handle in unsure)]
             if ids:
                 grouped = slurm.ids_for_scancel(ids)
                 self._ask(["scancel", "--quiet", *grouped], len(grouped))

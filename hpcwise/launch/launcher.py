@@ -83,7 +83,7 @@ class SubmititLauncher:
                 found[handle.token] = "gone"
         return found
 
-    def hurry(self) -> None:
+    def hurry(self, urgent: bool = False) -> None:
         """Looking is cheap here; it is done every second anyway."""
 
     def words(self, token: str) -> str:

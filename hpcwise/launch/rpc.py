@@ -26,7 +26,7 @@ class RpcBudget:
     def __init__(self, limit: int, now_s: float) -> None:
         self._limit = limit
         self._started_s = now_s
-        self._recent: deque[float] = deque()
+        self._recent: deque[tuple[float, str]] = deque()
         self._failures = 0
         self._not_before_s = now_s
         self.calls: Counter[str] = Counter()
@@ -39,16 +39,16 @@ class RpcBudget:
     def spent(self, what: str, now_s: float, n: int = 1) -> None:
         """`n` calls are being made."""
         self.calls[what] += n
-        self._recent.extend([now_s] * n)
+        self._recent.extend([(now_s, what)] * n)
 
     def recall(self, ages_s: Iterable[float], now_s: float) -> None:
         """Calls that a head before this one made so long ago: a minute is a minute, whoever asks."""
-        self._recent.extend(sorted(now_s - age_s for age_s in ages_s if 0 <= age_s < WINDOW_S))
+        self._recent.extend(sorted((now_s - age_s, "") for age_s in ages_s if 0 <= age_s < WINDOW_S))
 
     def ages_s(self, now_s: float) -> list[float]:
         """How long ago each call of the last minute was made."""
         self.last_minute(now_s)
-        return [now_s - at_s for at_s in self._recent]
+        return [now_s - at_s for at_s, _ in self._recent]
 
     def answered(self, now_s: float, took_s: float) -> None:
         """A call was answered, be it with a refusal."""
@@ -65,11 +65,11 @@ class RpcBudget:
         self._not_before_s = now_s + wait_s
         self.trouble = f"{why}; asked again in {wait_s:.0f} s"
 
-    def last_minute(self, now_s: float) -> int:
-        """Calls in the last 60 s."""
-        while self._recent and now_s - self._recent[0] >= WINDOW_S:
+    def last_minute(self, now_s: float, what: str = "") -> int:
+        """Calls in the last 60 s, of one command or of all."""
+        while self._recent and now_s - self._recent[0][0] >= WINDOW_S:
             self._recent.popleft()
-        return len(self._recent)
+        return sum(call == what for _, call in self._recent) if what else len(self._recent)
 
     def per_minute(self, now_s: float) -> float:
         """Mean since the start; of the first minute all that there were."""
