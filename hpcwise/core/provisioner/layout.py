@@ -21,6 +21,11 @@ _PACES: Final = 3
 _TURNS: Final = 2
 #: Where the objective does not say what it is worth: in prices of the plan for as long as it takes.
 _WORTHS: Final = (0.3, 10.0, 1.0)
+#: With a limit on the start: dollars an hour for a second of it between which are looked for, and how often
+#: what is between is halved.
+_LEAST_WORTH: Final = 1e-2
+_MOST_WORTH: Final = 1e4
+_HALVINGS: Final = 5
 _NEAR_PACES: Final = (0.85, 0.92, 0.97, 1.03, 1.1)
 #: Devices up to which more is tried, as a single replica counts for more there: one more plan for each pace,
 #: so many plans to refine, and all pairs of steps.
@@ -40,6 +45,8 @@ class Layout:
         self.few = sum(pipeline.caps) <= FEW
         self.starts: list[tuple[Judged, int, list[Counts]]] = []
         self.links = len({pool.region for pool in pipeline.pools}) > 1
+        goal = pipeline.objective
+        self._limit_s = goal.ttff_s if goal.name in ("cost", "energy") else None
         thrifty = pipeline.objective.name.startswith("energy")
         self._price = [
             [(o.busy_w / 1e3 if thrifty else o.usd_per_h) + 1e-9 for o in options]
@@ -139,6 +146,8 @@ class Layout:
     def _at_pace(self, pace_s: float) -> None:
         """Plans for one pace: how much a second of the first segment is worth follows from the last."""
         p, name = self.pipeline, self.pipeline.objective.name
+        if self._limit_s is not None:
+            self._within(pace_s, self._limit_s)
         for turn in range(_TURNS + self.few):
             counts = self._laid(pace_s, self.worth) if self.steps < self.most else None
             if counts is None:
@@ -156,6 +165,26 @@ class Layout:
                 self.worth = usd * (1 / max(ready_s, 1e-9) + 1 / max(start_s, 1e-9))
             else:
                 self.worth = usd / max(start_s, 1e-9) * _WORTHS[turn]
+
+    def _within(self, pace_s: float, limit_s: float) -> None:
+        """Plans for one pace, where the first segment is worth what makes it come in time and no more: found
+        by halving between what was too little and what was enough."""
+        p = self.pipeline
+        little, enough = _LEAST_WORTH, _MOST_WORTH
+        for _ in range(_HALVINGS):
+            worth = (little * enough) ** 0.5
+            counts = self._laid(pace_s, worth) if self.steps < self.most else None
+            if counts is None:
+                return
+            before = self.judged
+            self.offer(counts)
+            if self.judged < before:
+                self._pace_s, self.worth = pace_s, worth
+            held = [p.hold(i, each) for i, each in enumerate(counts)]
+            if p.first(held) + p.flow(held)[1] > limit_s:
+                little = worth
+            else:
+                enough = worth
 
     def _laid(self, pace_s: float, worth: float) -> list[Counts] | None:
         """A plan for a pace; worth: dollars an hour for a second of the first segment."""

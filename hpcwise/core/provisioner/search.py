@@ -18,6 +18,8 @@ from hpcwise.core.provisioner.options import Option
 
 #: Pairs of steps judged in a round with more devices than layout.FEW.
 _PAIRS: Final = 200
+#: Paces that a plan is laid anew for, as shares of its own.
+_REPACED: Final = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.05, 1.15, 1.3)
 #: With that many, a round that gains less than this is the last one.
 _WORTHWHILE: Final = 0.999
 
@@ -48,12 +50,35 @@ class Search(Layout):
             while self.steps < self.most:
                 before = self.judged
                 self._round()
-                if not self.judged < before or (
-                    not self.few and self.judged.value > before.value * _WORTHWHILE and not before.violation
-                ):
+                if self._little(before) and self._limit_s is not None:
+                    self._repace()
+                if self._little(before):
                     break
             if not self.judged < was[0]:
                 self.judged, self.best = was
+
+    def _little(self, before: Judged) -> bool:
+        """Whether the plan is hardly better than it was."""
+        if not self.judged < before:
+            return True
+        return not self.few and self.judged.value > before.value * _WORTHWHILE and not before.violation
+
+    def _repace(self) -> None:
+        """The same first replicas with as many others as other paces need: where the first ones are dear, as
+        they are for a strict start, all is held for less with more of the rest, and no single step gets
+        there."""
+        p = self.pipeline
+        counts = self.best
+        pace_s = max(p.hold(i, each).rest_s for i, each in enumerate(counts))
+        firsts = [min(each, key=lambda k, o=p.options[i]: sum(o[k].first_s)) for i, each in enumerate(counts)]  # type: ignore[misc]
+        for factor in _REPACED:
+            if self.steps >= self.most or pace_s <= 0:
+                return
+            new: list[Counts] = [{k: 1} for k in firsts]
+            free = [cap - used for cap, used in zip(p.caps, p.used(new), strict=True)]
+            for _, i in self._regret:
+                self.fill(i, new[i], firsts[i], pace_s * factor, 0.0, free)
+            self.offer(new)
 
     def _round(self) -> None:
         """Take the best step from the best plan, if there is one."""
