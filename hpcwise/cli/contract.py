@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Final, Literal
@@ -11,6 +12,7 @@ import click
 import msgspec
 
 from hpcwise.cli.clusterfile import Learned, read, read_learned
+from hpcwise.cli.contractstarts import Starts
 from hpcwise.cli.output import console
 from hpcwise.cli.values import format_s
 from hpcwise.core.catalogue import Catalogue
@@ -18,17 +20,20 @@ from hpcwise.core.cluster import Cluster
 from hpcwise.core.contract import Offer, Terms, latest_s
 from hpcwise.core.contracthead import Agreement
 from hpcwise.core.contractoffers import choices, offers_of, site_catalogue, terms_of
-from hpcwise.core.contractquote import Calibration, Contract, contract, earliest
+from hpcwise.core.contractquote import Calibration, Contract, contract, earliest, kind_of, quote_for
+from hpcwise.core.contractrun import draws
 from hpcwise.core.errors import UsageError
 from hpcwise.core.provisioner.shapes import work_of_job
 from hpcwise.core.provisioner.types import Work
+from hpcwise.core.queuewait import WaitModel
 from hpcwise.core.spec import By, JobSpec
 from hpcwise.core.units import HOUR_S
 
 #: Error of profiles that were not checked against runs of their own.
 _SIGMA: Final = 0.1
-#: Sets of offers that are looked at; bigger jobs than these rarely start sooner.
-SETS: Final = 4
+#: Sets of offers that are looked at, and rehearsals of each.
+SETS: Final = 8
+_POINTS: Final = 24
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +46,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
 
 class Deal(msgspec.Struct, frozen=True, kw_only=True):
     """What `--json` prints. times: Unix time. degraded: the tier that the film would be made in, empty where
-    it is the one that was asked for. latest: by offer, the latest safe moment to ask for it."""
+    it is the one that was asked for. latest: by offer, the latest safe moment to ask for it. asked_slurm: how
+    often Slurm was asked for this quote."""
 
     cluster: str
     made_s: float
@@ -53,6 +59,7 @@ class Deal(msgspec.Struct, frozen=True, kw_only=True):
     degraded: str
     billing: str
     waits: str
+    asked_slurm: int = 0
 
 
 def site_of(name: str) -> Site:
@@ -75,10 +82,11 @@ def make(
     if by_s <= now_s:
         raise UsageError(f"by: {job.slo.text} is past since {format_s(now_s - by_s)}; choose a later time")
     made: tuple[Deal, Terms] | None = None
+    starts = Starts(site.cluster, Path(site.path)) if ask else None
     tiers = job.ladder if job.workflow == "streamwise-podcast" and not job.fixed_ladder else job.ladder[:1]
     for tier in tiers:
         rung = msgspec.structs.replace(job, ladder=(tier,), fixed_ladder=True)
-        found = _of_rung(rung, site, by_s, now_s, level, partition, ask)
+        found = _of_rung(rung, site, by_s, now_s, level, partition, starts)
         degraded = "" if tier == job.ladder[0] else tier
         found = (msgspec.structs.replace(found[0], degraded=degraded), found[1])
         if found[0].verdict == "sold":
@@ -168,22 +176,16 @@ def show(deal: Deal) -> None:
 
 
 def _of_rung(
-    job: JobSpec, site: Site, by_s: float, now_s: float, level: float, partition: str, ask: bool
+    job: JobSpec, site: Site, by_s: float, now_s: float, level: float, partition: str, starts: Starts | None
 ) -> tuple[Deal, Terms]:
     _, _, offers, sigma = shapes(job, site, partition, level)
     learned = site.learned
     waits = learned.waits if learned else None
     known = learned.calibration if learned else Calibration()
-    midnight = midnight_s(now_s)
-    options = []
-    for chosen in choices(offers)[:SETS]:
-        terms = terms_of(chosen, waits, level, sigma, midnight)
-        quote = earliest(terms, now_s, known, 24)
-        options.append((quote.promise_s > by_s, quote.usd, quote.promise_s, terms))
-    late = all(row[0] for row in options)
-    best = min(options, key=(lambda row: row[2]) if late else (lambda row: (row[0], row[1])))[3]
-    if ask:
-        best = msgspec.structs.replace(best, offers=tuple(_with_start(o, site, now_s) for o in best.offers))
+    best = _chosen(choices(offers), waits, level, sigma, by_s, now_s, known)
+    if starts is not None:
+        asked = tuple(starts.of(offer, now_s) for offer in best.offers)
+        best = msgspec.structs.replace(best, offers=asked)
     made = contract(best, by_s, now_s, known)
     night = _whole(best, made, now_s)
     prices = dict.fromkeys(f"{o.partition}: {o.price}" for o in best.offers)
@@ -198,8 +200,29 @@ def _of_rung(
         degraded="",
         billing=f"by the second from each job's start to its end ({'; '.join(prices)})",
         waits=_of_waits(learned, site.cluster),
+        asked_slurm=starts.asked if starts is not None else 0,
     )
     return deal, best
+
+
+def _chosen(
+    sets: Sequence[tuple[Offer, ...]], waits: WaitModel | None, level: float, sigma: float, by_s: float,
+    now_s: float, known: Calibration,
+) -> Terms:  # fmt: skip
+    """The set of offers that is cheapest for that deadline; where none can be promised, the soonest."""
+    midnight = midnight_s(now_s)
+    options = []
+    for chosen in sets[:SETS]:
+        terms = terms_of(chosen, waits, level, sigma, midnight)
+        quote = earliest(terms, now_s, known, _POINTS)
+        late = quote.promise_s > by_s
+        usd = quote.usd
+        if not late:
+            # What it costs with the time that there is, not in the hurry of the earliest promise.
+            planned_s = now_s + (by_s - now_s) / max(1.0, known.at(level, kind_of(terms)))
+            usd = quote_for(terms, planned_s, now_s, draws(_POINTS)).usd
+        options.append((late, quote.promise_s if late else usd, terms))
+    return min(options, key=lambda row: row[:2])[2]
 
 
 def _whole(terms: Terms, made: Contract, now_s: float) -> dict[str, float]:
@@ -207,32 +230,6 @@ def _whole(terms: Terms, made: Contract, now_s: float) -> dict[str, float]:
 
     night = Night(remaining=1.0, deadline_s=made.quote.planned_s)
     return {o.name: max(now_s, latest_s(terms, i, night, now_s)) for i, o in enumerate(terms.offers)}
-
-
-def _with_start(offer: Offer, site: Site, now_s: float) -> Offer:
-    """With what Slurm says of its start. Raises UsageError in Slurm's words where it would refuse the job."""
-    from hpcwise.launch.base import LaunchError
-    from hpcwise.launch.slurm import ask, parse_test_only
-
-    pool = next(p for p in site.cluster.pools if p.pool == offer.pools[0])
-    command = [
-        "sbatch", "--test-only", "-p", offer.partition, "-N", str(offer.nodes),
-        "-t", str(math.ceil(offer.walltime_s / 60)), "--wrap", "true",
-    ]  # fmt: skip
-    if pool.gpus_per_node:
-        kind = f"{pool.gpu}:" if pool.gpu else ""
-        command += [f"--gres=gpu:{kind}{pool.gpus_per_node}"]
-    command += ["-A", site.cluster.account] if site.cluster.account else []
-    command += ["-q", site.cluster.qos] if site.cluster.qos else []
-    try:
-        said = parse_test_only(ask(command))
-    except LaunchError as error:
-        name = Path(site.path).stem
-        raise UsageError(
-            f"{error}; compare with `hpcwise cluster check {name}` (nothing was submitted)"
-        ) from None
-    start_s = max(0.0, datetime.fromisoformat(said).timestamp() - now_s)
-    return msgspec.structs.replace(offer, start_s=start_s)
 
 
 def _sigma(work: Work, catalogue: Catalogue) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from hpcwise.cli.clusterfile import Learned
-from hpcwise.cli.contract import SETS, Site, midnight_s, shapes
+from hpcwise.cli.contract import Site, midnight_s, shapes
 from hpcwise.core.cluster import Cluster
 from hpcwise.core.contractoffers import choices
 from hpcwise.core.contractpast import LEAST_DAYS, LEAST_JOBS, Past, Sets
@@ -19,6 +19,8 @@ from hpcwise.core.spec import JobSpec
 
 #: Lengths of the films that are rehearsed, seconds.
 _FILMS_S: Final = (1200.0, 2700.0)
+#: Sets of offers of each film.
+_SETS: Final = 3
 #: Nights of which so few are left, for want of jobs near them, say nothing.
 _LEAST: Final = 10
 
@@ -76,7 +78,7 @@ def _films(site: Site, known: frozenset[str]) -> tuple[list[Sets], float]:
                 offers = tuple(offer for offer in offers if offer.partition in known)
                 if not offers:
                     raise UsageError("no job of that past was in a partition that films would use")
-                films.append(choices(offers)[:SETS])
+                films.append(choices(offers)[:_SETS])
             return films, sigma
         except UsageError as wrong:
             error = wrong

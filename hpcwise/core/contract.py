@@ -4,9 +4,10 @@
     look_s = next_look_s(terms, night, now_s)  # ask again then, or when a job starts, ends or is evicted
 
 An offer is one way to make the film, or what is left of it: a job of some nodes of a partition. The cheapest
-(or, of a mixed set, the cheapest few) is always asked for. A dearer one is asked for when waiting any longer
-would not leave it, with the confidence of the contract, the time that it needs: its wait in the queue at that
-quantile, loading, and the work that is left with the profiles' error at that quantile. Whatever waits in a
+is always asked for. A dearer one is asked for when waiting any longer would not leave it, with the confidence
+of the contract, the time that it needs: its wait in the queue at that quantile, loading, and the work that is
+left with the profiles' error at that quantile. A dearer one that could not make it alone is asked for at
+once, so that sets of offers may mix a little dedicated capacity with much that is cheap. Whatever waits in a
 queue is taken back as soon as what runs is safe to finish in time.
 """
 
@@ -60,15 +61,13 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """What a policy knows. offers: cheapest first. waits: of each offer, by hour of the day. sigma: of the
     logarithm of the profiles' error. level: confidence, 0 to 1. midnight_s: any moment at which the site's
-    clocks showed 00:00, on the clock that `now_s` counts on. at_once: so many of the offers are asked for
-    from the start; more than one mixes cheap capacity with dear."""
+    clocks showed 00:00, on the clock that `now_s` counts on."""
 
     offers: tuple[Offer, ...]
     waits: tuple[tuple[Waits, ...], ...]
     level: float = 0.9
     sigma: float = 0.1
     midnight_s: float = 0.0
-    at_once: int = 1
 
     def hour(self, now_s: float) -> int:
         return int((now_s - self.midnight_s) // HOUR_S) % 24
@@ -135,7 +134,7 @@ def decide(terms: Terms, night: Night, now_s: float) -> tuple[Action, ...]:
     return tuple(
         Submit(i)
         for i in range(len(terms.offers))
-        if i not in have and (i < terms.at_once or latest_s(terms, i, night, now_s) <= now_s + _NOW_S)
+        if i not in have and (i == 0 or latest_s(terms, i, night, now_s) <= now_s + _NOW_S)
     )
 
 

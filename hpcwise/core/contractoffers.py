@@ -57,7 +57,7 @@ def usable(cluster: Cluster, partition: str = "") -> tuple[Pool, ...]:
 
 def on_cores(pool: Pool, work: Work, catalogue: Catalogue) -> bool:
     """Whether the film's models run on the cores of these nodes: there is no GPU, or some of them have no
-    profile on it while all have one on cores. A device is a core then."""
+    profile on it while all have one on cores. A device is a worker's then: a core, or with GPUs one a GPU."""
     if not pool.gpus_per_node:
         return True
     names = {s.model for v in work.variants for s in v.stages if s.fixed_s is None}
@@ -67,19 +67,23 @@ def on_cores(pool: Pool, work: Work, catalogue: Catalogue) -> bool:
     return all("cpu" in model.profiles for model in known)
 
 
-def price_of(pool: Pool, cluster: Cluster, hardware: HardwareInfo, cores: bool) -> Price:
-    """By hand, else by the partition's billing weights, else of hardware.yaml. Of a core where `cores`."""
+def workers_per_node(pool: Pool) -> int:
+    """As a head has them: one a GPU, also for models that run on the cores beside it, or one a core."""
+    return pool.gpus_per_node or pool.cpus_per_node
+
+
+def price_of(pool: Pool, cluster: Cluster, hardware: HardwareInfo) -> Price:
+    """Of a worker's share of a node: by hand, else by billing weights, else of hardware.yaml."""
     spot = pool.preempts != "off"
     gpus = max(1, pool.gpus_per_node)
-    share = 1 / pool.cpus_per_node if cores else 1.0 / gpus
+    share = 1 / workers_per_node(pool)
     if pool.usd_per_gpu_h is not None:
         node = pool.usd_per_gpu_h * gpus
         return Price(node * share, "the cluster file's own price")
     if pool.billing_weights and cluster.usd_per_unit_h:
         weights = parse_weights(pool.billing_weights)
-        cpus = 1.0 if cores else pool.cpus_per_node / gpus
-        memory = pool.memory_gb_per_node * share
-        of_device = DeviceShare(cpus=cpus, memory_gb=memory, gres=pool.gpu, gpu=not cores)
+        cpus, memory = pool.cpus_per_node * share, pool.memory_gb_per_node * share
+        of_device = DeviceShare(cpus=cpus, memory_gb=memory, gres=pool.gpu, gpu=pool.gpus_per_node > 0)
         usd = billed_usd_per_h(pool.hardware, of_device, weights, cluster.usd_per_unit_h)
         if usd > 0:
             return Price(usd, f"billing weights of {pool.partition}")
@@ -106,8 +110,8 @@ def site_catalogue(cluster: Cluster, catalogue: Catalogue, work: Work) -> Catalo
             raise UsageError(
                 f"pools.{pool.pool}.hardware: {pool.hardware!r} is not in hardware.yaml; known are {known}"
             )
-        price = price_of(pool, cluster, catalogue.hardware[pool.hardware], cores)
-        share = 1 / pool.cpus_per_node if cores else 1.0
+        price = price_of(pool, cluster, catalogue.hardware[pool.hardware])
+        share = 1 / workers_per_node(pool) if cores else 1.0
         info = catalogue.hardware[name]
         hardware[pool.pool] = msgspec.structs.replace(
             info,
@@ -117,7 +121,7 @@ def site_catalogue(cluster: Cluster, catalogue: Catalogue, work: Work) -> Catalo
             busy_w=info.busy_w * share,
             idle_w=info.idle_w * share,
             memory_gb=0.0 if cores else info.memory_gb,
-            devices_per_node=pool.cpus_per_node if cores else pool.gpus_per_node,
+            devices_per_node=workers_per_node(pool),
             price_source=price.what,
         )
         for key, model in models.items():
@@ -139,8 +143,7 @@ def offers_of(
     found: list[Offer] = []
     wrong: list[UsageError] = []
     for pool in usable(cluster, partition):
-        cores = on_cores(pool, work, catalogue)
-        of_node = pool.cpus_per_node if cores else pool.gpus_per_node
+        of_node = workers_per_node(pool)
         least: float | None = None
         for nodes in [n for n in _SIZES if n <= pool.nodes]:
             try:
@@ -181,14 +184,23 @@ def waits_of(offer: Offer, waits: WaitModel | None) -> tuple[Waits, ...]:
 
 
 def choices(offers: Iterable[Offer]) -> tuple[tuple[Offer, ...], ...]:
-    """Sets of one offer of each pool, from the thriftiest to the fastest."""
+    """Sets of one offer of each pool, from the thriftiest to the fastest; then mixed ones, much of the pool
+    that is cheapest by the hour and little of the others."""
     by_pool: dict[str, list[Offer]] = {}
     for offer in offers:
         by_pool.setdefault(offer.pools[0], []).append(offer)
     for rows in by_pool.values():
         rows.sort(key=lambda offer: offer.nodes)
     longest = max(len(rows) for rows in by_pool.values())
-    made = [tuple(rows[min(len(rows) - 1, step)] for rows in by_pool.values()) for step in range(longest)]
+
+    def of_step(step: int, others: int) -> tuple[Offer, ...]:
+        return tuple(
+            rows[min(len(rows) - 1, step if pool == cheap else others)] for pool, rows in by_pool.items()
+        )
+
+    cheap = min(by_pool, key=lambda pool: by_pool[pool][0].usd_per_h / by_pool[pool][0].nodes)
+    made = [of_step(step, step) for step in range(longest)]
+    made += [of_step(step, step - 1) for step in range(1, longest)]
     return tuple(dict.fromkeys(made))
 
 

@@ -104,7 +104,8 @@ def shapes(film: tuple[Work, Catalogue], past: Past) -> tuple[tuple[Offer, ...],
     """The sets of offers that a contract on this film chooses from."""
     work, catalogue = film
     found = offers_of(CLUSTER, work, catalogue, past.waits, evictions_per_h=past.evictions_per_h, sigma=SIGMA)
-    return choices([offer for offer in found if offer.nodes in NODES])
+    # Sets of equal sizes; mixed ones come after them.
+    return choices([offer for offer in found if offer.nodes in NODES])[: len(NODES)]
 
 
 def terms(offers: tuple[Offer, ...], past: Past, level: float, site: SiteQueue) -> Terms:

@@ -115,6 +115,7 @@ def test_waits_are_learned_from_accounting_and_from_a_log(
     log.write_text("; UnixStartTime: 1700000000\n; MaxNodes: 10\n; MaxProcs: 320\n" + "\n".join(lines))
     answer = call_json(capsys, "cluster", "learn", "mine", "--swf", log, "--partition", "h200")
     assert answer["jobs"] == 100
+    assert answer["not_rehearsed"] == "0 days with 100 jobs; 14 days with 200 are needed"
     learned = json.loads(learned_path(path).read_text())
     [cell] = [
         c for c in learned["waits"]["cells"] if (c["partition"], c["size"], c["walltime"]) == ("h200", -1, -1)
@@ -124,6 +125,33 @@ def test_waits_are_learned_from_accounting_and_from_a_log(
     assert call(capsys, "cluster", "learn", "mine", "--swf", log)[2] == (
         "hpcwise: old.swf:1: 3 fields; the Standard Workload Format has 18 in a line\n"
     )
+
+
+def test_nights_of_the_logs_own_past_are_rehearsed_and_contracts_say_how_many(
+    site: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = discovered(capsys, tmp_path)
+    # Four weeks of a job every two hours, which wait longer in the evenings and much longer in one week.
+    waits = [300 + 900 * (h >= 18) + 3600 * (day // 7 == 2) for day in range(28) for h in range(0, 24, 2)]
+    lines = [
+        f"{i} {i * 7200} {wait} 100 32 -1 -1 32 3600 -1 1 1 1 -1 1 -1 -1 -1" for i, wait in enumerate(waits)
+    ]
+    log = tmp_path / "old.swf"
+    log.write_text("; UnixStartTime: 1700000000\n; MaxNodes: 10\n; MaxProcs: 320\n" + "\n".join(lines))
+    words = ("cluster", "learn", "mine", "--swf", log, "--partition", "a100", "--nights", 12)
+    code, out, _ = call(capsys, *words)
+    assert code == 0
+    [said] = [line for line in out.splitlines() if line.startswith("rehearsed")]
+    assert said.startswith("rehearsed     12 nights of that past; promises at 50 % held ")
+    kept = json.loads(learned_path(path).read_text())["calibration"]
+    assert kept["nights"] == 12 and kept["held"].keys() == {"0.50", "0.75", "0.90", "0.95"}
+    # Nights of the slow week took longer than the other weeks had told.
+    assert kept["stretch"]["0.90"] > 1.05
+    # Learned again without rehearsing, the stretch stays.
+    call(capsys, *words[:-1], 0)
+    assert json.loads(learned_path(path).read_text())["calibration"] == kept
+    _, out, _ = call(capsys, "submit", paper(tmp_path), "--in", "9h", "--cluster", "mine", "--dry-run")
+    assert "checked on 12 nights of that past (held 50 %: " in out
 
 
 def test_without_slurm_or_accounting_one_line_says_what_to_do(
@@ -169,8 +197,10 @@ def test_a_dry_run_prints_the_contract_and_hands_nothing_in(
     assert "learned from 2880 jobs (test)" in lines["waits"]
     assert not films.exists()
     asked = (site / "asked").read_text().splitlines()
-    assert len(asked) <= 4 and all("-A research -q normal" in line for line in asked)
+    assert len(asked) == len(set(asked)) <= 4 and all("-A research -q normal" in line for line in asked)
     deal = call_json(capsys, *words)
+    # The same questions within a minute are not asked again.
+    assert (site / "asked").read_text().splitlines() == asked and deal["contract"]["asked_slurm"] == 0
     assert deal["new"] and deal["contract"]["verdict"] == "sold"
     kept = json.loads((films / deal["request_id"] / "contract.json").read_text())
     assert kept["request_id"] == deal["request_id"] and kept["cluster"] == "mine"

@@ -21,6 +21,7 @@ from hpcwise.core.contract import (
     safe,
 )
 from hpcwise.core.contracthead import wanted
+from hpcwise.core.contractoffers import choices
 from hpcwise.core.contractpast import Past
 from hpcwise.core.contractquote import (
     Calibration,
@@ -248,10 +249,21 @@ def test_what_waits_is_taken_back_with_some_spare_only() -> None:
     assert decide(terms(), barely, 9.0 * HOUR) == (Cancel("dear"),)
 
 
-def test_a_mixed_set_asks_for_both_at_once() -> None:
-    both = msgspec.structs.replace(terms(), at_once=2)
-    assert decide(both, night_of(1.0), 0.0) == (Submit(0), Submit(1))
-    assert decide(terms(), night_of(1.0), 0.0) == (Submit(0),)
+def test_a_little_dedicated_beside_much_spot_is_cheaper_where_neither_makes_it_alone() -> None:
+    big_spot = msgspec.structs.replace(SPOT, name="spot x4", nodes=4, work_s=2.2 * HOUR, usd_per_h=20)
+    small, big = DEAR, msgspec.structs.replace(DEAR, name="dear x4", nodes=4, work_s=2 * HOUR, usd_per_h=80)
+    small = msgspec.structs.replace(small, work_s=4 * HOUR, usd_per_h=40)
+    rows = {"spot": [SPOT, big_spot], "dear": [small, big]}
+    sets = choices([offer for pool in rows.values() for offer in pool])
+    assert [{o.name for o in chosen} for chosen in sets] == [
+        {"spot", "dear"}, {"spot x4", "dear x4"}, {"spot x4", "dear"},
+    ]  # fmt: skip
+    made = []
+    for chosen in sets[1:]:
+        terms = Terms(offers=cheapest_first(chosen), waits=((flat(0.0),) * 24,) * 2, sigma=0.0)
+        made.append(quote_for(terms, 2 * HOUR, 0.0))
+    assert [set(q.asked.values()) for q in made] == [{1.0}, {1.0}], "both at once"
+    assert made[1].median_s < 2 * HOUR and made[1].usd < 0.9 * made[0].usd
 
 
 def test_a_night_that_never_ends_says_so() -> None:

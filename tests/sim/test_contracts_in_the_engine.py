@@ -40,10 +40,9 @@ def offer(pool: str, usd_per_h: float, evictions_per_h: float = 0.0) -> Offer:
     )  # fmt: skip
 
 
-def agreed(request_id: str, by_s: float, at_once: int = 1) -> Agreement:
+def agreed(request_id: str, by_s: float) -> Agreement:
     terms = Terms(
-        offers=(offer("spot", 8.0, 0.1), offer("a100", 32.0)), waits=((flat(300.0),) * 24,) * 2, sigma=0.05,
-        at_once=at_once,
+        offers=(offer("spot", 8.0, 0.1), offer("a100", 32.0)), waits=((flat(300.0),) * 24,) * 2, sigma=0.05
     )  # fmt: skip
     made = contract(terms, by_s, 0.0, Calibration())
     return Agreement(request_id=request_id, cluster="here", made_s=0.0, terms=terms, contract=made)
@@ -100,14 +99,6 @@ def test_an_eviction_that_makes_it_unsafe_brings_the_dear_pool_in_time() -> None
     result, watch = run(made, agreed("film", 2900.0))
     assert [(r.state, r.slo_met) for r in result.requests] == [("done", True)]
     assert asked(watch, "a100") and len(asked(watch, "spot")) > 8
-
-
-def test_a_mixed_contract_asks_for_both_at_once_and_the_other_goes_back_when_one_is_enough() -> None:
-    made = world(spot=Site(queue_s=NEVER, spot=True), a100=Site(queue_s=300.0))
-    result, watch = run(made, agreed("film", 2 * HOUR, at_once=2))
-    assert [(r.state, r.slo_met) for r in result.requests] == [("done", True)]
-    assert max(asked(watch, "a100")) < 5.0 and max(asked(watch, "spot")) < 5.0
-    assert {c.token.split("-")[1] for _, c in watch.commands(m.CancelLaunch)} == {"spot"}
 
 
 def test_two_contracts_do_not_count_on_the_same_workers() -> None:
