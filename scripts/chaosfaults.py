@@ -230,6 +230,8 @@ class Breaker:
             self._hit_all(fault, f"job {job}")
             self._bed.run(["scontrol", "requeue", job])
             self._until(lambda: self._bed.job_state(job) == "PENDING", 30.0)
+            # Slurm takes a job that starts within the second of its requeue for a revoked one, and fails it.
+            self._hold(3.0)
             self._bed.run(["scontrol", "update", f"JobId={job}", "StartTime=now"], check=False)
             self._until(lambda: self._later_than(epoch), 90.0)
 

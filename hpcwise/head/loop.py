@@ -53,6 +53,8 @@ log = logging.getLogger(__name__)
 
 #: How often the inbox is looked at where that is cheap; on a slow file system it takes 5 % of the time.
 INBOX_S: Final = 0.02
+#: A head that did not look around for so long was deaf, and its workers need not have been silent.
+DEAF_S: Final = 3.0
 #: Artifacts told to the engine in one event.
 KNOWN_AT_ONCE: Final = 2000
 EXIT_OK, EXIT_STALE, EXIT_BUG = 0, 3, 70
@@ -72,7 +74,7 @@ class Head:
         self._writer = writer
         self._server = server
         self._version = version
-        self._started_s = time.monotonic()
+        self._started_s = self._judged_s = time.monotonic()
         self._stop = asyncio.Event()
         self._exit = EXIT_OK
         self._keep_workers = False
@@ -266,13 +268,8 @@ class Head:
 
     async def _look_around(self) -> None:
         now_s = time.monotonic()
-        for peer in self._peers:
-            silent_s = now_s - peer.heard_s
-            if silent_s > self._config.lost_after_s:
-                reason = f"no heartbeat for {silent_s:.0f} s{self._fleet.words(peer.worker_id)}"
-                self._take(m.WorkerLost(peer.worker_id, reason))
-            elif silent_s > 0.4 * self._config.lost_after_s:
-                self._fleet.look_soon()
+        if not self._core.paused:
+            self._judge_silence(now_s)
         delta_s = self._core.clock.stepped_s()
         if delta_s:
             log.warning("the wall clock was set by %+.1f s", delta_s)
@@ -287,6 +284,20 @@ class Head:
         late = now_s - self._snapshot_s > self._config.snapshot_s
         if records >= self._config.snapshot_records or (records and late):
             await self._snapshot()
+
+    def _judge_silence(self, now_s: float) -> None:
+        deaf_s = now_s - self._judged_s
+        self._judged_s = now_s
+        if deaf_s > DEAF_S:
+            # A full disk, or one that hung, kept this head from reading what workers said meanwhile.
+            self._peers.excuse(deaf_s, now_s)
+        for peer in self._peers:
+            silent_s = now_s - peer.heard_s
+            if silent_s > self._config.lost_after_s:
+                reason = f"no heartbeat for {silent_s:.0f} s{self._fleet.words(peer.worker_id)}"
+                self._take(m.WorkerLost(peer.worker_id, reason))
+            elif silent_s > 0.4 * self._config.lost_after_s:
+                self._fleet.look_soon()
 
     async def _ask_store(self) -> None:
         try:

@@ -52,6 +52,11 @@ class Peers:
     def get(self, worker_id: WorkerId) -> Peer | None:
         return self._peers.get(worker_id)
 
+    def excuse(self, deaf_s: float, now_s: float) -> None:
+        """Nobody was listened to for `deaf_s`: that does not count as silence."""
+        for peer in self._peers.values():
+            peer.heard_s = min(now_s, peer.heard_s + deaf_s)
+
     def join(self, hello: Hello, now_s: float) -> tuple[Peer, tuple[WorkerEvent, ...]]:
         """Begin a session; returns the peer and those of its unacknowledged events that are new."""
         worker_id = hello.worker.worker_id

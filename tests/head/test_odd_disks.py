@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.head.harness import Site, graph, node
+from tests.head.harness import Site, graph, node, until
 
 #: Imported by every Python process of the site before anything else: what such a file system answers.
 SLOW = """
@@ -67,3 +67,33 @@ def test_a_file_system_without_locks_is_as_good_as_any(
     assert second.poll() is None
     assert site.address().epoch == 2
     assert site.ended("r").row.state == "done"
+
+
+def test_a_head_that_could_not_write_for_long_loses_none_of_its_workers(
+    site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    full = tmp_path / "full"
+    behaviour = f"""
+import errno, os
+_pwrite = os.pwrite
+def _full(fd, data, at):
+    if os.path.exists({str(full)!r}) and "/journal/" in os.readlink(f"/proc/self/fd/{{fd}}"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return _pwrite(fd, data, at)
+os.pwrite = _full
+"""
+    on_disk(site, monkeypatch, tmp_path / "filling", behaviour)
+    site.start()
+    site.submit(graph(node("a", seconds=1.0, steps=4), node("b", "a", seconds=3.0, steps=30)), "r")
+    until(lambda: site.runs("r"))
+    before = {worker.worker_id for worker in site.status().view.workers}
+    full.touch()
+    until(lambda: "paused: " in site.log())
+    began_s = time.monotonic()
+    # Longer than a worker may be silent.
+    until(lambda: time.monotonic() - began_s > 12.0, 20.0)
+    full.unlink()
+    until(lambda: "can be written again" in site.log())
+    assert site.ended("r").row.state == "done"
+    assert "no heartbeat" not in site.log()
+    assert before <= {worker.worker_id for worker in site.status().view.workers}
