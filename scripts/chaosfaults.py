@@ -117,7 +117,8 @@ class Breaker:
             self._hit(fault, victim)
             urgent = self._bed.run(
                 ["sbatch", "--parsable", "-A", "research", "-p", node.partition("-")[0], "-w", node,
-                 "-t", "5", "-c", "1", "--mem=1G", f"--gres=gpu:{free}", "-o", "/dev/null", "--wrap", "sleep 300"]
+                 "-t", "5", "-c", "1", "--mem=1G", f"--gres=gpu:{free}", "-o", "/dev/null",
+                 "--wrap", "sleep 300"]
             ).stdout.strip()  # fmt: skip
         try:
             self._until(lambda: self._gone(victim), 40.0)
