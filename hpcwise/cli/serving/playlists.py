@@ -14,8 +14,8 @@ from typing import Final
 
 from hpcwise.core.errors import UsageError
 
-#: A request is held for so long at most; the RFC says three target durations.
-HELD_S: Final = 12.0
+#: A request is held for so long at most: less than what hls.js waits for an answer (10 s).
+HELD_S: Final = 8.0
 #: What is on a shared disk cannot wake us: how often a playlist is looked at, seconds.
 _LOOK_S: Final = 0.05
 #: A player may ask for the next segment and the one after it, no further.

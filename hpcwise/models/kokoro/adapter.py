@@ -49,6 +49,8 @@ class KokoroAdapter:
         self._tokens: dict[str, int] = json.loads((folder / "vocab.json").read_text("utf-8"))["vocab"]
         self._session = _session(folder, devices.threads)
         self._pronouncer = Pronouncer()
+        # The dictionary takes half a second: not while somebody waits for the first line.
+        self._pronouncer.pronounce(spoken_words("Welcome."))
 
     def run(self, call: Call, on_step: OnStep, should_stop: Callable[[], bool]) -> Iterator[Output]:
         """One output: `audio.wav`, `speech.json`; facts duration_s and words."""
