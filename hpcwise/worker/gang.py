@@ -21,6 +21,7 @@ import logging
 import os
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -43,17 +44,16 @@ from hpcwise.worker.shelf import Shelf
 
 log = logging.getLogger(__name__)
 
-#: Until all ranks have met, seconds. Tasks of one job start together; importing Python from a slow disk may
-#: not.
+#: Until all ranks have met, seconds: tasks of one job start together, but Python may come from a slow disk.
 MEET_S: Final = 120.0
 #: Until all ranks have a model's weights in memory, seconds.
 LOAD_S: Final = 1800.0
 #: After a collective has failed: so long for the cause to be seen, seconds.
 BLAME_S: Final = 3.0
-#: After a rank is lost, the main thread of rank 0 has so long to say goodbye, seconds; it may be inside a
-#: collective that waits for the lost one.
+#: After a rank is lost rank 0's main thread, which may be inside a collective, has so long to say goodbye.
 LAST_WORDS_S: Final = 5.0
-#: Exit codes of a rank that lost its gang, and of one that could not go on.
+LEAVE_S: Final = 0.5
+#: Exit codes: of a rank that lost its gang, and of one that could not go on.
 EXIT_LOST: Final = 3
 EXIT_BROKEN: Final = 4
 _POLL_S: Final = 0.05
@@ -205,6 +205,9 @@ class Gang(_Mates):
         for rank in range(1, self._where.world):
             answer = self._hub.next_from(rank, LOAD_S)
             while answer.number != self._number or isinstance(answer, Ready):
+                if answer.number == self._number:
+                    # It would wait for ever: the adapter shares on that rank what it does not share here.
+                    self._hub.tell(Go(self._number, error or "rank 0 has loaded it for itself alone"))
                 answer = self._hub.next_from(rank, LOAD_S)
             if answer.error and not failed:
                 failed = f"rank {rank} on {self.nodes[rank]}: {answer.error}"
@@ -227,14 +230,14 @@ class Gang(_Mates):
         self._hub.close()
 
     def _lost(self, reason: str) -> None:
-        import threading
-
         threading.Thread(target=self._insist, args=(reason,), name="last-words", daemon=True).start()
 
     def _insist(self, reason: str) -> None:
         time.sleep(LAST_WORDS_S)
         log.error("ends now: %s", reason)
         self.last_words(reason)
+        # Nothing tells when a message has left this host.
+        time.sleep(LEAVE_S)
         flush_and_exit(EXIT_LOST)
 
 
@@ -369,8 +372,7 @@ def _by_mpi(own: bytes) -> bytes:
     """Rank 0's bytes, to all. MPI is finalised behind it: from then on a lost rank is our business alone."""
     from mpi4py import MPI
 
-    size = bytearray(8)
-    size[:] = len(own).to_bytes(8, "little")
+    size = bytearray(len(own).to_bytes(8, "little"))
     MPI.COMM_WORLD.Bcast([size, MPI.BYTE], root=0)
     held = bytearray(own.ljust(int.from_bytes(size, "little"), b"\0"))
     MPI.COMM_WORLD.Bcast([held, MPI.BYTE], root=0)

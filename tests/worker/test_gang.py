@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 import pytest
 import yaml
+import zmq
 
 from hpcwise.core import messages as m
 from hpcwise.core.calls import RunTask
@@ -28,8 +29,12 @@ from hpcwise.models.diffusion import tiny
 from hpcwise.models.diffusion.adapter import DiffusersAdapter
 from hpcwise.store.checkpoints import CheckpointStore
 from hpcwise.store.latents import read_latent
+from hpcwise.store.paths import RunPaths
+from hpcwise.wire.sockets import CurveKeys
 from hpcwise.wire.start import WorkerConfig
 from hpcwise.worker.gang import EXIT_LOST, Place, place
+from hpcwise.worker.gangnotes import Join, encode
+from hpcwise.worker.gangwire import Hub
 from tests.models.ranks import REPOSITORY, environment
 from tests.models.tinies import Kept, Left, called, ran
 from tests.worker.scripted import ScriptedHead
@@ -213,10 +218,12 @@ def test_the_others_end_when_rank_0_is_killed_and_obey_it_when_it_leaves(site: S
 
 
 def test_a_process_that_does_not_come_is_named_and_nobody_waits_for_ever(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    paths = RunPaths(tmp_path / "run")
+    paths.create()
     config = WorkerConfig(
-        run_dir=str(site.root / "run"), worker_id="w4", kind="cpu", hardware="cpu", configs_dir="",
+        run_dir=str(paths.root), worker_id="w4", kind="cpu", hardware="cpu", configs_dir="",
         models_dir="", gang=2,
     )  # fmt: skip
     says = re.escape("is to have 2 processes, by local there are 1; in the launch profile")
@@ -229,9 +236,29 @@ def test_a_process_that_does_not_come_is_named_and_nobody_waits_for_ever(
     from hpcwise.core.resources import Rank
     from hpcwise.worker import gang
 
+    paths.worker("w4").mkdir(mode=0o700)
+    # Somebody else on the network joins in rank 1's name: without keys, and with keys of his own.
+    monkeypatch.setattr(gang, "MEET_S", 1.0)
+    hub = Hub(CurveKeys(*zmq.curve_keypair(), zmq.curve_keypair()[0]), 2, lambda _reason: None)
+    hub.start()
+    context, strangers = zmq.Context(), []
+    for curve in (False, True):
+        stranger = context.socket(zmq.DEALER)
+        stranger.linger = 0
+        if curve:
+            stranger.curve_publickey, stranger.curve_secretkey = zmq.curve_keypair()
+            stranger.curve_serverkey = zmq.curve_keypair()[0]
+        stranger.connect(hub.addresses[-1])
+        stranger.send(encode(Join(1, "evil", (), "")))
+        strangers.append(stranger)
+    with pytest.raises(GangLost, match="rank 1 of 2 did not come within 1 s"):
+        hub.gather(1.0)
+    hub.close()
+    for stranger in strangers:
+        stranger.close()
+    context.term()
     monkeypatch.setattr(gang, "MEET_S", 0.3)
-    site.head.paths.worker("w4").mkdir(mode=0o700)
     with pytest.raises(GangLost, match="rank 1 of 2 did not come within"):
-        gang.Gang(config, site.head.paths, Place(0, 2, 0, "local", "1"), Rank("here"))
+        gang.Gang(config, paths, Place(0, 2, 0, "local", "1"), Rank("here"))
     with pytest.raises(GangLost, match="is the run directory on a file system that all nodes share"):
-        gang.Follower(config, site.head.paths, Place(1, 2, 1, "local", "1"), Rank("here"))
+        gang.Follower(config, paths, Place(1, 2, 1, "local", "1"), Rank("here"))
