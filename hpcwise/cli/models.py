@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from hpcwise.cli.modelaccept import accept
 from hpcwise.cli.modeladd import add_card
 from hpcwise.cli.modelshow import lines, profile_views
 from hpcwise.cli.output import console, print_json, table
@@ -16,6 +17,7 @@ from hpcwise.cli.specfile import relative
 from hpcwise.cli.values import format_bytes
 from hpcwise.core.catalogue import ModelInfo
 from hpcwise.core.errors import ModelMissing
+from hpcwise.models.licences import is_accepted
 from hpcwise.models.registry import Registry
 from hpcwise.models.sources import ModelCard, missing, resolve
 
@@ -30,8 +32,8 @@ class FileState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelState(msgspec.Struct, frozen=True, kw_only=True):
-    """A model as this machine has it. state: ready, missing files, damaged files, needs a package, or
-    planned: in the catalogue for planning, without an adapter in this version."""
+    """A model as this machine has it. state: ready, missing files, damaged files, needs a package, licence
+    not accepted, or planned: in the catalogue for planning, without an adapter in this version."""
 
     name: str
     version: str
@@ -93,7 +95,10 @@ def _checkpoint_state(cards: Registry, card: ModelCard, *, hashes: bool) -> Mode
     """Of a model that is a checkpoint's folder. Nothing is imported: torch alone takes seconds."""
     folder = cards.folder(card)
     state, problem = "ready", ""
-    if importlib.util.find_spec("diffusers") is None:
+    if card.family == "vllm-screenplay":
+        if not folder.is_dir():
+            state, problem = "missing files", f"put its checkpoint into {folder}"
+    elif importlib.util.find_spec("diffusers") is None:
         state, problem = "needs a package", f"model {card.name}: install hpcwise[models]"
     elif not folder.is_dir():
         state, problem = "missing files", f"put its checkpoint into {folder}"
@@ -106,6 +111,8 @@ def _checkpoint_state(cards: Registry, card: ModelCard, *, hashes: bool) -> Mode
             check(folder, card.name)
         except ModelMissing as error:
             state, problem = "damaged files", str(error)
+    if state == "ready" and not is_accepted(card):
+        state, problem = "licence not accepted", f"hpcwise models accept {card.name}"
     return ModelState(
         name=card.name, version=card.version, family=card.family, stages=card.stages, licence=card.licence,
         memory_gb=card.memory_gb, load_s=card.load_s, elo=card.elo, state=state, problem=problem,
@@ -152,6 +159,9 @@ def add(file: Path, check: bool, as_json: bool) -> None:
         return
     what = "this version can run it" if runs else "for planning only: no adapter in this version"
     click.echo(f"{info.name}: {f'added as {target}' if target else 'would be added'}; {what}")
+
+
+models_command.add_command(accept)
 
 
 @models_command.command("ls")

@@ -11,7 +11,7 @@ import msgspec
 from hpcwise.core.errors import ModelMissing, UsageError
 from hpcwise.core.spec import JobSpec
 from hpcwise.core.streamcast import STAGE_MODELS
-from hpcwise.head.settings import find_configs, read_file, read_models
+from hpcwise.head.settings import find_configs, find_models_dir, read_file, read_models
 
 
 class ModelSet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -59,14 +59,32 @@ def build_missing(models: Iterable[str], models_dir: Path, say: Callable[[str], 
 
 
 def check_runnable(job: JobSpec, where: Path) -> None:
-    """Raises UsageError for a stage of the StreamWise podcast whose model can only be planned."""
+    """Raises UsageError for a stage of the StreamWise podcast whose model has no adapter, no files here, or a
+    licence that nobody accepted."""
     if job.workflow != "streamwise-podcast":
         return
+    from hpcwise.models.licences import require
+    from hpcwise.models.registry import Registry
+
     cards = read_models(find_configs() / "models")
+    registry = Registry.read(find_configs() / "models", find_models_dir())
     for stage, usual in STAGE_MODELS.items():
         model = job.models.get(stage, usual)
-        if model not in cards and not (stage == "upscale" and not job.upscale):
+        if stage == "upscale" and not job.upscale:
+            continue
+        if model not in cards:
             raise UsageError(
                 f"{where}: models.{stage}: {model!r} can only be planned: no card in configs/models runs it; "
                 "name one that does, give --models SET, or use hpcwise simulate"
             )
+        card = registry.card(model)
+        if card.folder and not registry.folder(card).is_dir():
+            source = f" ({cards[model].source})" if cards[model].source else ""
+            raise UsageError(
+                f"{where}: models.{stage}: {model!r} can only be planned here: put its checkpoint{source} "
+                f"into {registry.folder(card)}, give --models SET, or use hpcwise simulate"
+            )
+        try:
+            require(card)
+        except ModelMissing as error:
+            raise UsageError(f"{where}: models.{stage}: {error}") from None

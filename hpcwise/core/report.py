@@ -99,6 +99,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """`receipt.json`. total_s: arrival to the end; film_s: arrival to the first film.mp4. slo_met: first
     frame in time and no stall (live), film.mp4 in time (by), None while that is open or nothing was promised.
     written_by: who worded the screenplay, "" for the document; script_notes: its lines that were not taken.
+    licences: of the models that made the film, by name.
     """
 
     request_id: RequestId
@@ -122,6 +123,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     screenplay_key: str = ""
     written_by: str = ""
     script_notes: tuple[str, ...] = ()
+    licences: dict[str, str] = {}
 
 
 class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -232,7 +234,16 @@ def receipt(engine: Engine, request_id: str) -> Receipt:
         screenplay_key=key("screenplay"),
         written_by=next((str(f["written_by"]) for f in told if f.get("written_by")), ""),
         script_notes=tuple(str(note) for f in told for note in f.get("notes", ())),
+        licences=_licences(engine, request),
     )
+
+
+def _licences(engine: Engine, request: RequestRecord) -> dict[str, str]:
+    """Of every model that finished something of the film."""
+    known = engine.config.catalogue.models
+    finished = (t for t in (engine.state.tasks[i] for i in request.tasks) if t.state == "finished")
+    used = sorted({t.spec.alternatives[t.alternative].model for t in finished})
+    return {name: known[name].licence for name in used if name in known and known[name].licence}
 
 
 def slo_met(engine: Engine, request: RequestRecord, play: PlayMetrics | None) -> bool | None:

@@ -101,14 +101,16 @@ def profile_of_pool(cluster: Cluster, pool: Pool) -> LaunchProfile:
     )
 
 
-def fleet_items(cluster: Cluster, models: tuple[str, ...], limit: int | None = None) -> list[FleetItem]:
+def fleet_items(
+    cluster: Cluster, models: Mapping[str, ModelInfo], limit: int | None = None
+) -> list[FleetItem]:
     """Kinds of workers. limit: workers of a kind at most, beside what the pool has and the site allows."""
     most = min(1024, limit or 1024, (cluster.jobs_max - 1) if cluster.jobs_max else 1024)
     return [
         FleetItem(
             kind=pool.pool,
             hardware=pool.hardware,
-            models=models,
+            models=suited(models, pool.hardware),
             memory_gb=pool.memory_gb_per_node / workers_per_node(pool),
             min_workers=0,
             max_workers=max(1, min(most, pool.nodes * workers_per_node(pool))),
@@ -120,6 +122,17 @@ def fleet_items(cluster: Cluster, models: tuple[str, ...], limit: int | None = N
         for pool in cluster.pools
         if pool.use
     ]
+
+
+def suited(models: Mapping[str, ModelInfo], hardware: str) -> tuple[str, ...]:
+    """Models that workers of this hardware may hold: those that name it, have a profile on it, or neither."""
+
+    def fits(info: ModelInfo) -> bool:
+        if info.hardware and hardware not in info.hardware:
+            return hardware in info.profiles
+        return not info.profiles or hardware in info.profiles or bool(info.hardware)
+
+    return tuple(name for name, info in models.items() if fits(info))
 
 
 def with_host_profiles(models: Mapping[str, ModelInfo], cluster: Cluster) -> dict[str, ModelInfo]:

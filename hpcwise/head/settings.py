@@ -8,7 +8,7 @@ what the host costs while all of them work.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -123,11 +123,13 @@ def read_settings(
     cluster: name of a file in configs/clusters/, whose pools are the fleet in place of head.yaml's. Raises
     UsageError that names the file and the field.
     """
+    from hpcwise.head import clusterfile
+
     if cluster:
         return _of_cluster(configs_dir, models_dir, workers, cluster)
     head = read_file(configs_dir / "head.yaml", HeadFile)
     prices = read_hardware(configs_dir / "hardware.yaml")
-    models = with_site_profiles(read_models(configs_dir / "models"), configs_dir)
+    models = runnable(configs_dir, {entry.hardware for entry in head.fleet})
     cores = workers if workers is not None else len(os.sched_getaffinity(0))
     fleet: list[FleetItem] = []
     per_host: dict[str, int] = {}
@@ -139,7 +141,7 @@ def read_settings(
         if entry.hardware not in prices.hardware:
             known = ", ".join(prices.hardware)
             raise UsageError(f"{where}.hardware: {entry.hardware!r} is not in hardware.yaml; use {known}")
-        names = tuple(models) if entry.models == "all" else tuple(entry.models)
+        names = clusterfile.suited(models, entry.hardware) if entry.models == "all" else tuple(entry.models)
         for name in names:
             if name not in models:
                 raise UsageError(f"{where}.models: {name!r} has no card; known are {', '.join(models)}")
@@ -189,10 +191,10 @@ def _of_cluster(configs_dir: Path, models_dir: Path, workers: int | None, name: 
     prices = read_hardware(configs_dir / "hardware.yaml")
     path = clusterfile.cluster_path(configs_dir, name)
     cluster = clusterfile.read_cluster(path, prices.hardware)
-    models = with_site_profiles(read_models(configs_dir / "models"), configs_dir)
+    models = runnable(configs_dir, {pool.hardware for pool in cluster.pools if pool.use})
     models = clusterfile.with_host_profiles(models, cluster)
     used = [pool for pool in cluster.pools if pool.use]
-    fleet = clusterfile.fleet_items(cluster, tuple(models), workers)
+    fleet = clusterfile.fleet_items(cluster, models, workers)
     per_host = {pool.hardware: clusterfile.workers_per_node(pool) for pool in used}
     hardware = priced(prices, configs_dir / "hardware.yaml", per_host)
     hardware = clusterfile.with_site_prices(hardware, cluster, path)
@@ -217,6 +219,19 @@ def _of_cluster(configs_dir: Path, models_dir: Path, workers: int | None, name: 
         node_local_dir=cluster.node_local_dir,
         shared_dir=cluster.shared_dir,
     )
+
+
+def runnable(configs_dir: Path, hardware: Collection[str]) -> dict[str, ModelInfo]:
+    """The cards that this version can run. One that was never measured has the profiles of the artifact's
+    fit (configs/profiles/fitted.yaml) until runs or `hpcwise profile` correct them; hosts need none of it."""
+    models = read_models(configs_dir / "models")
+    path = configs_dir / "profiles" / "fitted.yaml"
+    if set(hardware) - {"cpu"} and path.is_file():
+        fitted = read_file(path, ProfileFile).profiles
+        for name, info in models.items():
+            if not info.profiles and name in fitted:
+                models[name] = msgspec.structs.replace(info, profiles=fitted[name])
+    return with_site_profiles(models, configs_dir)
 
 
 def read_models(folder: Path) -> dict[str, ModelInfo]:

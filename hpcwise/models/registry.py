@@ -17,6 +17,7 @@ from typing import Final, cast
 
 from hpcwise.core.errors import ModelMissing, UsageError
 from hpcwise.models.base import Adapter, ModelSpec
+from hpcwise.models.licences import require
 from hpcwise.models.sources import ModelCard, read_card, resolve
 
 #: Family -> module and class of its adapter.
@@ -73,9 +74,10 @@ class Registry:
     def spec(self, name: str) -> ModelSpec:
         """What the family's adapter loads; files are verified, and fetched where a source has them.
 
-        Raises ModelMissing with the place to put them.
+        Raises ModelMissing with the place to put them, or how to accept a licence that was not.
         """
         card = self.card(name)
+        require(card)
         folder = resolve(card.name, card.files, card.sources, self.models_dir) if card.files else None
         if card.folder:
             folder = self.folder(card)

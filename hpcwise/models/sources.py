@@ -106,7 +106,8 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
 
     elo: how it compares with others of its stage; memory_gb and load_s: first guesses of the profile.
     folder: of a checkpoint that is a whole tree, under the models folder or absolute; its adapter checks it.
-    Fields that other readers add are ignored here.
+    accept: whether a person has to accept the licence once before it is used. Fields that other readers add
+    are ignored here.
     """
 
     name: str
@@ -121,6 +122,7 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     sources: tuple[Source, ...] = ()
     folder: str = ""
     fallback: str = ""
+    accept: bool = False
     options: dict[str, Any] = {}
 
 

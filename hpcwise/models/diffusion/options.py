@@ -24,9 +24,9 @@ class DiffusersOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     every call of the pipeline. video: whether it makes one. from_image: whether it starts from a picture;
     last_image: whether it was trained to end in one (asked by stages that have one). fps, most_frames: the
     model's own rate, 0 for any, and its longest clip. sampler: a class of diffusers and its settings, in
-    place of the checkpoint's. backend: of attention, by diffusers' names. compile: torch.compile for the transformer's
-    blocks. first_block: threshold of the first-block cache, 0 for none. parallel: how the processes of a
-    replica share the denoiser.
+    place of the checkpoint's. backend: of attention, by diffusers' names. compile: torch.compile for the
+    transformer's blocks. first_block: threshold of the first-block cache, 0 for none. parallel: how the
+    processes of a replica share the denoiser.
     """
 
     parts: Literal["all", "encode", "denoise", "decode"] = "all"

@@ -202,6 +202,20 @@ def _sync(folder: Path) -> None:
     AudioCondition(audio_dim=16, context_dim=24, inner_dim=48, layers=2).save(folder / "audio_condition")
 
 
+def _llama(folder: Path) -> None:
+    import transformers
+
+    tokens = _llama_tokenizer()
+    transformers.LlamaForCausalLM(
+        transformers.LlamaConfig(
+            bos_token_id=1, eos_token_id=2, pad_token_id=0, hidden_size=16, intermediate_size=37,
+            num_attention_heads=4, num_hidden_layers=2, vocab_size=len(tokens),
+            max_position_embeddings=16384,
+        )
+    ).save_pretrained(folder)  # fmt: skip
+    tokens.save_pretrained(folder)
+
+
 def _upscaler(folder: Path) -> None:
     from safetensors.torch import save_file
 
@@ -235,6 +249,7 @@ BUILDERS: Final[Mapping[str, Callable[[Path], None]]] = {
     "tiny-ltx-0.9.8": lambda folder: _ltx(folder, told_time=True),
     "tiny-framepack": _framepack,
     "tiny-fantasytalking": _sync,
+    "tiny-llama": _llama,
     "tiny-esrgan": _upscaler,
     "tiny-yolos": _detector,
 }

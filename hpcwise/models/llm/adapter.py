@@ -33,6 +33,10 @@ _NEIGHBOURS = 6
 _LONGEST_LINE = 330
 
 
+#: Messages and the JSON Schema of the answer -> its pieces as they come.
+Chat = Callable[[list[dict[str, str]], dict[str, Any]], Iterator[str]]
+
+
 class EndpointParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """See `core.spec.Llm`."""
 
@@ -41,11 +45,11 @@ class EndpointParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class LlmParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """As of the extractive stage, with the endpoint."""
+    """As of the extractive stage, with the endpoint where the model is not this worker's own."""
 
     duration_s: float
     cast: tuple[Character, ...]
-    endpoint: EndpointParams
+    endpoint: EndpointParams | None = None
 
 
 class LlmScreenplayAdapter:
@@ -67,13 +71,13 @@ class LlmScreenplayAdapter:
         document, writer = opened(call, params.duration_s, params.cast)
         on_step(0, 100, "open")
         opening = writer.opening()
-        asked = Endpoint(params.endpoint.url, params.endpoint.model, key_of_user())
+        asked = self._endpoint(params)
         by = f"{asked.model} with this document's own sentences"
         if call.first_chunk == 0:
             yield scene_output(call.work, 0, opening, None, {"written_by": by})
         self._embed = self._embed or load_embedder()
         plan = writer.rest(self._embed, on_step)
-        model = _Model(asked, document, writer, params.cast, call.seed, should_stop, on_step)
+        model = _Model(self._chat(asked, call.seed, should_stop), document, writer, params.cast, on_step)
         scenes, notes = [opening], []
         behind_s = 0.0
         for index, planned in enumerate(plan, start=1):
@@ -97,24 +101,32 @@ class LlmScreenplayAdapter:
                 play = write_json(call.work / "screenplay.json", whole)
             yield scene_output(call.work, index, scene, play, {"notes": said})
 
+    def _endpoint(self, params: LlmParams) -> Endpoint:
+        """Who is asked. Raises UsageError."""
+        if params.endpoint is None:
+            raise UsageError("screenplay: no endpoint; give `llm` in the job, or HPCWISE_LLM_URL")
+        return Endpoint(params.endpoint.url, params.endpoint.model, key_of_user())
+
+    def _chat(self, endpoint: Endpoint, seed: int, should_stop: Callable[[], bool]) -> Chat:
+        """How it is asked."""
+        return lambda messages, schema: stream_chat(endpoint, messages, schema, should_stop, seed=seed)
+
 
 class _Model:
     """Words scenes. Once the endpoint failed it is not asked again in this film."""
 
     def __init__(
         self,
-        endpoint: Endpoint,
+        chat: Chat,
         document: Document,
         writer: Writer,
         cast: tuple[Character, ...],
-        seed: int,
-        should_stop: Callable[[], bool],
         on_step: OnStep,
     ) -> None:
-        self._endpoint, self._document, self._writer = endpoint, document, writer
+        self._chat, self._document, self._writer = chat, document, writer
         self._cast = cast_of(cast)
         self._everybody = cast
-        self._seed, self._should_stop, self._on_step = seed, should_stop, on_step
+        self._on_step = on_step
         self._down = ""
         self._pages = {s.text: s.page for part in document.sections for s in part.sentences}
 
@@ -178,7 +190,7 @@ class _Model:
         )
         speakers = [c.id for c in self._everybody]
         wanted = prompt.schema(speakers, list(sentences))
-        return stream_chat(self._endpoint, chat, wanted, self._should_stop, seed=self._seed)
+        return self._chat(chat, wanted)
 
     def _checked(
         self, found: dict[str, Any], sentences: dict[str, str], chosen: list[Line], taken: list[Line]
