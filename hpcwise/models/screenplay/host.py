@@ -17,9 +17,13 @@ _BY_ROLE: dict[str, tuple[str, ...]] = {
         "Set the scene for me. What was missing?",
     ),
     "background": (
-        "Where do we begin?",
-        "What should I know to begin with?",
         "Give me some background first.",
+        "What should I know to begin with?",
+        "What does one need to know first?",
+    ),
+    "core": (
+        "What is the heart of it?",
+        "And what is the main point?",
     ),
     "idea": (
         "All right, so what is the idea?",
@@ -213,7 +217,7 @@ class Host:
             shape = self._take(_BY_TOPIC)
             if shape is not None:
                 return shape.replace("{h}", topic)
-        return self._take(_NEXT) or self._take(_ANY)
+        return (self._take(_NEXT) if heading else None) or self._take(_ANY)
 
     def asks(self, claim: str) -> str | None:
         """A short question that this claim answers; None when all were used."""

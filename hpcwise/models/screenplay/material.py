@@ -32,7 +32,8 @@ _ROLES = (
     ("related", r"related|previous work|prior work|state of the art|literature"),
     ("conclusion", r"conclu|^summary|take-?aways?"),
     ("limits", r"limitation|threats|caveat|future|outlook|open (?:problem|question|issue)"),
-    ("evidence", r"experiment|results?\b|evaluat|ablation|performance|case stud|simulation|illustration"
+    ("evidence", r"experiments?\b|experimental (?:set|result|eval|stud|desig)"
+        r"|results?\b|evaluat|ablation|performance|case stud|simulation|illustration"
         r"|application"
                  r"|use case|benchmark|findings|measur|empirical|validation|example"),
     ("method", r"method|approach|design|architect|algorithm|implement|system|framework|model|how it works"
@@ -48,7 +49,7 @@ _IDEA = re.compile(
     re.I,
 )
 _FINDING = re.compile(
-    r"\b(?:results?|experiments?|show|shows|showed|demonstrat|outperform|improv|significant|achiev|percent"
+    r"\b(?:results?\b|experiments?\b|show|shows|showed|demonstrat|outperform|improv|significant|achiev|percent"
     r"|found|finding|exceed)",
     re.I,
 )
@@ -137,8 +138,9 @@ def hook_of(document: Document, max_chars: int) -> Claim | None:
     early = [c for c in early if len(c.text) <= max_chars] or early
     topic = _stems(document.title)
 
-    # A part's first sentence says what it is about, where nobody announces anything.
-    firsts = {s.sentences[0].text for s in document.sections if s.sentences}
+    firsts: set[str] = set()
+    if not any(is_idea(c) for c in early):  # then a part's first sentence says what it is about
+        firsts = {s.sentences[0].text for s in document.sections if s.sentences}
 
     def worth(claim: Claim) -> float:
         on_topic = len(topic & _stems(claim.text)) / max(3, len(topic))
@@ -241,7 +243,7 @@ def _caption_lines(figure: Figure) -> list[tuple[str, str, int]]:
         if spoken is None:
             continue
         if i == 0:
-            own = figure.label.startswith("Picture")  # a person's own has no number in the document
+            own = figure.label.startswith(("Picture", "Slide"))  # these have no number in the document
             spoken = spoken if own else f"{figure.label}. {spoken}"
         elif leans_on_previous(part) or re.match(r"^(?:left|right|top|bottom|middle|center)\b", part, re.I):
             continue
@@ -314,7 +316,8 @@ _POINTER = re.compile(
     r"^.{0,60}\b(?:summari[sz]ed|shown|given|listed|presented|reported|found|displayed) in \w+ \d+\.$"
 )
 _PROBLEM = re.compile(
-    r"\b(?:challeng|difficult|lack|need|time-consuming|costly|expensive|problem|gap|fall short|hard to"
+    r"\b(?:there (?:is|are|was) no\b|no existing|challeng|difficult|lack|need|time-consuming|costly"
+    r"|expensive|problem|gap|fall short|hard to"
     r"|limited|important|crucial"
     r"|essential|demand|struggl|bottleneck|common|widely|increasing|growing|central|core of)",
     re.I,

@@ -108,6 +108,8 @@ def topic(heading: str, common: Collection[str]) -> str:
     heading = _COUNTED.sub("", heading)
     if not _SPEAKABLE.match(heading) or _ODD.search(heading) or _GENERIC.match(heading):
         return ""
+    if heading.isupper() and len(heading) < 5:
+        return ""  # letters that say nothing to who has not read it
     if _FINITE.search(heading) or _OPEN.match(heading) or len(heading.split()) > 8:
         return ""
     words = []

@@ -134,6 +134,8 @@ _FINITE = (
     r"|need|mean|include|offer|take|took|bring|keep|cause|cost|save"
 )
 _FRAGMENT = re.compile(rf"^[A-Z][a-z]+ing\b(?!.*(?<!to )\b(?:{_FINITE})(?:s|d|ed)?\b)")
+# It promises something and says nothing.
+_VAGUE = re.compile(r"^.{0,50}\b(?:is|are) (?:\w+ )?(?:interesting|surprising|clear|obvious|worth noting)\.$")
 _WE_ASIDE = re.compile(r"\b(?:I|my|me|mine|let's)\b")
 _SYMBOLS = (
     (re.compile(r"(?<=\d)\s*[×x](?=[\s,.;)])"), " times"),
@@ -271,7 +273,7 @@ def to_speech(
         return None
     if not phrase and (not _VERB.search(text) or text.endswith("?") or _NO_SUBJECT.match(text)):
         return None
-    if not phrase and _FRAGMENT.match(text):
+    if not phrase and (_FRAGMENT.match(text) or _VAGUE.search(text)):
         return None
     if sum(c.isdigit() for c in text) > 12 or text.count(",") > 7 or re.search(r"[A-Z]{6,}", text):
         return None

@@ -38,6 +38,7 @@ _LONG_FILM_S = 480.0
 _CHAPTERS_FROM_S = 200.0
 _NUMBER_CUE = re.compile(r"\b\d+(?:\.\d+)? (?:percent|times|percentage points|hours|billion|million)\b")
 _EXAMPLE = re.compile(r"example|illustration|application|use case|case stud|demonstration", re.I)
+_PROBLEM = re.compile(r"problem|motivation|challenge", re.I)
 _SUBTITLE = re.compile(r":\s|\s[–—-]\s")
 #: Claims are added several at a time while more than this is missing, in seconds.
 _IN_BULK_S = 60.0
@@ -51,6 +52,7 @@ _SCENE_TITLES = {
     "problem": "The problem",
     "background": "First things first",
     "idea": "The idea",
+    "core": "The heart of it",
     "limits": "Limits",
     "conclusion": "What it means",
 }
@@ -105,7 +107,7 @@ class Writer(ShotMaker):
         by = _names(authors)
         stated = f"Today's {self._noun} is {named}" if named else f"Today we open a {self._noun} together"
         full = stated + (f", by {by}" if named and by and self._duration_s >= 45 else "")
-        subheading = ", ".join(authors[:6])
+        subheading = ", ".join(authors[:6]) + (" et al." if len(authors) > 6 else "")
         titled = [self._host_line(f"Welcome. {full}.")]
         shots: list[Shot] = []
         tells = self._hook is not None and (is_idea(self._hook) or self._name() in self._hook.text)
@@ -221,12 +223,18 @@ class Writer(ShotMaker):
         return Scene(title=title, shots=self._ended(shots))
 
     def _kind_of(self, plot: Plot, material: Material) -> str:
-        """The plot's role; an example's apart from other evidence, a beginning from a problem."""
+        """The plot's role; an example's apart from other evidence, and only what really is a problem or a
+        finding is asked for as one."""
+        claims = [material.claims[i] for i in plot.claims]
         if plot.role == "evidence" and _EXAMPLE.search(plot.heading):
             return "example"
-        told = any(is_problem(material.claims[i]) for i in plot.claims)
-        if plot.role == "problem" and self._noun != "paper" and not told:
+        named = any(_PROBLEM.search(self._document.sections[c.section].heading) for c in claims)
+        if plot.role == "problem" and not named and not any(is_problem(c) for c in claims):
             return "background"
+        if plot.role == "evidence" and not any(is_finding(c) for c in claims):
+            return "body"
+        if plot.role == "idea" and not plot.pictures and not any(is_idea(c) for c in claims):
+            return "core"
         return plot.role
 
     def _speakers(self, plot: Plot, number: int) -> tuple[Character, Character]:
