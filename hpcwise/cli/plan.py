@@ -220,8 +220,14 @@ def _print(answer: Answer, plot: Path | None) -> None:
     for each in answer.why:
         line("why", each)
     out.print()
-    columns = ("models", "pool", "replicas", "devices each", "nodes each")
-    rows = [(" + ".join(r.models), r.pool, r.n, r.devices, r.nodes) for r in plan.replicas]
+    columns: tuple[str, ...] = ("models", "pool", "replicas", "devices each", "nodes each")
+    rows: list[tuple[object, ...]] = [
+        (" + ".join(r.models), r.pool, r.n, r.devices, r.nodes) for r in plan.replicas
+    ]
+    if any(r.mhz for r in plan.replicas):
+        columns = (*columns, "clock")
+        clocks = (f"{r.mhz} MHz" if r.mhz else "full" for r in plan.replicas)
+        rows = [(*row, clock) for row, clock in zip(rows, clocks, strict=True)]
     out.print(table(columns, rows, right=columns[2:]))
     if answer.frontier:
         out.print()

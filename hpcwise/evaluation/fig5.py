@@ -28,8 +28,8 @@ def reproduce(context: Context) -> Figure:
         return Row(figure="fig5", what=what, unit=unit, paper=paper, artifact=artifact, ours=mine,
                    kind="input", goal=0.15, note=note)  # fmt: skip
 
-    why = "fitted to the artifact's other runs, whose DiT took 13.4 s on 8 where this figure's took 10.3 s"
-    other = "fitted to the artifact's other runs, which took 5 to 12 % longer, and few of a size"
+    why = "fitted to the artifact's other runs; on 8 its DiT of this very clip took 12.5 s there, 10.3 s here"
+    other = "fitted to the artifact's other runs, which took up to 12 % longer"
     rows = (
         *(row(f"clip on {n} H200", "s", None, MEASURED_S[n][0], whole[n], other if n > 1 else "")
           for n in MEASURED_S),
