@@ -87,7 +87,7 @@ class Contracted(Online):
         crew = _Crew(state)
         wants, look_s = [], math.inf
         for left in sorted(base.left, key=lambda left: (left.due_s or 0.0, left.request_id)):
-            agreement = self._agreement_of(left.request_id)
+            agreement = self._here(self._agreement_of(left.request_id))
             if agreement is None:
                 continue
             request = state.requests[left.request_id]
@@ -143,6 +143,19 @@ class Contracted(Online):
         )
 
     # --- inside -----------------------------------------------------------------------------------------
+
+    def _here(self, agreement: Agreement | None) -> Agreement | None:
+        """With those offers alone whose pool this fleet still has; None where it has none of them."""
+        if agreement is None:
+            return None
+        terms = agreement.terms
+        kept = [i for i, offer in enumerate(terms.offers) if self._most.get(offer.pools[0])]
+        if len(kept) == len(terms.offers):
+            return agreement
+        terms = msgspec.structs.replace(
+            terms, offers=tuple(terms.offers[i] for i in kept), waits=tuple(terms.waits[i] for i in kept)
+        )
+        return msgspec.structs.replace(agreement, terms=terms) if kept else None
 
     def _remaining(
         self, state: State, request: RequestRecord, left: Left, profiles: Profiles, nominal: Profiles

@@ -40,6 +40,7 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     catalogue: Catalogue
     offers: tuple[Offer, ...]
     settings: OnlineSettings
+    #: The cluster whose contracts this head keeps.
     site: str = ""
     per_node: dict[str, int] = {}
 
@@ -53,8 +54,9 @@ def ground_of(settings: Settings) -> Ground | None:
         for item in settings.engine.fleet
     )
     return Ground(
-        catalogue=settings.engine.catalogue, offers=offers, settings=settings.provision, site=settings.site,
-        per_node=settings.per_node,
+        catalogue=settings.engine.catalogue, offers=offers, settings=settings.provision,
+        # Inside one allocation there is nothing to ask for.
+        site=settings.site if settings.cluster == "slurm" else "", per_node=settings.per_node,
     )  # fmt: skip
 
 
@@ -68,7 +70,7 @@ def search(ground: bytes, view: bytes, why: str) -> bytes:
 
 class Agreements:
     """The contracts of requests, each read once. results: folder of the films; site: the cluster that this
-    head runs on."""
+    head asks for workers, empty for none."""
 
     def __init__(self, results: Path, site: str) -> None:
         self._results, self._site = results, site
@@ -77,7 +79,7 @@ class Agreements:
     def of(self, request_id: str) -> Agreement | None:
         """None where nothing was agreed, or nothing that this head could keep."""
         if request_id not in self._known:
-            self._known[request_id] = self._read(request_id)
+            self._known[request_id] = self._read(request_id) if self._site else None
         return self._known[request_id]
 
     def _read(self, request_id: str) -> Agreement | None:
@@ -90,7 +92,7 @@ class Agreements:
             log.warning("%s: %s; planned without its contract", path, error)
             return None
         if found.cluster != self._site:
-            log.warning("%s: agreed on cluster %s, this is %s", path, found.cluster, self._site or "none")
+            log.warning("%s: agreed on cluster %s, this is %s", path, found.cluster, self._site)
             return None
         log.info("request %s has a contract: by %.0f (Unix time)", request_id, found.contract.by_s)
         return found

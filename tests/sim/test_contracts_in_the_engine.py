@@ -108,6 +108,13 @@ def test_two_contracts_do_not_count_on_the_same_workers() -> None:
     assert len(asked(watch, "spot")) == 16 and asked(watch, "a100") == []
 
 
+def test_a_pool_that_is_no_longer_in_use_is_passed_over() -> None:
+    made = world(a100=Site(queue_s=300.0))
+    result, watch = run(made, agreed("film", 4 * HOUR))
+    assert [(r.state, r.slo_met) for r in result.requests] == [("done", True)]
+    assert max(asked(watch, "a100")) < 5.0, "the cheapest that is left is asked for at once"
+
+
 def test_a_film_without_a_contract_is_planned_for_beside_one_that_has_it() -> None:
     made = world(spot=Site(queue_s=NEVER, spot=True), a100=Site(queue_s=300.0))
     one = agreed("film", 4 * HOUR)
