@@ -37,7 +37,9 @@ class HeadConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 def digest(value: Any) -> str:
     """Hash of a configuration value, for the journal's header."""
-    return hashlib.sha256(msgspec.json.encode(value, order="sorted")).hexdigest()[:16]
+    # Profiles are measured by numbers of devices, and JSON sorts by text alone.
+    plain = msgspec.to_builtins(value, str_keys=True)
+    return hashlib.sha256(msgspec.json.encode(plain, order="sorted")).hexdigest()[:16]
 
 
 def code_digest() -> str:
