@@ -49,6 +49,8 @@ def _reconcile(world: World, worker: WorkerRecord, running: tuple[AttemptRef, ..
         task = world.state.tasks[task_id]
         if has.get(task_id) != task.attempt:
             fail(world, task, "the worker no longer has it", transient=True)
+        elif task.moved_s >= 0:
+            task.moved_s = world.state.now_s  # its steps since the last head went unheard
     for ref in running:
         task_or_none = world.state.tasks.get(ref.task_id)
         mine = (

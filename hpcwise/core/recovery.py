@@ -117,8 +117,10 @@ def watch_workers(world: World, emit: Emit) -> None:
     config = world.config
     for worker in list(world.state.workers.values()):
         worker_id = worker.info.worker_id
-        if worker.state == "suspect" and now_s >= worker.suspect_until_s:
-            emit(m.ForgetWorker(worker_id, "did not join the new head in time"))
+        if worker.state == "suspect":
+            # What it did meanwhile it could tell nobody.
+            if now_s >= worker.suspect_until_s:
+                emit(m.ForgetWorker(worker_id, "did not join the new head in time"))
             continue
         for task_id in worker.held:
             task = world.state.tasks[task_id]

@@ -15,6 +15,7 @@ from hpcwise.core.config import EngineConfig
 from hpcwise.core.engine import Engine
 from hpcwise.core.errors import CoreError
 from hpcwise.core.explain import explain
+from hpcwise.core.recovery import reseeded
 from hpcwise.core.report import receipt, show_request
 from hpcwise.core.resources import AttemptRef, FleetItem, WorkerInfo
 from hpcwise.core.spec import Batch, GraphTask, JobSpec, Live
@@ -75,6 +76,41 @@ def test_a_shot_that_fails_three_times_goes_on_with_static_content_and_the_film_
     shot = show_request(driver.engine, "film").shots[3]
     assert (shot.tier, shot.degraded, shot.attempts) == ("static", True, 4)
     assert shot.why == "static after 3 failures: CUDA error"
+
+
+def test_black_pictures_are_tried_with_one_new_seed_and_a_good_one_is_kept() -> None:
+    driver = Driver()
+    seeds: list[int] = []
+
+    def fails(call: Any, _worker: Any) -> str | None:
+        if call.task_id != "film/animate/0003":
+            return None
+        seeds.append(call.seed)
+        return "black frames" if len(seeds) == 1 else None
+
+    driver.fails = fails
+    driver.send(m.RequestArrived("film", podcast(seed=7), wall_s=1.0))
+    driver.run()
+    assert driver.state_of("film") == "done"
+    assert seeds == [7, reseeded(7)] and reseeded(7) != 7
+    # Another recipe: its artifact has another key, and nothing of the first is taken over.
+    first, second = (c for c in driver.commands(m.Dispatch) if c.task_id == "film/animate/0003")
+    assert first.key != second.key and second.first_chunk == 0
+    shot = show_request(driver.engine, "film").shots[3]
+    assert (shot.tier, shot.degraded, shot.attempts) == ("high", False, 2)
+
+
+def test_pictures_that_are_black_with_a_new_seed_too_go_down_the_ladder() -> None:
+    driver = Driver()
+    driver.fails = lambda call, _w: (
+        "black frames" if call.task_id == "film/animate/0003" and call.params["quality"] != "static" else None
+    )
+    driver.send(m.RequestArrived("film", podcast(), wall_s=1.0))
+    driver.run()
+    assert driver.state_of("film") == "done"
+    shot = show_request(driver.engine, "film").shots[3]
+    assert (shot.tier, shot.degraded, shot.attempts) == ("static", True, 3)
+    assert shot.why == "static after 2 failures: black frames"
 
 
 def test_a_stage_without_another_way_fails_the_request_with_its_reason() -> None:
@@ -293,6 +329,24 @@ def test_a_new_head_waits_for_its_workers_and_gives_up_those_that_stay_away() ->
     moved = [c.task_id for c in driver.commands(m.Dispatch)]
     assert all(moved.count(t) == 2 for t in held[goes])
     assert all(moved.count(t) == 1 for t in held[stays])
+
+
+def test_what_ran_while_there_was_no_head_does_not_hang_until_it_makes_no_step_for_this_one() -> None:
+    engine = Engine(emulated())
+    engine.handle(m.RequestArrived("r", graph(GraphTask(name="t", stage="s", model="em"))), 0.0)
+    worker = WorkerInfo(worker_id="w", kind="cpu", hardware="cpu", models=("em",))
+    engine.handle(m.WorkerJoined(worker), 0.0)
+    running = AttemptRef("r/t", engine.state.tasks["r/t"].attempt)
+    engine.handle(m.TaskStarted("r/t", running.attempt), 0.1)
+    later = Engine.restore(emulated(), engine.snapshot())
+    said = later.handle(m.HeadStarted(2, grace_s=15.0), 300.0)
+    said += later.handle(m.Tick(), 305.0)
+    said += later.handle(m.WorkerJoined(worker, (running,)), 306.0)
+    said += later.handle(m.Tick(), 306.0 + 79.0)
+    assert [c for c in said if isinstance(c, m.Kill | m.ForgetWorker)] == []
+    [kill] = [c for c in later.handle(m.Tick(), 306.0 + 81.0) if isinstance(c, m.Kill)]
+    assert kill.worker_id == "w" and "no step for over 80 s" in kill.reason
+    assert kill.worker_id in later.state.killed
 
 
 def test_an_attempt_that_nobody_knows_is_cancelled_on_the_worker_that_has_it() -> None:
