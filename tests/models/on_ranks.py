@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,8 @@ def inputs(name: str, seed: int = 1) -> dict[str, Any]:
 def model(folder: Path, name: str) -> Any:
     import diffusers
 
-    cls = diffusers.FluxTransformer2DModel if "flux" in name else diffusers.WanTransformer3DModel
+    index = json.loads((folder / name / "model_index.json").read_text())
+    cls = getattr(diffusers, index["transformer"][1])
     return cls.from_pretrained(folder / name / "transformer").eval()
 
 
@@ -171,6 +173,7 @@ def of_two(devices: Devices, folder: Path) -> dict[str, Any]:
     found["deepspeed ulysses"] = off(devices, folder, name, deepspeed)
     found["deepspeed hears"] = off_hearing(devices, folder, deepspeed)
     refused = refusal(devices, folder, ParallelOptions(by="deepspeed", ring=2))
+    ltx = refusal(devices, folder, ParallelOptions(ulysses=2), "tiny-ltx-i2v")
     xfuser_on_cpu.load()
     for way, (ring, ulysses) in ways.items():
         options = ParallelOptions(by="xfuser", ring=ring, ulysses=ulysses)
@@ -184,16 +187,16 @@ def of_two(devices: Devices, folder: Path) -> dict[str, Any]:
     (results / f"wrong-{devices.rank}").write_text(wrong)
     dist.barrier()
     both = [(results / f"wrong-{rank}").read_text() for rank in range(2)]
-    return {"off": found, "deepspeed ring": refused, "wrong": both}
+    return {"off": found, "deepspeed ring": refused, "ltx": ltx, "wrong": both}
 
 
 def _reversed(exchange: Callable[..., Any]) -> Callable[..., Any]:
     return lambda tensor, group: exchange(tensor, group).flip(0)
 
 
-def refusal(devices: Devices, folder: Path, options: ParallelOptions) -> str:
+def refusal(devices: Devices, folder: Path, options: ParallelOptions, name: str = "tiny-wan2.1-t2v") -> str:
     try:
-        Led(devices, model(folder, "tiny-wan2.1-t2v"), options)
+        Led(devices, model(folder, name), options)
     except HpcwiseError as error:
         return f"{type(error).__name__}: {error}"
     return "served"

@@ -21,7 +21,7 @@ NEAR = 1e-5
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkpoints")
-    for name in (*on_ranks.SHAPES, "tiny-fantasytalking"):
+    for name in (*on_ranks.SHAPES, "tiny-fantasytalking", "tiny-ltx-i2v"):
         tiny.build(name, folder / name)
     return folder
 
@@ -62,6 +62,7 @@ def test_two_processes_compute_what_one_computes_by_every_package(checkpoints: P
     }  # fmt: skip
     assert {key: off for key, off in found["off"].items() if not off <= NEAR} == {}
     assert "parallel.by deepspeed has no ring" in found["deepspeed ring"]
+    assert "diffusers cannot cut LTXVideoTransformer3DModel" in found["ltx"]
     # Attention that is wrong on one rank alone is refused by all, before anything is served.
     says = "ParallelMismatch: model m: attention over ring 1 x ulysses 2 is off by"
     assert found["wrong"][0].startswith(says)
