@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hpcwise.core.errors import StoreError
+from hpcwise.media.files import named_errors
 from hpcwise.media.meter import loudness_of
 from hpcwise.media.timeline import Bed
 from hpcwise.media.video import open_input
@@ -71,7 +72,10 @@ def music(bed: Bed, first: int, end: int) -> Samples:
     """Samples [first, end) of the film's music at its ducked level; 0 or later."""
     at = np.arange(first, end, dtype=np.int64)
     if bed.path:
-        loop, level = _file(bed.path, Path(bed.path).stat().st_mtime_ns)
+        path = Path(bed.path)
+        with named_errors(path):
+            changed_ns = path.stat().st_mtime_ns
+        loop, level = _file(bed.path, changed_ns)
         sound = loop[at % loop.size]
     else:
         sound, level = _pad(at), _PAD_LUFS

@@ -9,18 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from hpcwise.core import messages as m
 from hpcwise.core.film import FilmPlan
 from hpcwise.core.screenplay import Speech, Word
+from hpcwise.core.spec import Asset, Music
 from hpcwise.core.state import FilmSegment
 from hpcwise.head import publisher
 from hpcwise.head.publisher import PublishJob, PublishResult, publish
 from hpcwise.head.publishing import Publishing, Wanted
 from hpcwise.store.artifacts import Store
 from hpcwise.store.paths import RunPaths
-from tests.media.making import HEIGHT_PX, WIDTH_PX, sine, write_video, write_wav
+from tests.media.making import HEIGHT_PX, WIDTH_PX, decoded_sound, sine, write_video, write_wav
 
 VIDEO = ["a" * 40, "b" * 40]
 SPEECH = ["c" * 40, "d" * 40]
@@ -105,6 +107,28 @@ def test_segments_then_the_end_then_the_film(paths: RunPaths, tmp_path: Path) ->
         film,
     )
     assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
+
+
+def test_the_music_that_a_job_names_is_heard_live_and_in_the_film_and_fades_with_its_last_shot(
+    paths: RunPaths, tmp_path: Path
+) -> None:
+    song = write_wav(tmp_path / "song.wav", sine(3.0, hz=220))
+    music = {"music": Music(file=Asset(path=song, sha256="x"), level_db=12.0)}
+    for index in range(4):
+        # The second shot is known to be the last one when its first segment is published.
+        assert do(paths, "segment", index, **music, last_shot=1 if index > 1 else -1) == PublishResult()
+    assert do(paths, "end", **music, last_shot=1).error == do(paths, "film", **music, last_shot=1).error == ""
+    with_music, _ = decoded_sound(tmp_path / "out" / "film.mp4")
+    (tmp_path / "out").rename(tmp_path / "music")
+    assert do(paths, "film").error == ""
+    without, _ = decoded_sound(tmp_path / "out" / "film.mp4")
+    added = with_music - without
+    loud = [
+        float(np.sqrt((added[at : at + 4800] ** 2).mean())) for at in (48_000, 120_000, added.size - 5000)
+    ]
+    assert loud[0] > 0.01 and loud[1] > 0.01 and loud[2] < 0.3 * loud[0]
+    missing = {"music": Music(file=Asset(path=str(tmp_path / "gone.wav"), sha256="x"))}
+    assert do(paths, "film", **missing).error == f"{tmp_path / 'gone.wav'}: No such file or directory"
 
 
 def test_outputs_that_nobody_asked_for_are_not_left_behind(paths: RunPaths, tmp_path: Path) -> None:
