@@ -113,7 +113,7 @@ def test_the_music_that_a_job_names_is_heard_live_and_in_the_film_and_fades_with
     paths: RunPaths, tmp_path: Path
 ) -> None:
     song = write_wav(tmp_path / "song.wav", sine(3.0, hz=220))
-    music = {"music": Music(file=Asset(path=song, sha256="x"), level_db=12.0)}
+    music: dict[str, Any] = {"music": Music(file=Asset(path=song, sha256="x"), level_db=12.0)}
     for index in range(4):
         # The second shot is known to be the last one when its first segment is published.
         assert do(paths, "segment", index, **music, last_shot=1 if index > 1 else -1) == PublishResult()
@@ -127,7 +127,7 @@ def test_the_music_that_a_job_names_is_heard_live_and_in_the_film_and_fades_with
         float(np.sqrt((added[at : at + 4800] ** 2).mean())) for at in (48_000, 120_000, added.size - 5000)
     ]
     assert loud[0] > 0.01 and loud[1] > 0.01 and loud[2] < 0.3 * loud[0]
-    missing = {"music": Music(file=Asset(path=str(tmp_path / "gone.wav"), sha256="x"))}
+    missing: dict[str, Any] = {"music": Music(file=Asset(path=str(tmp_path / "gone.wav"), sha256="x"))}
     assert do(paths, "film", **missing).error == f"{tmp_path / 'gone.wav'}: No such file or directory"
 
 
