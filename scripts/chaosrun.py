@@ -79,10 +79,17 @@ def shots_job(name: str, chance: random.Random) -> JobSpec:
 
 class ChaosRun:
     """say: told of each step. log: a line of JSON a fault, when it is mended. abreast: faults at once.
-    every_s: from one fault to the next at the soonest."""
+    every_s: from one fault to the next at the soonest. live: requests under way at any time."""
 
     def __init__(
-        self, site: ChaosSite, seed: int, say: Callable[[str], None], log: Path, abreast: int, every_s: float
+        self,
+        site: ChaosSite,
+        seed: int,
+        say: Callable[[str], None],
+        log: Path,
+        abreast: int,
+        every_s: float,
+        live: int = LIVE,
     ) -> None:
         self.site = site
         self.asked = Asked()
@@ -93,6 +100,7 @@ class ChaosRun:
         self._log = log
         self._abreast = abreast
         self._every_s = every_s
+        self._live = live
         self._look = Look()
         self._end = threading.Event()
         self._quiet = threading.Event()
@@ -180,7 +188,7 @@ class ChaosRun:
         chance = random.Random(f"{self._seed}-load")
         number = 0
         while not self._quiet.wait(0.5):
-            if self.asked.open >= LIVE:
+            if self.asked.open >= self._live:
                 continue
             token = f"job-{number}"
             job = shots_job(token, chance)

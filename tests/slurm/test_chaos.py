@@ -31,14 +31,14 @@ def test_a_few_faults_lose_and_double_and_leave_nothing(testbed: Testbed, tmp_pa
     site = ChaosSite(testbed, f"chaos-{secrets.token_hex(3)}", 1)
     said: list[str] = []
     log = tmp_path / "faults.jsonl"
-    run = ChaosRun(site, 5, said.append, log, abreast=3, every_s=0.5)
+    run = ChaosRun(site, 5, said.append, log, abreast=3, every_s=0.5, live=2)
     try:
         run.run(SHORT, len(SHORT))
         found = figures_of(run, said.append)
     finally:
         site.close()
     assert {kind: found[f"faults.{kind}"] for kind in SHORT} == dict.fromkeys(SHORT, 1), said
-    assert found["asked"] >= 4 and found["failed"] == 0, said
+    assert found["asked"] >= 2 and found["failed"] == 0, said
     expected = {"completed_fraction": 1, "lost": 0, "doubled": 0, "orphans": 0, "hangs": 0, "skipped": 0}
     assert {name: found[name] for name in expected} == expected, said
     faults = [msgspec.json.decode(line, type=Fault) for line in log.read_bytes().splitlines()]
