@@ -50,7 +50,7 @@ class Search(Layout):
             while self.steps < self.most:
                 before = self.judged
                 self._round()
-                if self._little(before) and self._limit_s is not None:
+                if self._little(before) and self.pipeline.objective.name in ("cost", "energy"):
                     self._repace()
                 if self._little(before):
                     break
@@ -65,8 +65,8 @@ class Search(Layout):
 
     def _repace(self) -> None:
         """The same first replicas with as many others as other paces need: where the first ones are dear, as
-        they are for a strict start, all is held for less with more of the rest, and no single step gets
-        there."""
+        they are for an early start, all is held for less with more of the rest (or for longer with fewer),
+        and no single step gets there."""
         p = self.pipeline
         counts = self.best
         pace_s = max(p.hold(i, each).rest_s for i, each in enumerate(counts))
