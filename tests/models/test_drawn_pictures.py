@@ -18,7 +18,7 @@ from hpcwise.core.screenplay import Character, Speech, Viseme, Word
 from hpcwise.models.base import Call, Input
 from hpcwise.models.drawn.adapter import DrawnSceneAdapter
 from hpcwise.models.drawn.captions import paged
-from hpcwise.models.drawn.layout import Box, FigureLayout, Stage, card_layout, figure_layout
+from hpcwise.models.drawn.layout import Box, CardLayout, FigureLayout, Stage, card_layout, figure_layout
 from hpcwise.models.drawn.motion import acting
 from hpcwise.models.drawn.scene import logo_box, seated
 from hpcwise.models.drawn.text import DISPLAY, REGULAR, SEMI, fitted, width_of
@@ -166,11 +166,34 @@ def test_in_a_figure_shot_of_any_shape_nothing_overlaps_the_figure(
 @pytest.mark.parametrize("size", SIZES)
 def test_cards_of_any_shape_keep_text_hosts_and_captions_apart(size: tuple[int, int]) -> None:
     stage = Stage.of(*size)
-    layout = card_layout(stage)
+    for layout in (card_layout(stage), card_layout(stage, end=True)):
+        _apart(stage, layout)
+
+
+def _apart(stage: Stage, layout: CardLayout) -> None:
     for a, b in itertools.combinations((layout.text, layout.window, layout.captions), 2):
         assert not a.overlaps(b)
     for part in (layout.text, layout.window, layout.captions):
         assert 0 <= part.x < part.right <= stage.width and 0 <= part.y < part.bottom <= stage.height
+
+
+@pytest.mark.parametrize("size", [(400, 400), (640, 400), (360, 640)])
+def test_the_words_of_an_end_card_with_long_sources_stay_above_or_beside_the_hosts(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    title = "Using Time Dependent Covariates and Time Dependent Coefficients in the Cox Model"
+    notes = ["Terry Therneau, Cynthia Crowson", "Said and shown here: pages 1, 3, 9 and 12 of 30, Figure 1"]
+    shot = {"heading": "Thank you for watching", "subheading": title, "notes": notes}
+    area = card_layout(Stage.of(*size), end=True)
+    with_sources, without = (
+        frames_of(tmp_path, talk(duration_s=1 / 24), "end", size, index=2, total_shots=9, shot=dict(s))[0]
+        for s in (shot, {**shot, "notes": []})
+    )
+    changed = np.argwhere(np.abs(with_sources - without).max(axis=2) > 60)
+    scale = min(size) / 400
+    assert changed.size and changed[:, 0].min() >= area.text.y * scale - 2
+    assert changed[:, 0].max() <= area.text.bottom * scale + 2
+    assert changed[:, 1].max() <= area.text.right * scale + 2
 
 
 @pytest.mark.parametrize("shape", [(400, 150), (200, 320)])

@@ -10,7 +10,7 @@ from hpcwise.models.drawn.layout import Box, Stage, card_layout
 from hpcwise.models.drawn.paint import LINEAR, Canvas, Image, blurred, box, eased, fill, line, linear, rounded
 from hpcwise.models.drawn.people import draw_backdrop, draw_people
 from hpcwise.models.drawn.scene import ACCENT, Material, Moment, draw_logo
-from hpcwise.models.drawn.text import Block, fitted
+from hpcwise.models.drawn.text import Block, fitted, width_of
 
 PINK = "#FF6FA5"
 #: Height of the logo on title and end cards, units.
@@ -24,7 +24,7 @@ class CardShot:
 
     def __init__(self, material: Material, end: bool) -> None:
         self._material, self._end = material, end
-        self.layout = card_layout(material.stage)
+        self.layout = card_layout(material.stage, end)
         self.captions = self.layout.captions
         self._ground = ground(material)
         self._logo = self._logo_area()
@@ -53,11 +53,21 @@ class CardShot:
                 more = " et al." if len(document.authors) > 4 else ""
                 notes = [", ".join(document.authors[:4]) + more]
         rest = height - kicker.height - 22
-        room = min(rest * 0.34, 84) / max(1, len(notes))
-        if self._end and len(notes) > 1:  # sources matter more than the thanks
-            room = (rest * 0.58 - 12 * len(notes)) / len(notes)
+        share, gaps = (0.34, 0) if not self._end or len(notes) < 2 else (0.58, 12 * len(notes))
+        room = (
+            min(rest * share, 84) if not gaps else rest * share - gaps
+        )  # sources matter more than the thanks
+        # Long notes get more of the room, so that none is cut off while another has room to spare.
+        lines = [math.ceil(width_of(text, fonts.regular, small) / area.width) for text in notes]
         below = [
-            fitted(text, fonts.regular, 15.5 if i == 0 else small, 9, area.width, max(12.0, room))
+            fitted(
+                text,
+                fonts.regular,
+                15.5 if i == 0 else small,
+                9 if not gaps else 7.5,
+                area.width,
+                max(12.0, room * lines[i] / max(1, sum(lines))),
+            )
             for i, text in enumerate(notes)
             if text
         ]
@@ -68,7 +78,10 @@ class CardShot:
         out += [(block, "#FFFFFF", max(0.6, 0.82 - 0.08 * i), 12.0) for i, block in enumerate(below)]
         if made:
             out.append((made, PINK, 1.0, 0.0))
-        return out
+        # Where the room is short, the space between the blocks is.
+        text, spaces = sum(b.height for b, *_ in out), sum(space for *_, space in out[:-1])
+        tight = min(1.0, max(0.25, (height - text) / max(1.0, spaces)))
+        return [(block, tint, opacity, space * tight) for block, tint, opacity, space in out]
 
     def draw(self, canvas: Canvas, moment: Moment) -> None:
         """Draw all but captions and fades."""

@@ -175,14 +175,14 @@ class CardLayout:
     captions: Box
 
 
-def card_layout(stage: Stage) -> CardLayout:
-    """Text beside the window, or above it where the picture is not wide."""
+def card_layout(stage: Stage, end: bool = False) -> CardLayout:
+    """Text beside the window, or above it where the picture is not wide; an end card has more text."""
     captions = stage.captions
     if stage.width >= stage.height * 1.2:
         left = stage.width * 0.60
         window = Box(left, 34, stage.width - left - 30, captions.y - 34 - 16)
         return CardLayout(Box(38, 34, left - 38 - 24, captions.y - 34 - 16), window, captions)
-    middle = captions.y * 0.5
+    middle = captions.y * (0.62 if end and not stage.portrait else 0.5)
     return CardLayout(
         Box(28, 26, stage.width - 56, middle - 30),
         Box(28, middle + 6, stage.width - 56, captions.y - middle - 6 - 14),
