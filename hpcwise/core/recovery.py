@@ -22,7 +22,7 @@ def settle_failed(world: World, emit: Emit) -> None:
             emit(m.Requeue(task_id, task.why, counts=False, blameless=True))
             continue
         # Who loses one worker after the other may be what they die of.
-        lost = blame == "lost" and task.losses < 2 * world.config.max_attempts
+        lost = blame == "lost" and task.losses < world.config.max_attempts
         if lost or task.failures + 1 < world.config.max_attempts:
             emit(m.Requeue(task_id, task.why, counts=not lost))
             continue
