@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from hpcwise.cli.modelaccept import accept
+from hpcwise.cli.modelaccept import accept_licence
 from hpcwise.cli.modeladd import add_card
 from hpcwise.cli.modelshow import lines, profile_views
 from hpcwise.cli.output import console, print_json, table
@@ -161,7 +161,17 @@ def add(file: Path, check: bool, as_json: bool) -> None:
     click.echo(f"{info.name}: {f'added as {target}' if target else 'would be added'}; {what}")
 
 
-models_command.add_command(accept)
+@models_command.command("accept")
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Accept without being asked.")
+@json_option
+def accept(name: str, yes: bool, as_json: bool) -> None:
+    """Accept the licence of model NAME, once; kept in your configuration and named in receipts."""
+    noted = accept_licence(registry().card(name), yes=yes)
+    if as_json:
+        print_json(noted)
+    else:
+        click.echo(f"{name}: {noted['licence']}, accepted {noted['when']}")
 
 
 @models_command.command("ls")

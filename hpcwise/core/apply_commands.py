@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from hpcwise.core import messages as m
 from hpcwise.core.apply_requests import end_request
 from hpcwise.core.apply_tasks import complete
@@ -131,7 +133,7 @@ def _set_alternative(world: World, c: m.SetAlternative) -> None:
     if task.state == "failed":
         left = task.spec.alternatives[task.alternative]
         task.broken.append(f"{left.tier}/{left.model}")
-        task.failures = task.losses = 0
+        task.failures = task.losses = task.reseeds = 0
     world.unclaim(task)
     task.alternative, task.why, task.key, task.chunks, task.saved = c.alternative, c.reason, "", 0, 0.0
     if task.state in ("ready", "paused"):
@@ -145,6 +147,11 @@ def _requeue(world: World, c: m.Requeue) -> None:
         task.failures += 1
     elif not c.blameless:
         task.losses += 1
+    if c.seed >= 0:
+        world.unclaim(task)
+        task.spec = msgspec.structs.replace(task.spec, seed=c.seed)
+        task.key, task.checkpoint, task.chunks, task.saved = "", "", 0, 0.0
+        task.reseeds += 1
     if all(world.edge_met(e) for e in task.spec.inputs):
         step_task(task, "requeue")
         world.make_ready(task)

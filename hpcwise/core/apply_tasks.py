@@ -131,6 +131,8 @@ def _task_failed(world: World, e: m.TaskFailed) -> None:
     task = current(world, e.task_id, e.attempt)
     if task is not None:
         fail(world, task, e.reason, e.transient)
+        if e.bad_output and e.task_id in world.failed:
+            world.failed[e.task_id] = "bad"
 
 
 def charge_spent(world: World, task: TaskRecord, worker: WorkerRecord) -> None:

@@ -181,12 +181,14 @@ class SetAlternative(Recorded, frozen=True):
 
 class Requeue(Recorded, frozen=True):
     """The task is to run again; `reason` says what ended the last attempt. counts: it was the task's own
-    failure, not its worker's. blameless: it had not begun, or the store took nothing."""
+    failure, not its worker's. blameless: it had not begun, or the store took nothing. seed: a new one of its
+    recipe, which is another artifact then; -1 leaves it."""
 
     task_id: TaskId
     reason: str
     counts: bool = True
     blameless: bool = False
+    seed: int = -1
 
 
 class Quarantine(Recorded, frozen=True):

@@ -144,10 +144,13 @@ class TaskFinished(Event, frozen=True):
 
 
 class TaskFailed(Event, frozen=True):
+    """bad_output: the model made something that cannot be shown; the same recipe would make it again."""
+
     task_id: TaskId
     attempt: int
     reason: str
     transient: bool = False
+    bad_output: bool = False
 
 
 class TaskPaused(Event, frozen=True):

@@ -199,3 +199,18 @@ def _broken_task(world: World, request: RequestRecord) -> TaskRecord | None:
         if not task.spec.remake_of:
             return task
     return None
+
+
+def title_of(world: World, request: RequestRecord) -> str:
+    """The document's own title, until it is known the job's name."""
+    task = world.state.tasks.get(f"{request.request_id}/document")
+    artifact = world.state.artifacts.get(task.key) if task else None
+    return str(artifact.facts.get("title", "")) if artifact else request.job.name
+
+
+def licences_of(world: World, request: RequestRecord) -> dict[str, str]:
+    """Model -> licence, of every model that finished something of the request."""
+    known, tasks = world.config.catalogue.models, world.state.tasks
+    finished = (tasks[i] for i in request.tasks if tasks[i].state == "finished")
+    used = sorted({t.spec.alternatives[t.alternative].model for t in finished})
+    return {name: known[name].licence for name in used if name in known and known[name].licence}

@@ -21,9 +21,13 @@ def settle_failed(world: World, emit: Emit) -> None:
         if blame == "blameless":
             emit(m.Requeue(task_id, task.why, counts=False, blameless=True))
             continue
+        if blame == "bad" and not task.reseeds:
+            emit(m.Requeue(task_id, task.why, seed=reseeded(task.spec.seed)))
+            continue
         # Who loses one worker after the other may be what they die of.
         lost = blame == "lost" and task.losses < world.config.max_attempts
-        if lost or task.failures + 1 < world.config.max_attempts:
+        # A second seed that fails too is the recipe's fault: the ladder has others.
+        if blame != "bad" and (lost or task.failures + 1 < world.config.max_attempts):
             emit(m.Requeue(task_id, task.why, counts=not lost))
             continue
         following = _next_alternative(task)
@@ -34,6 +38,11 @@ def settle_failed(world: World, emit: Emit) -> None:
             reason = f"{tier} after {task.failures + 1} failures: {task.why}"
             emit(m.SetAlternative(task_id, following, reason))
             emit(m.Requeue(task_id, task.why, counts=False))
+
+
+def reseeded(seed: int) -> int:
+    """The seed to try when a model made nothing of `seed`; always the same one (Knuth's MMIX generator)."""
+    return (seed * 6364136223846793005 + 1442695040888963407) % 2**63
 
 
 def _next_alternative(task: TaskRecord) -> int | None:

@@ -10,7 +10,7 @@ from hpcwise.core.deadlines import PlayMetrics, play_metrics
 from hpcwise.core.engine import Engine
 from hpcwise.core.errors import UsageError
 from hpcwise.core.estimate import eta_s
-from hpcwise.core.film import film_task, speech_of
+from hpcwise.core.film import film_task, licences_of, speech_of, title_of
 from hpcwise.core.planner import sketch_shots
 from hpcwise.core.spec import Batch, By, JobSpec, Live
 from hpcwise.core.state import HELD, RequestRecord, TaskRecord
@@ -99,8 +99,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """`receipt.json`. total_s: arrival to the end; film_s: arrival to the first film.mp4. slo_met: first
     frame in time and no stall (live), film.mp4 in time (by), None while that is open or nothing was promised.
     written_by: who worded the screenplay, "" for the document; script_notes: its lines that were not taken.
-    licences: of the models that made the film, by name.
-    """
+    licences: of the models that made it."""
 
     request_id: RequestId
     title: str
@@ -193,7 +192,7 @@ def show_request(engine: Engine, request_id: str) -> RequestView:
         stages=_stages(engine, request),
         shots=_shots(engine.world, request),
         play=play_of(engine.world, request),
-        title=_title(engine.world, request),
+        title=title_of(engine.world, request),
         film_version=request.film_version,
         complete=request.last,
     )
@@ -214,7 +213,7 @@ def receipt(engine: Engine, request_id: str) -> Receipt:
     told = a.chunk_facts if (a := engine.state.artifacts.get(key("screenplay"))) else []
     return Receipt(
         request_id=request.request_id,
-        title=_title(engine.world, request),
+        title=title_of(engine.world, request),
         state=request.state,
         reason=request.reason,
         slo=slo_text(request.job),
@@ -234,16 +233,8 @@ def receipt(engine: Engine, request_id: str) -> Receipt:
         screenplay_key=key("screenplay"),
         written_by=next((str(f["written_by"]) for f in told if f.get("written_by")), ""),
         script_notes=tuple(str(note) for f in told for note in f.get("notes", ())),
-        licences=_licences(engine, request),
+        licences=licences_of(engine.world, request),
     )
-
-
-def _licences(engine: Engine, request: RequestRecord) -> dict[str, str]:
-    """Of every model that finished something of the film."""
-    known = engine.config.catalogue.models
-    finished = (t for t in (engine.state.tasks[i] for i in request.tasks) if t.state == "finished")
-    used = sorted({t.spec.alternatives[t.alternative].model for t in finished})
-    return {name: known[name].licence for name in used if name in known and known[name].licence}
 
 
 def slo_met(engine: Engine, request: RequestRecord, play: PlayMetrics | None) -> bool | None:
@@ -295,7 +286,7 @@ def _row(engine: Engine, request: RequestRecord) -> RequestRow:
     end_s = request.ended_s if request.ended_s >= 0 else engine.now_s
     return RequestRow(
         request_id=request.request_id,
-        name=request.job.name or _title(engine.world, request),
+        name=request.job.name or title_of(engine.world, request),
         workflow=request.job.workflow,
         state=request.state,
         slo=slo_text(request.job),
@@ -328,12 +319,6 @@ def _stages(engine: Engine, request: RequestRecord) -> tuple[StageRow, ...]:
         for stage in ("decode", "sync", "upscale"):
             rows.setdefault(stage, [0, 0, 0])[1] += sketch_shots(request)
     return tuple(StageRow(stage=s, done=r[0], planned=r[1], running=r[2]) for s, r in rows.items())
-
-
-def _title(world: World, request: RequestRecord) -> str:
-    task = world.state.tasks.get(f"{request.request_id}/document")
-    artifact = world.state.artifacts.get(task.key) if task else None
-    return str(artifact.facts.get("title", "")) if artifact else request.job.name
 
 
 def play_of(world: World, request: RequestRecord) -> PlayMetrics | None:

@@ -123,6 +123,7 @@ class TaskRecord(msgspec.Struct):
     attempt: int = 0
     failures: int = 0
     losses: int = 0
+    reseeds: int = 0
     chunks: int = 0
     scale: float = 1.0
     tail_s: float = 0.0

@@ -32,8 +32,9 @@ from hpcwise.core.state import (
 from hpcwise.core.units import SEGMENT_S, Key, ModelName, RequestId, TaskId
 from hpcwise.core.workflow import Alternative, Edge, TaskSpec
 
-#: Why an attempt failed: by its own fault, with its worker, or it had not begun or could not be stored.
-Blame = Literal["fault", "lost", "blameless"]
+#: Why an attempt failed: by its own fault, with its worker, it had not begun or could not be stored, or what
+#: it made cannot be shown.
+Blame = Literal["fault", "lost", "blameless", "bad"]
 
 
 class World:

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from hpcwise.core import messages as m
 from hpcwise.core.calls import RunTask
-from hpcwise.core.errors import DiskFull, GangLost, HpcwiseError, Stopped
+from hpcwise.core.errors import BadOutput, DiskFull, GangLost, HpcwiseError, Stopped
 from hpcwise.core.queue import LocalQueue, QueueEntry
 from hpcwise.core.resources import AttemptRef, Rank, WorkerInfo
 from hpcwise.core.units import QUICK_S
@@ -176,7 +176,8 @@ class Worker:
         if not isinstance(error, HpcwiseError):
             reason = f"{type(error).__name__}: {reason}".rstrip(": ")
         shown = "".join(c if c.isprintable() else "?" for c in reason)[:500]
-        self._link.emit(m.TaskFailed(ref.task_id, ref.attempt, shown, transient))
+        bad = isinstance(error, BadOutput)
+        self._link.emit(m.TaskFailed(ref.task_id, ref.attempt, shown, transient, bad))
 
     # -- models --------------------------------------------------------------------------------------------
 

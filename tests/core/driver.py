@@ -243,9 +243,9 @@ class Driver:
             reason = "its model could not be loaded"
         seconds = self.runtime(call, worker)
         if reason is not None:
-            self.at(
-                self.now_s + seconds / 2, lambda: self._end(worker, ref, m.TaskFailed(*_ids(ref), reason))
-            )
+            bad = reason.startswith("black")
+            failed = m.TaskFailed(*_ids(ref), reason, transient=bad, bad_output=bad)
+            self.at(self.now_s + seconds / 2, lambda: self._end(worker, ref, failed))
             return
         chunks = self._chunks(call)
         for k in range(call.first_chunk, len(chunks)):

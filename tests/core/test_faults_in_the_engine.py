@@ -245,6 +245,17 @@ def test_a_store_that_takes_nothing_again_and_again_is_no_fault_of_the_task() ->
     assert (task.state, task.losses, task.failures) == ("assigned", 0, 0)
 
 
+def test_a_receipt_names_the_licences_of_what_made_it() -> None:
+    model = ModelInfo(name="em", family="emulated", licence="FLUX.1 [dev] Non-Commercial")
+    fleet = (FleetItem(kind="cpu", hardware="cpu", models=("em",)),)
+    engine = Engine(EngineConfig(catalogue=catalogue(em=model), fleet=fleet))
+    engine.handle(m.RequestArrived("r", graph(GraphTask(name="t", stage="s", model="em"))), 0.0)
+    engine.handle(m.WorkerJoined(WorkerInfo(worker_id="w", kind="cpu", hardware="cpu", models=("em",))), 0.0)
+    assert receipt(engine, "r").licences == {}
+    engine.handle(m.TaskFinished("r/t", engine.state.tasks["r/t"].attempt, seconds=1.0), 1.0)
+    assert receipt(engine, "r").licences == {"em": "FLUX.1 [dev] Non-Commercial"}
+
+
 def test_a_torn_artifact_is_made_again_and_the_film_with_it() -> None:
     driver = Driver()
     driver.send(m.RequestArrived("film", podcast(), wall_s=1.0))

@@ -115,7 +115,7 @@ def test_a_model_in_this_process_answers_in_the_form_that_is_asked_for(tmp_path:
     folder = tmp_path / "tiny-llama"
     tiny.build("tiny-llama", folder)
     adapter = LocalScreenplayAdapter()
-    options = {"dtype": "float32", "temperature": 1.0, "most_lines": 3}
+    options = {"dtype": "float32", "temperature": 1.0, "most_lines": 3, "line_tokens": 8}
     adapter.load(ModelSpec("tiny-llama", "1", "transformers-screenplay", folder, options), Devices())
     wanted = prompt.schema(["ann", "ben"], ["s1", "s2", "s3"])
     answers = []

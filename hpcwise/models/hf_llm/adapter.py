@@ -20,16 +20,16 @@ from hpcwise.models.base import Devices, ModelSpec
 from hpcwise.models.llm.adapter import Chat, LlmParams, LlmScreenplayAdapter
 from hpcwise.models.llm.client import Endpoint
 
-#: Longest line, in tokens, and most sources of one.
-_LINE_TOKENS: Final = 96
+#: Most sources of a line.
 _SOURCES: Final = 3
 
 
 class LocalOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Of a card. most_lines: of a scene. temperature: 0 takes the likeliest token."""
+    """Of a card. most_lines: of a scene; line_tokens: of a line. temperature: 0 takes the likeliest token."""
 
     dtype: str = "bfloat16"
     most_lines: int = 8
+    line_tokens: int = 96
     temperature: float = 0.3
 
 
@@ -69,7 +69,7 @@ class LocalScreenplayAdapter(LlmScreenplayAdapter):
             speakers, sources = line["speaker"]["enum"], line["sources"]["items"]["enum"]
             text = _Text(self._model, self._tokens, self._options.temperature, seed, should_stop)
             text.add(self._prompt(messages))
-            yield from _lines(text, speakers, sources, self._options.most_lines)
+            yield from _lines(text, speakers, sources, self._options)
 
         return chat
 
@@ -79,13 +79,13 @@ class LocalScreenplayAdapter(LlmScreenplayAdapter):
         return "\n\n".join(f"{m['role']}: {m['content']}" for m in messages) + "\n\nassistant: "
 
 
-def _lines(text: _Text, speakers: Sequence[str], sources: Sequence[str], most: int) -> Iterator[str]:
+def _lines(text: _Text, speakers: Sequence[str], sources: Sequence[str], options: LocalOptions) -> Iterator[str]:
     """Pieces of the answer: its frame is given, the rest chosen or written."""
     yield text.add('{"lines": [')
-    for index in range(most):
+    for index in range(options.most_lines):
         yield text.add('{"speaker": "')
         yield text.choose([f'{name}", "text": "' for name in speakers])
-        yield text.write(_LINE_TOKENS)
+        yield text.write(options.line_tokens)
         yield text.add('", "sources": [')
         left = list(sources)
         for number in range(_SOURCES):
@@ -98,7 +98,7 @@ def _lines(text: _Text, speakers: Sequence[str], sources: Sequence[str], most: i
         else:
             text.add("]")
         yield "]"
-        if index + 1 == most or text.choose(["}, ", "}]}"]) == "}]}":
+        if index + 1 == options.most_lines or text.choose(["}, ", "}]}"]) == "}]}":
             break
         yield "}, "
     yield "}]}"
