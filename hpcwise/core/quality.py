@@ -210,8 +210,9 @@ def _options(world: World, request: RequestRecord, task: TaskRecord) -> list[tup
 
 def _part_of(world: World, task: TaskRecord) -> TaskRecord | None:
     """The task before `task` in the chain that its rung became, if it became one."""
+    prefix = f"{task.spec.task_id}/"
     for edge in task.spec.inputs:
-        if edge.source.startswith(f"{task.spec.task_id}/"):
+        if edge.source.startswith(prefix):
             return world.state.tasks[edge.source]
     return None
 
@@ -235,6 +236,8 @@ def _decided(world: World, task: TaskRecord, part: TaskRecord) -> Need:
 def _after_s(world: World, task: TaskRecord, index: int) -> float:
     """What others do once the alternative's own model has made it: the parts of other models."""
     made = task.spec.alternatives[index]
+    if not made.parts:
+        return 0.0
     parts = [part for part in made.parts if part.model != made.model]
     return sum(
         world.typical_s(Alternative(tier=made.tier, model=p.model, features=p.features), task.scale)

@@ -272,6 +272,16 @@ def test_counting_whole_units_beats_the_fluid_when_the_engine_carries_both_out()
     assert carried_out(fluid=False) < 0.7 * carried_out(fluid=True)
 
 
+def test_a_limit_that_the_engine_misses_is_kept_by_a_plan_for_a_stricter_one() -> None:
+    work, budget = workflow("podcast"), pools(a100=256, h200=64)
+    asked = problem(work, budget, paper())
+    goal = Objective(name="cost", ttff_s=30.0)
+    hopeful = provision(asked, goal)
+    assert hopeful.misses == () and execute(hopeful, work, budget, paper()).ttff_eff_s > 30.0
+    plan, done = provision_checked(asked, lambda plan: execute(plan, work, budget, paper()), goal)
+    assert (plan.misses, plan.objective) == ((), goal) and done.ttff_eff_s <= 30.0
+
+
 def test_a_power_cap_is_kept_by_lower_clocks_where_fewer_devices_would_be_worse() -> None:
     work, budget = workflow("podcast"), pools(a100=16)
     asked = problem(work, budget, paper())
