@@ -89,13 +89,17 @@ class Claims:
 
 
 class Breaker:
-    """look: the latest look; end: set when the script is to end early, holding no fault longer."""
+    """look: the latest look; end: set when the script is to end early, holding no fault longer. asked: told
+    of a request that a fault hands in."""
 
-    def __init__(self, site: ChaosSite, look: Callable[[], Look], end: threading.Event) -> None:
+    def __init__(
+        self, site: ChaosSite, look: Callable[[], Look], end: threading.Event, asked: Callable[[str], None]
+    ) -> None:
         self._site = site
         self._bed = site.testbed
         self._look = look
         self._end = end
+        self._asked = asked
         self._claims = Claims()
 
     def strike(self, fault: Fault, chance: random.Random) -> None:
@@ -206,6 +210,7 @@ class Breaker:
             features={"seconds": 20.0},
         )  # fmt: skip
         self._site.drop(JobSpec(workflow="graph", name=name, graph=(task,)), name)
+        self._asked(name)
 
         def over() -> bool:
             row = self._look().rows.get(name)

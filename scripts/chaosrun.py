@@ -105,7 +105,7 @@ class ChaosRun:
         self._end = threading.Event()
         self._quiet = threading.Event()
         self._stop = threading.Event()
-        self._breaker = Breaker(site, lambda: self._look, self._end)
+        self._breaker = Breaker(site, lambda: self._look, self._end, self.asked.tokens.append)
 
     def run(self, kinds: Sequence[str], faults: int) -> None:
         """All of it. Raises TooLate where no head comes at all."""
