@@ -1,4 +1,4 @@
-"""Kokoro-82M (hexgrad, Apache-2.0) as int8 ONNX on CPU: text to speech with the timings of every sound."""
+"""Kokoro-82M (hexgrad, Apache-2.0) as int8 ONNX, on CPU or CUDA: speech with the timings of every sound."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class KokoroAdapter:
         if not self._voices:
             raise ModelMissing(f"model {spec.name}: no voice (af_heart.bin, …) in {folder}")
         self._tokens: dict[str, int] = json.loads((folder / "vocab.json").read_text("utf-8"))["vocab"]
-        self._session = _session(folder, devices.threads)
+        self._session = _session(folder, devices)
         self._pronouncer = Pronouncer()
         # The dictionary takes half a second: not while somebody waits for the first line.
         self._pronouncer.pronounce(spoken_words("Welcome."))
@@ -136,19 +136,29 @@ def timed_words(words: Sequence[SpokenWord], sounds: Sequence[Sound], length_s: 
     return tuple(out)
 
 
-def _session(folder: Path, threads: int) -> Any:
+def _providers(devices: Devices) -> list[Any]:
+    """CUDA where the worker has it and onnxruntime was built with it, then the CPU."""
+    import onnxruntime
+
+    found: list[Any] = []
+    if devices.kind == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        found.append(("CUDAExecutionProvider", {"device_id": devices.indices[0] if devices.indices else 0}))
+    return [*found, "CPUExecutionProvider"]
+
+
+def _session(folder: Path, devices: Devices) -> Any:
     """An inference session whose second output is the durations; the edited graph is kept."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = max(1, threads)
+    options.intra_op_num_threads = max(1, devices.threads)
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     edited = folder / f"{MODEL_FILE}.durations-v1"
     original = folder / MODEL_FILE
     if edited.is_file() and edited.stat().st_mtime >= original.stat().st_mtime:
         try:
-            return onnxruntime.InferenceSession(str(edited), options, providers=["CPUExecutionProvider"])
+            return onnxruntime.InferenceSession(str(edited), options, providers=_providers(devices))
         except Exception:
             # A copy that a crash tore; the runtime raises types of its own. Made again below.
             edited.unlink(missing_ok=True)
@@ -164,4 +174,4 @@ def _session(folder: Path, threads: int) -> Any:
     except OSError:
         # A model folder that is read-only or full serves as well: the graph is then edited at each load.
         beside.unlink(missing_ok=True)
-    return onnxruntime.InferenceSession(body, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(body, options, providers=_providers(devices))
