@@ -196,3 +196,13 @@ def test_a_line_alone_looks_back_at_nothing() -> None:
     assert without_also("It is not only light but also strong.") == "It is not only light but also strong."
     assert as_second("The authors show that.") == "They show that."
     assert as_second("The authors' kite flew.") == "Their kite flew."
+
+
+def test_the_length_of_a_number_is_that_of_its_words() -> None:
+    for digits, words in (
+        ("It took 12 weeks.", "It took twelve weeks."),
+        ("It took 2.5 weeks.", "It took two point five weeks."),
+        ("It fell by 64 percent in 100 trials.", "It fell by sixty four percent in one hundred trials."),
+    ):
+        assert expected_s(digits, "af_heart") == expected_s(words, "af_heart")
+    assert expected_s("It was built in 1170.") > expected_s("It was built in time.")

@@ -188,7 +188,7 @@ _SENDS_AWAY = re.compile(
     r"|\brefer(?:red)? (?:the reader )?to the\b|\binterested readers?\b|\bthe reader\b|\bcan be found\b"
     r"|\bis organi[sz]ed\b|\bas follows\b|\bthanks? |\bgrateful\b"
     r"|General Public License|\bwarrant(?:y|ies)\b|\bSoftware Foundation\b|\b(?:pdf|html|printed) version\b"
-    r"|\bother languages\b"
+    r"|\bother languages\b|\bfamiliarity with\b"
     r"|\backnowledge[sd]? (?:the )?(?:support|funding)|\bsupported by (?:the )?[A-Z]|\bgrants?\b|\bour code\b"
     r"|\bthese authors\b|\bpage \d|\bpp?\. \d|\btheir code\b",
     re.I,
