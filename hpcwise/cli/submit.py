@@ -63,10 +63,10 @@ def load(path: Path, options: dict[str, Any], *, to_plan: bool = False) -> Loade
         from hpcwise.cli.modelset import build_missing, check_runnable, read_set
         from hpcwise.head.settings import find_models_dir
 
-        check_runnable(loaded.job, path)
         if overrides.models is not None and read_set(overrides.models).build:
             models = loaded.job.models.values()
             build_missing(models, find_models_dir(), lambda text: click.echo(text, err=True))
+        check_runnable(loaded.job, path)
     return loaded
 
 

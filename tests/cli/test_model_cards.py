@@ -275,3 +275,22 @@ def test_a_model_without_measuring_jobs_or_card_is_one_line(
     code, _, err = call(capsys, "profile", "whisper-large-v3", "--run-dir", tmp_path / "r")
     assert code == 2
     assert err.startswith("hpcwise: model 'whisper-large-v3': no card in configs/models; known are ")
+
+
+def test_a_set_whose_checkpoints_lack_is_one_line_that_says_where_to_put_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HPCWISE_MODELS_DIR", str(tmp_path / "models"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    job = CONFIGS.parent / "jobs" / "podcast.yaml"
+    asked = ("submit", job, "--models", "streamwise", "--run-dir", tmp_path / "run")
+    code, _, err = call(capsys, *asked)
+    assert code == 2
+    place = f"put its checkpoint (hf:google/gemma-3-27b-it) into {tmp_path}/models/gemma-3-27b, give --models"
+    assert f"models.screenplay: 'gemma-3-27b' can only be planned here: {place}" in err
+    # With the files there, its licence is what is asked for.
+    (tmp_path / "models" / "gemma-3-27b").mkdir(parents=True)
+    code, _, err = call(capsys, *asked)
+    assert code == 2
+    assert "models.screenplay: model gemma-3-27b: its licence (Gemma) was not accepted; read it, then" in err
+    assert not (tmp_path / "run").exists()
