@@ -22,7 +22,8 @@ def small_spec(folder: Path, more: str = "") -> Path:
     paper(folder)
     path = folder / "mills.yaml"
     path.write_text(
-        "input: mills.md\nduration: 34s\nresolution: 208x130\nfps: 4\nquality: [static]\nslo: batch\n" + more
+        "input: mills.md\nduration: 34s\nresolution: 208x130\nfps: 4\nquality: [static]\nslo: batch\n"
+        "models: {speech: fallback-voice}\n" + more
     )
     return path
 
