@@ -245,9 +245,15 @@ def _caption_lines(figure: Figure) -> list[tuple[str, str, int]]:
         if i == 0:
             own = figure.label.startswith(("Picture", "Slide"))  # these have no number in the document
             spoken = spoken if own else f"{figure.label}. {spoken}"
-        elif leans_on_previous(part) or re.match(r"^(?:left|right|top|bottom|middle|center)\b", part, re.I):
+            # What is said rests on this phrase, not on all that follows it.
+            stated = part if figure.caption.startswith(part) else part.rstrip(".")
+            whole = figure.caption.startswith(stated)
+            out.append((spoken, f"{figure.label}: {stated}" if whole else source, figure.page))
             continue
-        out.append((spoken, source, figure.page))
+        if leans_on_previous(part) or re.match(r"^(?:left|right|top|bottom|middle|center)\b", part, re.I):
+            continue
+        stated = part if part in figure.caption else part.rstrip(".")
+        out.append((spoken, stated if stated in figure.caption else source, figure.page))
     return [*out[:2], *_panel_lines(figure, source)][:3]
 
 

@@ -28,7 +28,7 @@ class ShotMaker:
     """Shots for one cast; sources are looked up in one document."""
 
     def __init__(self, document: Document, cast: Sequence[Character]) -> None:
-        self._spans = document.spans()
+        self._spans, self._text = document.spans(), document.text
         self._voices = voices_of(cast)
 
     def _exchange(self, question: Line, answer: Line, prominence: float) -> list[Shot]:
@@ -104,7 +104,8 @@ class ShotMaker:
 
     def sourced(self, speaker: str, text: str, source: str, page: int) -> Line:
         """A line that rests on a sentence or caption, with its place in the document."""
-        span = self._spans.get(source, (0, 0))
+        at = self._text.find(source)  # a sentence of a caption stands in a line of it
+        span = self._spans.get(source) or ((at, at + len(source)) if at >= 0 else (0, 0))
         return Line(speaker=speaker, text=text, source=source, page=page, span=span)
 
     def worded(self, planned: Scene, lines: Sequence[Line], wished_s: float) -> Scene:
