@@ -33,7 +33,8 @@ _NEAR_S: Final = 3 * HOUR_S
 LEAST_DAYS: Final = 14
 LEAST_JOBS: Final = 200
 #: Films are asked for from 17:00 to midnight.
-_FROM_H, _TO_H = 17.0, 24.0
+_FROM_H: Final = 17.0
+_TO_H: Final = 24.0
 #: Groups in which it is checked whether promises hold.
 _GROUPS: Final = 4
 _POINTS: Final = 24
