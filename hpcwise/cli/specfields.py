@@ -339,7 +339,8 @@ FIELDS: Final[Mapping[str, Field]] = {
                     },
                 ]
             },
-            "music under the film, a soft pad where no file is named; level: dB below the speech; false: none",
+            "music under the film, a soft pad where no file is named; level: dB below the speech; "
+            "false: none",
         ),
     ),
     "graph": Field(read.graph, _described(_GRAPH_SCHEMA, "tasks of the graph workflow")),

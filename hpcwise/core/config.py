@@ -11,8 +11,9 @@ from hpcwise.core.resources import FleetItem
 class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """max_attempts: failures of a task in one alternative before the ladder or the request gives way.
     launch_retry_s: wait after a failed launch, for its kind of worker, doubled each time up to
-    launch_rest_s: a night must not end for what was wrong for a minute. keep_ended_s: how long an ended request is kept in memory. overdue_factor: an attempt that takes this
-    many times its profile (and overdue_s more) is hung. planned: a provisioner answers with PlanReady; before
+    launch_rest_s: a night must not end for what was wrong for a minute. keep_ended_s: how long an ended
+    request is kept in memory. overdue_factor: an attempt that takes this many times its profile (and
+    overdue_s more) is hung. planned: a provisioner answers with PlanReady; before
     its first answer nothing is launched but the least of each kind.
     """
 

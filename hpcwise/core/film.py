@@ -14,7 +14,7 @@ from hpcwise.core.world import World
 
 
 class FilmPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """All that stitching needs. segments: in film order. last_shot: the film's last, -1 while it is not known.
+    """All that stitching needs. segments: in film order. last_shot: the film's last, -1 while nobody knows.
     screenplay_key: of what was said, in so many scenes;
     document_key: of what it rests on ("" while there is none)."""
 

@@ -71,8 +71,8 @@ class OwnPicture(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Music(msgspec.Struct, frozen=True, kw_only=True):
-    """Music under the film: the person's own file, or the pad that comes with this project (None). level_db: its
-    loudness below the speech, in dB."""
+    """Music under the film: the person's own file, or the pad that comes with this project (None).
+    level_db: its loudness below the speech, in dB."""
 
     file: Asset | None = None
     level_db: float = 22.0

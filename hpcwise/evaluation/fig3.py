@@ -78,7 +78,7 @@ def reproduce(context: Context) -> Figure:
             if name == "GPUs":
                 lines.append((name, value, measured(int(value)), ours(gpus=int(value))))
             else:
-                lines.append((name, value, measured(**{name: value}), ours(**{name: value})))
+                lines.append((name, value, measured(1, **{name: value}), ours("wan-2.1", 1, **{name: value})))
 
     def draw(sheet: Any) -> None:
         for ax, name in zip(sheet.subplots(1, 4), _SWEEPS, strict=True):

@@ -6,6 +6,7 @@ prices of Table 3) and energy (thermal design power times time) follow from them
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, Final
 
@@ -72,7 +73,7 @@ def reproduce(context: Context) -> Figure:
                         _between(curve, share, 2), "input", "mean, not peak power"))  # fmt: skip
 
     def draw(sheet: Any) -> None:
-        panels = (
+        panels: tuple[tuple[str, Callable[[str, float], float]], ...] = (
             ("seconds", lambda kind, s: s), ("cents, reserved", lambda kind, s: 100 * usd(kind, s)),
             ("Wh by thermal design power", lambda kind, s: 1e3 * kwh(kind, s)),
         )  # fmt: skip

@@ -12,9 +12,8 @@ import yaml
 from hpcwise.core import messages as m
 from hpcwise.core.engine import Engine
 from hpcwise.core.errors import UsageError
-from hpcwise.core.provisioner.online import OnlineSettings
+from hpcwise.core.provisioner.online import Online, OnlineSettings
 from hpcwise.core.spec import JobSpec
-from hpcwise.head import provisioning
 from hpcwise.head.ledger import Record, read_records
 from hpcwise.head.provisioning import Ground, Provisioning, ground_of, search
 from hpcwise.head.settings import Settings, read_settings
@@ -76,7 +75,7 @@ def test_a_head_has_the_workers_of_the_plan_and_its_journal_shows_why(tmp_path: 
     ground = ground_of(settings)
     assert ground is not None
     engine, views = Engine(settings.engine), {}
-    online = provisioning.Online(ground.catalogue, ground.offers, ground.settings)
+    online = Online(ground.catalogue, ground.offers, ground.settings)
     for record in found:
         assert tuple(engine.handle(record.event, record.now_s)) == record.commands
         views[engine.state_version] = online.view(engine.state)
@@ -145,7 +144,7 @@ def test_a_state_that_cannot_be_read_switches_planning_off(
     def broken(_self: object, _state: object) -> None:
         raise KeyError("no such stage")
 
-    monkeypatch.setattr(provisioning.Online, "view", broken)
+    monkeypatch.setattr(Online, "view", broken)
 
     async def main() -> None:
         asked = Provisioning(engine, ground_of(settings), taken.append, lambda: engine.now_s)
@@ -169,7 +168,7 @@ def test_the_search_gives_equal_bytes_for_equal_bytes(tmp_path: Path) -> None:
     assert ground is not None and ground.settings == OnlineSettings()
     engine = Engine(settings.engine)
     engine.handle(m.RequestArrived("r", work(9, 2.0, 20.0)), 1.0)
-    online = provisioning.Online(ground.catalogue, ground.offers, ground.settings)
+    online = Online(ground.catalogue, ground.offers, ground.settings)
     view = msgspec.msgpack.encode(online.view(engine.state))
     encoded = msgspec.msgpack.encode(ground)
     assert search(encoded, view, "start") == search(encoded, view, "start")

@@ -82,7 +82,8 @@ CASES = {
     ),
     "film.docx": (
         b"PK\3\4",
-        "film.docx: type .docx cannot be read; give .pdf, .pptx, .md, .markdown, .html, .htm, .epub, .txt, .text",
+        "film.docx: type .docx cannot be read; "
+        "give .pdf, .pptx, .md, .markdown, .html, .htm, .epub, .txt, .text",
     ),
     "noise.txt": (b"\0\1\2\3" * 99, "noise.txt: holds binary data, no text; give a document"),
     "short.txt": (

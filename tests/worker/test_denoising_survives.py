@@ -72,6 +72,6 @@ def test_a_worker_killed_at_any_step_leaves_latents_that_another_ends_to_the_sam
     head.event(m.TaskFinished, KEYS[2], 120.0)
     steps = [e.done for e in head.events if isinstance(e, m.TaskProgress) and e.done]
     assert not steps or min(steps) > kept.step  # what was saved was not made again
-    arrays = [head.store.read_latent(key, 0, "latents.h5")[0] for key in KEYS[1:]]
-    assert np.array_equal(*arrays) and whole.n_chunks == 1
+    one, other = (head.store.read_latent(key, 0, "latents.h5")[0] for key in KEYS[1:])
+    assert np.array_equal(one, other) and whole.n_chunks == 1
     assert not head.paths.checkpoints_of(KEYS[2]).exists()

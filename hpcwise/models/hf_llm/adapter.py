@@ -79,7 +79,9 @@ class LocalScreenplayAdapter(LlmScreenplayAdapter):
         return "\n\n".join(f"{m['role']}: {m['content']}" for m in messages) + "\n\nassistant: "
 
 
-def _lines(text: _Text, speakers: Sequence[str], sources: Sequence[str], options: LocalOptions) -> Iterator[str]:
+def _lines(
+    text: _Text, speakers: Sequence[str], sources: Sequence[str], options: LocalOptions
+) -> Iterator[str]:
     """Pieces of the answer: its frame is given, the rest chosen or written."""
     yield text.add('{"lines": [')
     for index in range(options.most_lines):
