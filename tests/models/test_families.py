@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ import pytest
 import torch
 from PIL import Image
 
-from hpcwise.core.errors import UsageError
+from hpcwise.core.errors import ModelMissing, UsageError
 from hpcwise.models.base import Devices, Input, ModelSpec
 from hpcwise.models.diffusion import tiny
 from hpcwise.models.diffusion.adapter import DiffusersAdapter
+from hpcwise.models.diffusion.checkpoint import SUMS, check, sums
 from hpcwise.models.frames import read_frames
 from tests.models.tinies import Kept, Left, called, picture, ran
 
@@ -227,3 +229,21 @@ def test_a_prompt_that_is_too_long_is_cut_after_a_sentence_and_the_facts_say_so(
     )
     with pytest.raises(UsageError, match="prompt: its first word has more than the 48 tokens that are read"):
         _one(adapter, "image", tmp_path / "d", {**params, "prompt": "a" * 100}, {})
+
+
+def test_a_shard_that_lacks_is_named(checkpoints: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "sharded"
+    shutil.copytree(checkpoints / "tiny-flux", folder)
+    part = folder / "transformer"
+    transformer = diffusers.FluxTransformer2DModel.from_pretrained(part)
+    shutil.rmtree(part)
+    transformer.save_pretrained(part, max_shard_size="20KB")
+    (folder / SUMS).write_text(sums(folder))
+    check(folder, "flux")
+    shards = sorted(part.glob("*-of-*.safetensors"))
+    assert len(shards) > 2
+    shards[1].unlink()
+    with pytest.raises(ModelMissing, match=rf"model flux: transformer/{shards[1].name} is missing in"):
+        check(folder, "flux")
+    # Who loads text encoders alone does not need it.
+    assert check(folder, "flux", frozenset({"transformer"}))["_class_name"] == "FluxPipeline"
