@@ -21,34 +21,36 @@ class Told:
         self.ended: dict[str, float] = {}
         self.arrived: set[str] = set()
         self.doubled: list[str] = []
-        keys: dict[tuple[str, int], str] = {}
-        whole: dict[str, tuple[str, int]] = {}
+        held: dict[str, tuple[int, str]] = {}
+        whole: set[str] = set()
         published: set[tuple[str, int]] = set()
         for _, record in records_of(run):
             event = record.event
             if isinstance(event, m.TaskFinished):
-                key = keys.get((event.task_id, event.attempt), "")
-                attempt = (event.task_id, event.attempt)
-                # A worker repeats what no head has acknowledged: the same attempt is no second commit.
-                if whole.get(key, attempt) != attempt:
+                attempt, key = held.get(event.task_id, (-1, ""))
+                if attempt != event.attempt:
+                    continue  # said again, or by a worker that had been given up: it changes nothing
+                del held[event.task_id]
+                if key in whole:
                     self.doubled.append(f"{event.task_id} attempt {event.attempt}: {key}")
-                if key:
-                    whole[key] = attempt
+                whole.add(key)
                 self.finished.append((record.wall_s, event.task_id))
             elif isinstance(event, m.RequestArrived):
                 self.arrived.add(event.request_id)
             elif isinstance(event, m.ArtifactTorn):
-                whole.pop(event.key, None)
+                whole.discard(event.key)
             elif isinstance(event, m.Published):
                 if (event.request_id, event.index) in published:
                     self.doubled.append(f"{event.request_id} segment {event.index}")
                 published.add((event.request_id, event.index))
             for command in record.commands:
                 if isinstance(command, m.Dispatch):
-                    keys[command.task_id, command.attempt] = command.key
+                    held[command.task_id] = (command.attempt, command.key)
+                elif isinstance(command, m.Requeue):
+                    held.pop(command.task_id, None)
                 elif isinstance(command, m.RequestEnded):
                     self.ended[command.request_id] = record.wall_s
-        self.whole = set(whole)
+        self.whole = whole
 
     def recovery_s(self, fault: Fault) -> float | None:
         """From the fault until a task that it hit was finished, or its request ended; the next task at all
