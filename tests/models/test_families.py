@@ -144,7 +144,8 @@ def test_a_decoder_out_of_memory_tries_tiles_and_nothing_is_denoised_again(
     adapter = _loaded(checkpoints / name, from_image=True, call=VIDEO[name])
     whole = _one(adapter, "animate", tmp_path / "a", CLIP, {"image": [start]})
     vae, steps = adapter._pipe.vae, []
-    inner, failures = vae.decoder.forward, []
+    inner = vae.decoder.forward
+    failures: list[int] = []
 
     def decoder(*given: Any, **named: Any) -> Any:
         if len(failures) == 0 and (name != "tiny-wan2.1-i2v" or not named["first_chunk"]):
