@@ -85,7 +85,7 @@ def test_a_document_becomes_a_film_and_the_same_command_finds_it(
     assert (made["state"], made["made_now"], made["film"]) == ("done", True, str(folder / "film.mp4"))
     assert folder == films / made["request_id"]
     assert sorted(path.name for path in folder.iterdir()) == [
-        "film.mp4", "film.srt", "live", "poster.png", "receipt.json",
+        "document.txt", "film.mp4", "film.srt", "live", "poster.png", "receipt.json", "screenplay.json",
     ]  # fmt: skip
     receipt = made["receipt"]
     assert receipt == json.loads((folder / "receipt.json").read_bytes())
