@@ -217,7 +217,7 @@ def test_a_spec_may_name_its_script_and_the_command_line_another(
     assert over.script == named.script
     small_spec(tmp_path, "script: gone.yaml\n")
     with pytest.raises(
-        SpecError, match=r"mills\.yaml:7: script: 'gone.yaml' is not usable; there is no such file"
+        SpecError, match=r"mills\.yaml:8: script: 'gone.yaml' is not usable; there is no such file"
     ):
         load_job(spec, NOW)
     code, _, err = call(capsys, "generate")

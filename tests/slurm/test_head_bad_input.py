@@ -75,7 +75,7 @@ def test_a_run_directory_in_tmp_is_refused(site: SlurmSite, capsys: pytest.Captu
 def test_a_cluster_without_a_file_is_named(site: SlurmSite, capsys: pytest.CaptureFixture[str]) -> None:
     code = run(["head", "start", "--cluster", "nowhere", "--run-dir", str(site.results)])
     said = capsys.readouterr().err
-    assert code == 2 and "(there: here); `hpcwise cluster discover` writes it" in said
+    assert code == 2 and "(there: here, testbed); `hpcwise cluster discover` writes it" in said
 
 
 def test_a_host_without_slurm_is_told_to_load_it(
