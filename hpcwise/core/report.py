@@ -337,7 +337,8 @@ def _shots(world: World, request: RequestRecord) -> tuple[ShotRow, ...]:
     for shot in request.shots:
         task = film_task(world, request, shot.index)
         first = world.state.tasks[shot.task_id]
-        deadline_s = world.segment_deadline_s(first, 0) - request.arrived_s
+        # Sums of many lengths end in other last bits in another head: a microsecond is enough to say.
+        deadline_s = round(world.segment_deadline_s(first, 0) - request.arrived_s, 6)
         met = published.get((shot.task_id, 0), first.finished_s if first.finished_s >= 0 else None)
         met_s = None if met is None else met - request.arrived_s
         rows.append(_shot_row(world, request, task, shot.index, deadline_s if dated else None, met_s))
@@ -377,7 +378,7 @@ def _shot_row(
         cost_usd=task.cost_usd,
         deadline_s=deadline_s,
         met_s=met_s,
-        slack_s=None if deadline_s is None or met_s is None else deadline_s - met_s,
+        slack_s=None if deadline_s is None or met_s is None else round(deadline_s - met_s, 6),
         cache_hit=task.cached,
         attempts=len(task.history) + (1 if task.attempt else 0),
         film_s=request.shots[index].expected_s,

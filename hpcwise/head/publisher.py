@@ -6,6 +6,7 @@ asked for again.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Sequence
 from functools import lru_cache
@@ -109,7 +110,9 @@ def _publish(job: PublishJob) -> dict[str, str]:
             (out / f"film.{kind}").unlink(missing_ok=True)
     if "poster" not in plan.outputs:
         (out / "poster.png").unlink(missing_ok=True)
-    _publish_script(store, plan, out)
+    # What stands beside a film is no reason to make its screenplay, and so the film, once more.
+    with contextlib.suppress(_Torn):
+        _publish_script(store, plan, out)
     kept = sorted(p for p in out.iterdir() if p.name == "poster.png" or p.stem == "film")
     return {path.name: _sha256(path) for path in kept}
 

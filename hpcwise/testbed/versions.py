@@ -113,7 +113,7 @@ def _download(apt: str, folder: Path, suite: str, packages: Iterable[str]) -> li
 
 
 def _mirror(apt: str) -> str:
-    """Where this machine gets its own packages of Debian."""
+    """Where this machine gets its own packages of Debian. Raises UsageError where it gets none."""
     found = subprocess.run(
         [apt, "indextargets", "--format", "$(ORIGIN) $(LABEL) $(REPO_URI)", "Created-By: Packages"],
         capture_output=True, text=True, check=False,
@@ -121,7 +121,7 @@ def _mirror(apt: str) -> str:
     for line in found.stdout.splitlines():
         if line.startswith("Debian Debian "):
             return line.split()[2]
-    return "http://deb.debian.org/debian"
+    raise UsageError("--slurm: apt has no archive of Debian to fetch a Slurm from; add one to its sources")
 
 
 def _relocate(beside: Path, root: Path) -> None:
