@@ -188,7 +188,9 @@ def test_a_torn_input_is_reported_by_key_and_the_task_may_go_again(joined: Scrip
 def test_a_crashing_model_fails_its_attempt_and_leaves_its_traceback_in_the_log(joined: ScriptedHead) -> None:
     joined.run("w1", task("t", K[0], fail="error"), task("u", K[1], fail="bad_output"), task("v", K[2]))
     assert joined.event(m.TaskFailed, "t") == m.TaskFailed("t", 1, "RuntimeError: emulated failure", False)
-    assert joined.event(m.TaskFailed, "u") == m.TaskFailed("u", 1, "emulated black frames", True)
+    assert joined.event(m.TaskFailed, "u") == m.TaskFailed(
+        "u", 1, "emulated black frames", True, bad_output=True
+    )
     joined.event(m.TaskFinished, "v")
     log = joined.paths.worker_log("w1").read_text()
     assert "Traceback (most recent call last)" in log and "in _fail" in log
