@@ -14,6 +14,7 @@ import torch
 
 from hpcwise.core.errors import BadOutput, ModelMissing, UsageError
 from hpcwise.models.base import Call, Devices, ModelSpec, OnStep, Output
+from hpcwise.models.device import device_of
 from hpcwise.models.diffusion.options import converted, picture_of
 
 Box = tuple[float, float, float, float]
@@ -47,9 +48,7 @@ class DetectAdapter:
 
         self._options = converted(spec.options, DetectOptions, f"model {spec.name}: options")
         self._name = spec.name
-        kind = devices.kind
-        self._device = torch.device(kind, devices.indices[0]) if kind == "cuda" else torch.device("cpu")
-        torch.set_num_threads(max(1, devices.threads))
+        self._device = device_of(devices)
         try:
             self._reader = transformers.AutoImageProcessor.from_pretrained(spec.path, local_files_only=True)
             model = transformers.AutoModelForObjectDetection.from_pretrained(spec.path, local_files_only=True)

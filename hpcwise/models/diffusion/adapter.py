@@ -19,6 +19,7 @@ import torch
 
 from hpcwise.core.errors import BadOutput, UsageError
 from hpcwise.models.base import Call, Devices, Input, ModelSpec, OnStep, Output
+from hpcwise.models.device import device_of
 from hpcwise.models.diffusion import decode, sampler, text
 from hpcwise.models.diffusion.checkpoint import check, denoisers
 from hpcwise.models.diffusion.grid import fitted, grid_of, named_for
@@ -54,10 +55,7 @@ class DiffusersAdapter:
         assert spec.path is not None, "the registry names a checkpoint's folder"
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
         self._options, self._name = options, spec.name
-        self._device = (
-            torch.device(devices.kind, devices.indices[0]) if devices.kind == "cuda" else torch.device("cpu")
-        )
-        torch.set_num_threads(max(1, devices.threads))
+        self._device = device_of(devices)
         dtype = DTYPES[options.dtype]
         index = check(spec.path, spec.name, self._left_out())
         if devices.world > 1 and options.first_block:

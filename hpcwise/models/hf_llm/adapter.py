@@ -17,6 +17,7 @@ import torch
 
 from hpcwise.core.errors import BadOutput, ModelMissing, Stopped, UsageError
 from hpcwise.models.base import Devices, ModelSpec
+from hpcwise.models.device import device_of
 from hpcwise.models.llm.adapter import Chat, LlmParams, LlmScreenplayAdapter
 from hpcwise.models.llm.client import Endpoint
 
@@ -46,9 +47,7 @@ class LocalScreenplayAdapter(LlmScreenplayAdapter):
             raise UsageError(f"model {spec.name}: options: {error}") from error
         super().load(spec, devices)
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
-        kind = devices.kind
-        self._device = torch.device(kind, devices.indices[0]) if kind == "cuda" else torch.device("cpu")
-        torch.set_num_threads(max(1, devices.threads))
+        self._device = device_of(devices)
         self._name = spec.name
         try:
             self._tokens = transformers.AutoTokenizer.from_pretrained(spec.path, local_files_only=True)

@@ -12,6 +12,7 @@ import torch
 
 from hpcwise.core.errors import BadOutput, ModelMissing, Stopped, UsageError
 from hpcwise.models.base import Call, Devices, ModelSpec, OnStep, Output
+from hpcwise.models.device import device_of
 from hpcwise.models.diffusion.options import DTYPES, converted
 from hpcwise.models.frames import Frame, checked, read_frames, write_frames
 from hpcwise.models.segment import write_segments
@@ -50,9 +51,7 @@ class UpscaleAdapter:
         """Raises ModelMissing where the weights lack or are another network's."""
         options = converted(spec.options, UpscaleOptions, f"model {spec.name}: options")
         assert spec.path is not None, "the registry names the folder"
-        kind = devices.kind
-        self._device = torch.device(kind, devices.indices[0]) if kind == "cuda" else torch.device("cpu")
-        torch.set_num_threads(max(1, devices.threads))
+        self._device = device_of(devices)
         self._options, self._name = options, spec.name
         self._dtype = DTYPES[options.dtype]
         net = (Compact if options.net == "compact" else Residual)(
