@@ -64,9 +64,9 @@ def test_a_film_opens_with_a_welcome_and_its_title_and_closes_with_an_end(film: 
     # The title takes long to say: the first sound is a short welcome.
     assert (welcome.kind, [(x.speaker, x.text) for x in welcome.lines]) == (
         "two_shot",
-        [("maya", "Hello and welcome. I am Maya, and with me is Dan.")],
+        [("maya", "Welcome. I am Maya.")],
     )
-    assert welcome.expected_s < 4.0
+    assert welcome.expected_s < 2.5
     assert (title.kind, title.heading, title.subheading, title.prominence) == (
         "title",
         "Fjord: Steering Large Kites with Small Motors",
@@ -94,7 +94,7 @@ def test_a_short_title_is_said_at_once(tmp_path: Path) -> None:
 def test_the_opening_says_what_the_work_is_in_its_own_words_and_gives_a_number(film: list[Scene]) -> None:
     said = [(line.speaker, line.text) for shot in film[0].shots[2:] for line in shot.lines]
     assert said == [
-        ("maya", "Dan, what is this paper about?"),
+        ("maya", "With me is Dan, who has read it. What is this paper about?"),
         ("dan", "The authors present Fjord, a controller that steers large kites with small motors at sea."),
         ("maya", "Give me one number that stuck with you."),
         ("dan", "Fjord uses 43 percent less energy than winches do in trials on the open ocean."),
@@ -162,7 +162,7 @@ def test_shots_are_short_have_few_lines_and_state_their_length(film: list[Scene]
             assert 1 <= len(shot.lines) <= (4 if shot.kind == "figure" else 2)
             voices = {"maya": "v1", "dan": "v2"}
             assert shot.expected_s == round(lines_s(shot.lines, shot.pause_after_s, voices), 2)
-            assert 1.8 <= shot.expected_s <= 14.0
+            assert 1.3 <= shot.expected_s <= 14.0
             if shot.kind == "close_up":
                 assert {line.speaker for line in shot.lines} == {"dan"}
 
@@ -247,7 +247,7 @@ def test_four_speakers_have_four_roles(tmp_path: Path) -> None:
     ]
     scenes = scenes_of(outputs(tmp_path, kite_paper(), 150.0, cast=cast))
     lines = lines_of(scenes)
-    assert lines[0].text == "Hello and welcome. I am Maya, and with me are Dan, Ken and Ada."
+    assert lines[2].text.startswith("With me are Dan, Ken and Ada. Dan, ")
     assert {line.speaker for line in lines if line.source} == {"dan", "ken"}
     asked = {scene.title: scene.shots[0].lines[0].speaker for scene in scenes if scene.title != "Opening"}
     assert (asked["Experiments"], asked["Limits"], asked["The problem"]) == ("ada", "ada", "maya")

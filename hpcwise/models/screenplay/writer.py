@@ -112,19 +112,21 @@ class Writer(ShotMaker):
         shots: list[Shot] = []
         tells = self._hook is not None and (is_idea(self._hook) or self._name() in self._hook.text)
         asked = f"what is this {self._noun} about?" if tells or self._hook is None else "where do they start?"
-        asked = f"{you.name}, {asked}"
         if self._length([titled[0]]) > _LONG_TITLE_S:
-            present = [me, you, *(c for c in (self._cast.guest, self._cast.sceptic) if c is not None)]
-            others = _listed([c.name for c in present[1:]])
-            welcome = f"Hello and welcome. I am {me.name}, and with me {_be(len(present) - 1)} {others}."
-            if self._duration_s < 45:
-                welcome = f"Welcome. I am {me.name}."
-            shots.append(self._shot("two_shot", [self._host_line(welcome)], 1.0))
+            # Whoever plays a film while it is made waits for this shot: who else is here is said later.
+            shots.append(self._shot("two_shot", [self._host_line(f"Welcome. I am {me.name}.")], 1.0))
             titled = [self._host_line(f"{full}.")]
             if self._length(titled) > MAX_SHOT_S:
                 titled = [self._host_line(f"{stated}.")]
+            others = [c.name for c in (you, self._cast.guest, self._cast.sceptic) if c is not None]
+            if self._duration_s < 45:
+                asked = f"{you.name}, {asked}"
+            elif len(others) == 1:
+                asked = f"With me is {you.name}, who has read it. {asked[0].upper()}{asked[1:]}"
+            else:
+                asked = f"With me are {_listed(others)}. {you.name}, {asked}"
         else:
-            asked = f"I am {me.name}, and {you.name} has read it. {asked}"
+            asked = f"I am {me.name}, and {you.name} has read it. {you.name}, {asked}"
         shots.append(self._shot("title", titled, 1.0, heading=heading, subheading=subheading))
         if self._hook is None:
             shots.append(self._shot("two_shot", [self._host_line(asked)], 1.0))
@@ -343,10 +345,6 @@ def _with_notes(closing: Scene, notes: tuple[str, ...]) -> Scene:
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else names[0]
-
-
-def _be(count: int) -> str:
-    return "is" if count == 1 else "are"
 
 
 def _names(authors: Sequence[str]) -> str:
