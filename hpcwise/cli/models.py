@@ -16,7 +16,7 @@ from hpcwise.cli.run import Run, json_option, run_dir_option
 from hpcwise.cli.specfile import relative
 from hpcwise.cli.values import format_bytes
 from hpcwise.core.catalogue import ModelInfo
-from hpcwise.core.errors import ModelMissing
+from hpcwise.core.errors import ModelMissing, UsageError
 from hpcwise.models.licences import is_accepted
 from hpcwise.models.registry import Registry
 from hpcwise.models.sources import ModelCard, missing, resolve
@@ -265,6 +265,33 @@ def fetch(names: tuple[str, ...], as_json: bool) -> None:
             click.echo(f"{card.name}: whole, in {relative(Path(folder))}")
     if as_json:
         print_json(done)
+
+
+@models_command.command("convert")
+@click.argument("name")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--to", type=click.Path(path_type=Path), help="Folder to write, in place of the model's own.")
+@json_option
+def convert(name: str, file: Path, to: Path | None, as_json: bool) -> None:
+    """Write the released FILE of model NAME as the folder that this program reads.
+
+    For FantasyTalking's weights, which become `audio_condition` beside Wan's; other models' files are read
+    as they were released.
+    """
+    cards = registry()
+    card = cards.card(name)
+    if card.family != "sync":
+        raise UsageError(f"model {name}: of family {card.family}, whose files are read as they are; use them")
+    try:
+        from hpcwise.models.sync.released import convert as written
+    except ImportError as error:
+        raise ModelMissing(f"model {name}: {error}; install hpcwise[models]") from error
+    folder = to or cards.folder(card) / "audio_condition"
+    sizes = written(file, folder)
+    if as_json:
+        print_json({"model": name, "path": str(folder), **sizes})
+    else:
+        click.echo(f"{name}: {sizes['layers']} layers, written to {relative(folder)}")
 
 
 @models_command.command("tiny")

@@ -168,6 +168,33 @@ def test_a_decoder_out_of_memory_tries_tiles_and_nothing_is_denoised_again(
     assert (again.path / "frames.mkv").read_bytes() == (whole.path / "frames.mkv").read_bytes()
 
 
+def test_a_decoder_of_a_picture_that_runs_out_of_memory_tries_once_more_in_tiles(
+    checkpoints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adapter = _loaded(checkpoints / "tiny-flux", video=False, call=FLUX)
+    params = {"prompt": "A studio", "steps": 2, "width": 64, "height": 48}
+    whole = _one(adapter, "image", tmp_path / "a", params, {})
+    vae, denoiser, tiled, steps = adapter._pipe.vae, adapter._pipe.transformer, [], []
+    inner, forward = vae.decoder.forward, denoiser.forward
+
+    def decoded(*given: Any, **named: Any) -> Any:
+        tiled.append(vae.use_tiling)
+        if len(tiled) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return inner(*given, **named)
+
+    def denoised(*given: Any, **named: Any) -> Any:
+        steps.append(1)
+        return forward(*given, **named)
+
+    monkeypatch.setattr(vae.decoder, "forward", decoded)
+    monkeypatch.setattr(denoiser, "forward", denoised)
+    again = _one(adapter, "image", tmp_path / "b", params, {})
+    assert tiled == [False, True] and vae.use_tiling is False and len(steps) == 2
+    # A picture this small is one tile.
+    assert (again.path / "picture.png").read_bytes() == (whole.path / "picture.png").read_bytes()
+
+
 def test_what_a_model_cannot_draw_is_one_line_before_anything_is_computed(
     checkpoints: Path, tmp_path: Path
 ) -> None:

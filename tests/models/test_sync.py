@@ -88,7 +88,8 @@ def test_tokens_of_a_frame_hear_its_own_stretch_of_sound_and_a_little_around_it(
     assert allowed.shape == (6, 90)
     # Nine pictures share ninety tokens: the first latent frame is one picture, the others four.
     spans = [(int(row.nonzero().min()), int(row.nonzero().max()) + 1) for row in allowed]
-    expected = [(0, 10 + MARGIN), (10 - MARGIN, 50 + MARGIN), (50 - MARGIN, 90)]
+    # Its own are 10..49 and 50..89, about a middle that is rounded down.
+    expected = [(0, 10 + MARGIN), (9 - MARGIN, 50 + MARGIN), (49 - MARGIN, 90)]
     assert spans == [span for span in expected for _ in range(2)]
 
 
@@ -116,11 +117,15 @@ def test_guidance_by_sound_and_by_words_adds_up_as_in_three_passes(checkpoint: P
         words = plain(**named)[0]
         # Without sound it is Wan itself, before, between and after.
         assert torch.equal(nothing, words) and torch.equal(model(**named)[0], words)
-        with conductor.conducting(sound, guidance=1.0, sound_guidance=2.5), model.cache_context("cond"):
+        with conductor.conducting(sound, guidance=1.0, sound_guidance=1.0), model.cache_context("cond"):
             both = model(**named)[0]
+        # Words need no guidance for the sound to have its own.
+        with conductor.conducting(sound, guidance=1.0, sound_guidance=2.5), model.cache_context("cond"):
+            louder = model(**named)[0]
     assert model.forward != model_forward
     assert not torch.allclose(both, words, atol=1e-5)
     assert torch.allclose(mixed, words + 0.5 * (both - words), atol=1e-6)
+    assert torch.allclose(louder, words + 2.5 * (both - words), atol=1e-5)
 
 
 def test_long_stretches_are_cut_in_pauses_and_never_longer_than_the_model_takes() -> None:
@@ -194,6 +199,58 @@ def test_a_run_left_in_the_middle_goes_on_to_the_same_bytes(adapter: SyncAdapter
     kept.stop_at = -1
     rest = _made(adapter, _call(tmp_path / "b", params, speech, clip, checkpoints=kept), tmp_path / "b")[1]
     assert (whole.path / "frames.mkv").read_bytes() == (rest.path / "frames.mkv").read_bytes()
+
+
+def test_a_decoder_out_of_memory_costs_a_tiled_retry_and_no_second_denoise(
+    adapter: SyncAdapter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speech, clip = _spoken(tmp_path / "speech", 0.3), _clip(tmp_path / "clip")
+    whole = _made(adapter, _call(tmp_path / "a", {}, speech, clip), tmp_path / "a")[1]
+    decoder, inner, failed = adapter._vae.decoder, adapter._vae.decoder.forward, []
+
+    def once(*given: Any, **named: Any) -> Any:
+        if not failed and not named["first_chunk"]:
+            failed.append(1)
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return inner(*given, **named)
+
+    monkeypatch.setattr(decoder, "forward", once)
+    steps: list[str] = []
+    call = _call(tmp_path / "b", {}, speech, clip)
+    (output,) = adapter.run(call, lambda done, total, note: steps.append(note), lambda: False)
+    assert failed and [note for note in steps if note.startswith("step")] == ["step 1 of 2", "step 2 of 2"]
+    assert output.files["frames.mkv"].read_bytes() == (whole.path / "frames.mkv").read_bytes()
+
+
+def test_speech_that_is_longer_than_the_clip_stretches_the_clip_over_all_of_it(
+    adapter: SyncAdapter, tmp_path: Path
+) -> None:
+    """And a clip that is longer than the speech is run through in its time."""
+    for seconds, frames in ((1.2, 3), (0.4, 40)):
+        place = tmp_path / f"{frames}"
+        speech, clip = _spoken(tmp_path / f"s{frames}", seconds), _clip(tmp_path / f"c{frames}", frames)
+        output, made = _made(adapter, _call(place, {}, speech, clip), place)
+        shown, given = (list(read_frames(one.path / "frames.mkv")) for one in (made, clip))
+        assert len(shown) == output.facts["frames"] == round(seconds * 23 + 0.49)
+        # It ends in the clip's own last picture, whatever their lengths.
+        assert _near(shown[-1], given[-1])
+
+
+def test_sound_that_ends_before_its_speech_does_is_followed_by_silence(
+    adapter: SyncAdapter, tmp_path: Path
+) -> None:
+    clip = _clip(tmp_path / "clip")
+    made = []
+    for name, rest in (("short", b""), ("silent", bytes(2 * RATE // 5))):
+        speech = _spoken(tmp_path / name, 0.4)
+        with wave.open(str(speech.path / "audio.wav"), "rb") as file:
+            raw = file.readframes(RATE // 5)
+        with wave.open(str(speech.path / "audio.wav"), "wb") as file:
+            file.setparams((1, 2, RATE, 0, "NONE", ""))
+            file.writeframes(raw + rest)
+        made.append(_made(adapter, _call(tmp_path / f"m{name}", {}, speech, clip), tmp_path / f"m{name}")[1])
+    one, two = ((m.path / "frames.mkv").read_bytes() for m in made)
+    assert one == two
 
 
 def test_what_lacks_or_cannot_be_read_is_one_line(

@@ -95,6 +95,8 @@ class DiffusersAdapter:
         self._pipe, self._sampler = pipe, pipe.scheduler
         if options.parts != "encode":
             self._grid, self._vae = grid_of(pipe), pipe.vae
+            if not options.video:
+                decode.patiently(pipe.vae)
             self._share({part: model for part in DENOISERS if (model := getattr(pipe, part, None))}, devices)
 
     def _left_out(self) -> frozenset[str]:

@@ -117,6 +117,25 @@ def pictures(
             torch.cuda.empty_cache()
 
 
+def patiently(vae: Any) -> None:
+    """Have `vae.decode`, which a pipeline of pictures calls itself, try once more in tiles where the device's
+    memory is too small: what was denoised is not lost."""
+    plain = vae.decode
+
+    def decode(*given: Any, **named: Any) -> Any:
+        try:
+            return plain(*given, **named)
+        except torch.OutOfMemoryError:
+            torch.cuda.empty_cache()
+        vae.enable_tiling()
+        try:
+            return plain(*given, **named)
+        finally:
+            vae.disable_tiling()
+
+    vae.decode = decode
+
+
 def _causal(
     vae: Any, latents: torch.Tensor, _told: tuple[Any, ...], on_frame: Callable[[int], object]
 ) -> Iterator[Frame]:

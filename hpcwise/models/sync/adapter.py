@@ -21,6 +21,7 @@ import torch
 from hpcwise.core.errors import BadOutput, UsageError
 from hpcwise.core.screenplay import Speech
 from hpcwise.models.base import Call, Devices, ModelSpec, OnStep, Output
+from hpcwise.models.diffusion import decode
 from hpcwise.models.diffusion.adapter import DTYPES, DiffuseParams, DiffusersAdapter, Loop, converted
 from hpcwise.models.frames import Frame, checked, read_frames, stretched, write_frames
 from hpcwise.models.segment import write_segments
@@ -77,12 +78,16 @@ class SyncAdapter(DiffusersAdapter):
         sound, rate_hz = read_speech(speech_dir / "audio.wav")
         made: list[Frame] = []
         for index, (from_s, to_s) in enumerate(runs):
-            heard = self._encoder.features(stretch_of(sound, rate_hz, from_s, to_s))
             wanted = max(1, round((to_s - from_s) * FPS))
+            frames = 4 * math.ceil(max(1, wanted - 1) / 4) + 1
+            # The sound of all pictures that are made, also of those that round their number up: each hears
+            # its own moment.
+            heard = self._encoder.features(stretch_of(sound, rate_hz, from_s, from_s + frames / FPS))
             times = np.linspace(from_s, to_s, wanted)
             below = [_at(clip, (t - start_s) / (end_s - start_s)) for t in times]
             loop = Loop(call, params, index, len(runs), on_step, self._preview)
-            made += self._run(loop, params, heard, below)
+            asked = msgspec.structs.replace(params, frames=frames)
+            made += self._run(loop, asked, heard, below)
         # By its own rate into the film's.
         shown = stretched(made, last - first) if params.fps != FPS else _held(made, last - first)
         whole = checked(shown, self._name)
@@ -99,17 +104,16 @@ class SyncAdapter(DiffusersAdapter):
         """Pictures of one run, one for each of the clip's that lie below it."""
         from PIL import Image
 
-        frames = 4 * math.ceil((len(below) - 1) / 4) + 1
-        asked = msgspec.structs.replace(params, frames=frames)
-        given: dict[str, Any] = {"image": Image.fromarray(below[0]), "output_type": "np"}
+        given: dict[str, Any] = {"image": Image.fromarray(below[0]), "output_type": "latent"}
         if self._options.last_image:
             given["last_image"] = Image.fromarray(below[-1])
         guidance = float(self._options.call.get("guidance_scale", 5.0))
         with torch.no_grad(), self._conductor.conducting(heard, guidance, params.sound_guidance):
-            pictures = self._generate(loop, asked, given).frames[0]
-        if not np.isfinite(pictures).all():
-            raise BadOutput(f"{self._name}: pictures that are no numbers")
-        made = list((pictures * 255).round().astype(np.uint8))[: len(below)]
+            latents = self._generate(loop, params, given).frames
+        if not bool(torch.isfinite(latents).all()):
+            raise BadOutput(f"{self._name}: latents that are no numbers, run {loop.chunk}")
+        # Not by the pipeline: a decoder that runs out of memory must not cost the denoising.
+        made = list(decode.pictures(self._vae, latents, lambda _: None))[: len(below)]
         if not self._options.last_image:
             for back in range(1, min(_BLEND, len(made) - 1) + 1):
                 own = back / (_BLEND + 1)

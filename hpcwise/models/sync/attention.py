@@ -25,14 +25,15 @@ _FILE: Final = "diffusion_pytorch_model.safetensors"
 
 
 class AudioCondition(nn.Module):  # type: ignore[misc]  # torch is not read by mypy
-    """Projects sound features [batch, tokens, audio_dim] and gives each block its keys and values."""
+    """Projects sound features [batch, tokens, audio_dim] and gives each block its keys and values. As the
+    released weights have it (released.py)."""
 
     def __init__(self, audio_dim: int, context_dim: int, inner_dim: int, layers: int) -> None:
         super().__init__()
         self.sizes = {
             "audio_dim": audio_dim, "context_dim": context_dim, "inner_dim": inner_dim, "layers": layers,
         }  # fmt: skip
-        self.proj = nn.Linear(audio_dim, context_dim)
+        self.proj = nn.Linear(audio_dim, context_dim, bias=False)
         self.norm = nn.LayerNorm(context_dim)
         self.keys = nn.ModuleList(nn.Linear(context_dim, inner_dim, bias=False) for _ in range(layers))
         self.values = nn.ModuleList(nn.Linear(context_dim, inner_dim, bias=False) for _ in range(layers))
@@ -58,8 +59,8 @@ class AudioCondition(nn.Module):  # type: ignore[misc]  # torch is not read by m
             made = cls(**json.loads((folder / "config.json").read_text("utf-8")))
             made.load_state_dict(load_file(folder / _FILE))
         except (OSError, ValueError, TypeError, RuntimeError) as error:
-            first = str(error).splitlines()[0]
-            raise ModelMissing(f"model {name}: {folder} holds no audio condition: {first}") from error
+            said = " ".join(str(error).split())
+            raise ModelMissing(f"model {name}: {folder} holds no audio condition: {said}") from error
         return made
 
 
@@ -79,14 +80,19 @@ def windows(latent_frames: int, per_frame: int, sound_tokens: int, temporal: int
     """allowed[video token, sound token]: each latent frame's own stretch of sound and MARGIN around it.
 
     per_frame: video tokens of a latent frame. The first latent frame is one picture, later ones `temporal`.
+    Rounded as the released weights were trained with: a later frame hears as many tokens on either side of
+    its middle, and the first one all that comes before the second one's.
     """
     pictures = 1 + temporal * (latent_frames - 1)
-    ends = torch.tensor([1 + temporal * f for f in range(latent_frames)], dtype=torch.float64)
-    starts = torch.cat([torch.zeros(1, dtype=torch.float64), ends[:-1]])
-    first = (starts * sound_tokens / pictures).floor() - MARGIN
-    last = (ends * sound_tokens / pictures).ceil() + MARGIN
+    of_picture = sound_tokens / pictures
+    half = int(of_picture * temporal / 2)
+    ends = of_picture * (1 + temporal * torch.arange(latent_frames, dtype=torch.float64))
+    middle = ((ends[:-1] + ends[1:]) / 2).floor() - 1
+    start = torch.cat([torch.zeros(1), middle - half - MARGIN])
+    own_end = middle[:1] - half if latent_frames > 1 else torch.tensor([float(sound_tokens)])
+    last = torch.cat([own_end, middle + half]) + MARGIN
     place = torch.arange(sound_tokens, dtype=torch.float64)
-    of_frame = (place >= first[:, None]) & (place < last[:, None])
+    of_frame = (place >= start[:, None]) & (place <= last[:, None])
     return of_frame.repeat_interleave(per_frame, dim=0)
 
 
@@ -169,10 +175,9 @@ class Conductor:
                 both = forward(hidden_states, *rest, **named)[0]
             finally:
                 heard.context = None
-            if guidance <= 1.0:
-                return (both,)
             words = forward(hidden_states, *rest, **named)[0]
-            return (words + (sound_guidance / guidance) * (both - words),)
+            # Without guidance by words the pipeline makes no second call, and adds nothing to this one.
+            return (words + (sound_guidance / max(1.0, guidance)) * (both - words),)
 
         transformer.forward, transformer.cache_context = guided, noted
         try:
