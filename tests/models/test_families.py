@@ -173,8 +173,10 @@ def test_a_decoder_of_a_picture_that_runs_out_of_memory_tries_once_more_in_tiles
 ) -> None:
     adapter = _loaded(checkpoints / "tiny-flux", video=False, call=FLUX)
     params = {"prompt": "A studio", "steps": 2, "width": 64, "height": 48}
-    whole = _one(adapter, "image", tmp_path / "a", params, {})
     vae, denoiser, tiled, steps = adapter._pipe.vae, adapter._pipe.transformer, [], []
+    vae.enable_tiling()
+    in_tiles = _one(adapter, "image", tmp_path / "a", params, {})
+    vae.disable_tiling()
     inner, forward = vae.decoder.forward, denoiser.forward
 
     def decoded(*given: Any, **named: Any) -> Any:
@@ -190,9 +192,8 @@ def test_a_decoder_of_a_picture_that_runs_out_of_memory_tries_once_more_in_tiles
     monkeypatch.setattr(vae.decoder, "forward", decoded)
     monkeypatch.setattr(denoiser, "forward", denoised)
     again = _one(adapter, "image", tmp_path / "b", params, {})
-    assert tiled == [False, True] and vae.use_tiling is False and len(steps) == 2
-    # A picture this small is one tile.
-    assert (again.path / "picture.png").read_bytes() == (whole.path / "picture.png").read_bytes()
+    assert tiled == [False, *[True] * 6] and vae.use_tiling is False and len(steps) == 2
+    assert (again.path / "picture.png").read_bytes() == (in_tiles.path / "picture.png").read_bytes()
 
 
 def test_what_a_model_cannot_draw_is_one_line_before_anything_is_computed(

@@ -206,7 +206,8 @@ def test_a_decoder_out_of_memory_costs_a_tiled_retry_and_no_second_denoise(
 ) -> None:
     speech, clip = _spoken(tmp_path / "speech", 0.3), _clip(tmp_path / "clip")
     whole = _made(adapter, _call(tmp_path / "a", {}, speech, clip), tmp_path / "a")[1]
-    decoder, inner, failed = adapter._vae.decoder, adapter._vae.decoder.forward, []
+    decoder, inner = adapter._vae.decoder, adapter._vae.decoder.forward
+    failed: list[int] = []
 
     def once(*given: Any, **named: Any) -> Any:
         if not failed and not named["first_chunk"]:
