@@ -35,7 +35,9 @@ _CLUSTER: Final = {
 _POOL_HEAD: Final = """\
 # Equal nodes of one partition each. Yours to edit: use (no leaves a pool alone), hardware (an entry of
 # hardware.yaml; the GPU's type decided), usd_per_gpu_h (a price by hand; null: billing weights, else
-# hardware.yaml). The rest is Slurm's; `hpcwise cluster check` says when it has changed.
+# hardware.yaml), losses_per_h (of one worker; null: the usual), replicas (workers of several processes:
+# {nodes: 4, tasks_per_node: 8, models: [wan-2.1-dit]}). The rest is Slurm's; `hpcwise cluster check` says
+# when it has changed.
 """
 
 

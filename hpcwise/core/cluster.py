@@ -8,6 +8,22 @@ from typing import Literal
 import msgspec
 
 
+class Replica(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A worker of several processes: `tasks_per_node` on each of `nodes`, every one with a GPU of its own (or
+    a core) and that GPU's share of its node. models: that it holds, and the pool's other workers do not.
+    mpi: srun's --mpi, empty where the processes meet by Slurm's environment.
+    """
+
+    models: tuple[str, ...]
+    nodes: int = 1
+    tasks_per_node: int = 1
+    mpi: str = ""
+
+    @property
+    def processes(self) -> int:
+        return self.nodes * self.tasks_per_node
+
+
 class Pool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Equal nodes of one partition. A partition with two types of node is two pools.
 
@@ -15,7 +31,9 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     for nodes without. hardware: an entry of configs/hardware.yaml. features: of all nodes, for --constraint.
     preempts: what Slurm does to a job that has to give way (PreemptMode), with `grace_s` of notice.
     usd_per_gpu_h: a price by hand; without one the billing weights of the partition, else hardware.yaml (its
-    spot price where the pool is preemptible). use: no leaves the pool alone.
+    spot price where the pool is preemptible). use: no leaves the pool alone. losses_per_h: evictions and
+    failures of one worker, null for the usual; how often loops are checkpointed follows. replicas: workers of
+    several processes, beside those of one.
     """
 
     pool: str
@@ -37,6 +55,8 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     billing_weights: str = ""
     usd_per_gpu_h: float | None = None
     use: bool = True
+    losses_per_h: float | None = None
+    replicas: tuple[Replica, ...] = ()
 
 
 class Cluster(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

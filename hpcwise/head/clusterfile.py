@@ -2,7 +2,8 @@
 launch profiles, and prices.
 
 A kind of worker is a pool: one GPU with its share of the node's cores and memory, or one core of a node
-without GPUs. Models without a profile of the pool's hardware run on the node's cores, as on any host.
+without GPUs. A pool may have wide kinds too, whose workers are several such processes on one node or more.
+Models without a profile of the pool's hardware run on the node's cores, as on any host.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
 from hpcwise.core.billing import DeviceShare, billed_usd_per_h, parse_weights
 from hpcwise.core.catalogue import HardwareInfo, ModelInfo
-from hpcwise.core.cluster import Cluster, Pool
+from hpcwise.core.cluster import Cluster, Pool, Replica
 from hpcwise.core.errors import UsageError
 from hpcwise.core.resources import FleetItem
 from hpcwise.launch.base import LaunchProfile
@@ -67,6 +68,9 @@ def read_cluster(path: Path, hardware: Mapping[str, object]) -> Cluster:
             raise UsageError(f"{where}: gpus_per_node, grace_s and max_min must not be negative")
         if pool.usd_per_gpu_h is not None and not 0 <= pool.usd_per_gpu_h < math.inf:
             raise UsageError(f"{where}.usd_per_gpu_h: {pool.usd_per_gpu_h} is not usable; give 0 or more")
+        if pool.losses_per_h is not None and not 0 <= pool.losses_per_h < math.inf:
+            raise UsageError(f"{where}.losses_per_h: {pool.losses_per_h} is not usable; give 0 or more")
+        _check_replicas(pool, where)
     if not 0 < cluster.idle_s < math.inf:
         raise UsageError(f"{path}: idle_s: {cluster.idle_s} is not usable; give more than 0 seconds")
     if not any(pool.use for pool in cluster.pools):
@@ -79,16 +83,49 @@ def workers_per_node(pool: Pool) -> int:
     return pool.gpus_per_node or pool.cpus_per_node
 
 
-def profile_of_pool(cluster: Cluster, pool: Pool) -> LaunchProfile:
-    """How to ask for one worker of the pool."""
+class Kind(NamedTuple):
+    """A kind of worker: of one process of its pool, or a wide one."""
+
+    name: str
+    pool: Pool
+    replica: Replica | None = None
+
+    @property
+    def per_node(self) -> int:
+        """Workers that fit on a node, or of a kind that takes several nodes, on each such set of them."""
+        return workers_per_node(self.pool) // (self.replica.tasks_per_node if self.replica else 1)
+
+    @property
+    def nodes(self) -> int:
+        """Nodes of one worker."""
+        return self.replica.nodes if self.replica else 1
+
+
+def kinds(cluster: Cluster) -> tuple[Kind, ...]:
+    """All kinds of the pools that are in use. A wide one is named by its shape: `h200-2x8` has two nodes of
+    the pool h200 with eight processes each."""
+    found = []
+    for pool in cluster.pools:
+        if pool.use:
+            found.append(Kind(pool.pool, pool))
+            found += [Kind(_wide_name(pool, replica), pool, replica) for replica in pool.replicas]
+    return tuple(found)
+
+
+def profile_of_pool(cluster: Cluster, pool: Pool, replica: Replica | None = None) -> LaunchProfile:
+    """How to ask for one worker of the pool, or for one of several processes."""
     share = workers_per_node(pool)
-    gpus = 1 if pool.gpus_per_node else 0
+    tasks = replica.tasks_per_node if replica else 1
+    gpus = tasks if pool.gpus_per_node else 0
     return LaunchProfile(
         partition=pool.partition,
+        nodes=replica.nodes if replica else 1,
+        tasks_per_node=tasks,
+        mpi=replica.mpi if replica else "",
         gpus_per_node=gpus,
-        gres=f"gpu:{pool.gpu}:1" if gpus and pool.gpu else "",
+        gres=f"gpu:{pool.gpu}:{gpus}" if gpus and pool.gpu else "",
         cpus_per_task=max(1, pool.cpus_per_node // share),
-        memory_gb=math.floor(1000 * MEMORY * pool.memory_gb_per_node / share) / 1000,
+        memory_gb=math.floor(1000 * MEMORY * tasks * pool.memory_gb_per_node / share) / 1000,
         timeout_min=pool.max_min or LONGEST_MIN,
         account=cluster.account
         if not pool.accounts or cluster.account in pool.accounts
@@ -104,24 +141,36 @@ def profile_of_pool(cluster: Cluster, pool: Pool) -> LaunchProfile:
 def fleet_items(
     cluster: Cluster, models: Mapping[str, ModelInfo], limit: int | None = None
 ) -> list[FleetItem]:
-    """Kinds of workers. limit: workers of a kind at most, beside what the pool has and the site allows."""
+    """Kinds of workers. limit: workers of a kind at most, beside what the pool has and the site allows.
+
+    Raises UsageError where a replica names a model that its pool cannot run.
+    """
     most = min(1024, limit or 1024, (cluster.jobs_max - 1) if cluster.jobs_max else 1024)
-    return [
-        FleetItem(
-            kind=pool.pool,
-            hardware=pool.hardware,
-            models=suited(models, pool.hardware),
-            memory_gb=pool.memory_gb_per_node / workers_per_node(pool),
-            min_workers=0,
-            max_workers=max(1, min(most, pool.nodes * workers_per_node(pool))),
-            idle_timeout_s=cluster.idle_s,
-            launch_s=START_S,
-            nodes=1,
-            devices_per_node=1 if pool.gpus_per_node else 0,
+    found = []
+    for kind in kinds(cluster):
+        pool, replica = kind.pool, kind.replica
+        known = suited(models, pool.hardware)
+        shared = {name for wide in pool.replicas for name in wide.models}
+        for name in sorted(shared - set(known)):
+            raise UsageError(
+                f"pools.{pool.pool}.replicas: {name!r} has no card that runs on {pool.hardware}; known are "
+                + ", ".join(known)
+            )
+        found.append(
+            FleetItem(
+                kind=kind.name,
+                hardware=pool.hardware,
+                models=replica.models if replica else tuple(name for name in known if name not in shared),
+                memory_gb=pool.memory_gb_per_node / workers_per_node(pool),
+                min_workers=0,
+                max_workers=max(1, min(most, pool.nodes // kind.nodes * kind.per_node)),
+                idle_timeout_s=cluster.idle_s,
+                launch_s=START_S,
+                nodes=kind.nodes,
+                devices_per_node=replica.tasks_per_node if replica else 1 if pool.gpus_per_node else 0,
+            )
         )
-        for pool in cluster.pools
-        if pool.use
-    ]
+    return found
 
 
 def suited(models: Mapping[str, ModelInfo], hardware: str) -> tuple[str, ...]:
@@ -179,6 +228,30 @@ def with_site_prices(
 def is_spot(pool: Pool) -> bool:
     """Whether its jobs may have to give way."""
     return pool.preempts != "off"
+
+
+def _wide_name(pool: Pool, replica: Replica) -> str:
+    return f"{pool.pool}-{replica.nodes}x{replica.tasks_per_node}"
+
+
+def _check_replicas(pool: Pool, where: str) -> None:
+    """Raises UsageError for a replica that the pool's nodes cannot hold, or a shape or model named twice."""
+    names: list[str] = []
+    for number, replica in enumerate(pool.replicas):
+        own = f"{where}.replicas[{number}]"
+        for field, most in (("nodes", pool.nodes), ("tasks_per_node", workers_per_node(pool))):
+            value: int = getattr(replica, field)
+            if not 1 <= value <= most:
+                raise UsageError(f"{own}.{field}: {value} is not usable; this pool allows 1 to {most}")
+        if replica.processes == 1:
+            raise UsageError(f"{own}: one process is what every worker is; give more nodes or tasks_per_node")
+        if not replica.models:
+            raise UsageError(f"{own}.models: is empty; name the models that such a replica is for")
+        twice = {name for name in replica.models if [*names, *replica.models].count(name) > 1}
+        if twice or _wide_name(pool, replica) in [_wide_name(pool, r) for r in pool.replicas[:number]]:
+            what = f"{min(twice)!r} is named twice" if twice else "another one has the same shape"
+            raise UsageError(f"{own}: {what}; name each shape once, with all of its models")
+        names += replica.models
 
 
 def _price(pool: Pool, cluster: Cluster, path: Path) -> tuple[float | None, str]:

@@ -372,6 +372,6 @@ class Fleet:
         if minutes is not None:
             margin_s = min(worker.drain_margin_s, DRAIN_SHARE * 60.0 * minutes)
             worker = msgspec.structs.replace(worker, drain_margin_s=margin_s)
-        if spot:
-            worker = msgspec.structs.replace(worker, losses_per_h=SPOT_LOSSES_PER_H)
+        losses_per_h = settings.losses_per_h.get(kind, SPOT_LOSSES_PER_H if spot else worker.losses_per_h)
+        worker = msgspec.structs.replace(worker, losses_per_h=losses_per_h)
         return Entry(_TARGET, msgspec.json.encode(worker))

@@ -167,8 +167,16 @@ def within_allocation(settings: Settings) -> Settings:
     profiles = in_allocation(settings.launch, where)
     nodes = {kind: sum(c.nodes for c in where.components if c.partition == p.partition)
              for kind, p in profiles.items()}  # fmt: skip
+    for item in settings.engine.fleet:
+        if item.nodes > nodes.get(item.kind, item.nodes):
+            raise UsageError(
+                f"cluster {settings.site}: a replica {item.kind} takes {item.nodes} nodes, this allocation "
+                f"has {nodes[item.kind]}; start the head with more"
+            )
     fleet = tuple(
-        msgspec.structs.replace(item, max_workers=max(1, min(item.max_workers, nodes[item.kind] * most)))
+        msgspec.structs.replace(
+            item, max_workers=max(1, min(item.max_workers, nodes[item.kind] // item.nodes * most))
+        )
         for item in settings.engine.fleet
         if item.kind in profiles and (most := settings.per_node.get(item.kind, 1))
     )

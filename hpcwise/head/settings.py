@@ -66,7 +66,9 @@ class ProfileFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class FleetEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A kind of worker in configs/head.yaml. threads: of one worker. launch: how to ask a cluster for it."""
+    """A kind of worker in configs/head.yaml. threads: of one worker. launch: how to ask a cluster for it.
+    losses_per_h: evictions and failures of one such worker, null for the usual; how often loops are
+    checkpointed follows."""
 
     kind: str
     hardware: str
@@ -78,6 +80,7 @@ class FleetEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     idle_timeout_s: float = 60.0
     launch_s: float = 1.0
     device_kind: str = "cpu"
+    losses_per_h: float | None = None
     launch: LaunchProfile = LaunchProfile()
 
 
@@ -97,7 +100,8 @@ class HeadFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All of it. threads, device_kinds, spots and launch: by kind of worker. cluster: what launches workers:
     this host, Slurm jobs (`slurm`) or steps of one allocation. site: name of the cluster file, if any;
-    per_node: workers that fit on a node, by kind."""
+    per_node: workers that fit on a node (or the nodes of one), by kind. losses_per_h: of the kinds of which
+    it is said."""
 
     engine: EngineConfig
     cluster: Literal["local", "slurm", "steps"]
@@ -108,6 +112,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     device_kinds: dict[str, str]
     launch: dict[str, LaunchProfile]
     spots: frozenset[str] = frozenset()
+    losses_per_h: dict[str, float] = {}
     site: str = ""
     per_node: dict[str, int] = {}
     node_local_dir: str = ""
@@ -145,6 +150,10 @@ def read_settings(
         for name in names:
             if name not in models:
                 raise UsageError(f"{where}.models: {name!r} has no card; known are {', '.join(models)}")
+        losses = entry.losses_per_h
+        if losses is not None and not 0 <= losses < float("inf"):
+            raise UsageError(f"{where}.losses_per_h: {losses} is not usable; give 0 or more")
+        launch, wide = entry.launch, entry.launch.nodes * entry.launch.tasks_per_node > 1
         per_host[entry.hardware] = per_host.get(entry.hardware, 0) + number
         fleet.append(
             FleetItem(
@@ -156,8 +165,8 @@ def read_settings(
                 max_workers=number,
                 idle_timeout_s=entry.idle_timeout_s,
                 launch_s=entry.launch_s,
-                nodes=entry.launch.nodes,
-                devices_per_node=entry.launch.gpus_per_node,
+                nodes=launch.nodes,
+                devices_per_node=max(launch.gpus_per_node, launch.tasks_per_node if wide else 0),
             )
         )
     hardware = priced(prices, configs_dir / "hardware.yaml", per_host)
@@ -174,6 +183,7 @@ def read_settings(
         models_dir=str(models_dir.absolute()),
         threads={entry.kind: entry.threads for entry in head.fleet},
         device_kinds={entry.kind: entry.device_kind for entry in head.fleet},
+        losses_per_h={e.kind: e.losses_per_h for e in head.fleet if e.losses_per_h is not None},
         launch={entry.kind: entry.launch for entry in head.fleet},
     )
 
@@ -194,7 +204,11 @@ def _of_cluster(configs_dir: Path, models_dir: Path, workers: int | None, name: 
     models = runnable(configs_dir, {pool.hardware for pool in cluster.pools if pool.use})
     models = clusterfile.with_host_profiles(models, cluster)
     used = [pool for pool in cluster.pools if pool.use]
-    fleet = clusterfile.fleet_items(cluster, models, workers)
+    kinds = clusterfile.kinds(cluster)
+    try:
+        fleet = clusterfile.fleet_items(cluster, models, workers)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
     per_host = {pool.hardware: clusterfile.workers_per_node(pool) for pool in used}
     hardware = priced(prices, configs_dir / "hardware.yaml", per_host)
     hardware = clusterfile.with_site_prices(hardware, cluster, path)
@@ -210,12 +224,13 @@ def _of_cluster(configs_dir: Path, models_dir: Path, workers: int | None, name: 
         configs_dir=str(configs_dir.absolute()),
         models_dir=str(models_dir.absolute()),
         # Threads change bytes: one, as on any host, so that equal recipes give equal films.
-        threads={pool.pool: 1 for pool in used},
-        device_kinds={pool.pool: "cuda" if pool.gpus_per_node else "cpu" for pool in used},
-        launch={pool.pool: clusterfile.profile_of_pool(cluster, pool) for pool in used},
-        spots=frozenset(pool.pool for pool in used if clusterfile.is_spot(pool)),
+        threads={kind.name: 1 for kind in kinds},
+        device_kinds={kind.name: "cuda" if kind.pool.gpus_per_node else "cpu" for kind in kinds},
+        launch={kind.name: clusterfile.profile_of_pool(cluster, kind.pool, kind.replica) for kind in kinds},
+        spots=frozenset(kind.name for kind in kinds if clusterfile.is_spot(kind.pool)),
+        losses_per_h={k.name: k.pool.losses_per_h for k in kinds if k.pool.losses_per_h is not None},
         site=name,
-        per_node={pool.pool: clusterfile.workers_per_node(pool) for pool in used},
+        per_node={kind.name: kind.per_node for kind in kinds},
         node_local_dir=cluster.node_local_dir,
         shared_dir=cluster.shared_dir,
     )

@@ -215,8 +215,9 @@ def merged(ours: Cluster, now: Cluster) -> Cluster:
         old = by_name.get(pool.pool)
         if old is not None:
             pool = msgspec.structs.replace(
-                pool, hardware=old.hardware, usd_per_gpu_h=old.usd_per_gpu_h, use=old.use
-            )
+                pool, hardware=old.hardware, usd_per_gpu_h=old.usd_per_gpu_h, use=old.use,
+                losses_per_h=old.losses_per_h, replicas=old.replicas,
+            )  # fmt: skip
         pools.append(pool)
     return msgspec.structs.replace(
         now, pools=tuple(pools), mode=ours.mode, account=ours.account, qos=ours.qos,
