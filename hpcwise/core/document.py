@@ -58,7 +58,10 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):
-    """All that is known of the document; `title` may be "" and `authors` empty where that is unsure."""
+    """All that is known of the document; `title` may be "" and `authors` empty where that is unsure.
+
+    kind: what people call it, "book" or "talk"; "" where only its parts can tell.
+    """
 
     title: str
     authors: tuple[str, ...]
@@ -67,6 +70,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     n_pages: int
     truncated: bool = False
     language: str = "en"
+    kind: str = ""
 
     @property
     def text(self) -> str:

@@ -285,3 +285,70 @@ def test_an_equation_that_the_text_names_is_a_picture(tmp_path: Path) -> None:
         ink = image.convert("L").point(lambda value: 255 if value < 128 else 0).getbbox()
     assert ink is not None
     assert min(ink[0], ink[1], image.width - ink[2], image.height - ink[3]) >= 8  # nothing is cut off
+
+
+def test_a_slide_keeps_the_largest_of_its_pictures_and_no_words_that_programs_wrote(
+    tmp_path: Path,
+) -> None:
+    deck = Presentation()
+    first = deck.slides.add_slide(deck.slide_layouts[0])
+    first.shapes.title.text = "Kites that pull ships"
+    second = deck.slides.add_slide(deck.slide_layouts[5])
+    second.shapes.title.text = "Who flies them"
+    told = (
+        "Kite Logos - Kite",
+        "A picture containing sky, outdoor. Description automatically generated",
+        "A crew of two holds the line of a kite",
+    )
+    for n, words in enumerate(told):
+        picture = second.shapes.add_picture(io.BytesIO(png()), Inches(1), Inches(n), width=Inches(1 + n))
+        picture._element._nvXxPr.cNvPr.set("descr", words)
+    second.notes_slide.notes_text_frame.text = (
+        "A crew of two flies each kite. They train for a month. The wind is strong there. It rarely stops."
+    )
+    deck.save(str(tmp_path / "kites.pptx"))
+    document = read(tmp_path / "kites.pptx", tmp_path / "work")
+    assert document.kind == "talk"
+    assert [f.caption for f in document.figures] == ["Who flies them", told[2]]
+
+
+def test_a_book_that_a_tool_named_is_called_by_its_first_heading_and_has_no_author(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "b.epub", "w") as book:
+        book.writestr(
+            "META-INF/container.xml",
+            '<container><rootfiles><rootfile full-path="b.opf"/></rootfiles></container>',
+        )
+        book.writestr(
+            "b.opf",
+            "<package><metadata><title>Table of "
+            "Contents</title><creator>Unknown</creator></metadata><manifest>"
+            '<item id="a" href="a.html"/></manifest><spine><itemref idref="a"/></spine></package>',
+        )
+        book.writestr(
+            "a.html",
+            "<html><body><h1>Introduction</h1><h1>Flying at sea</h1><p>Large kites can pull ships. A "
+            "motor turns "
+            "the kite. The wind is strong there. It almost never stops. Issues and suggestions can be "
+            "sent via "
+            "the page of the project.</p></body></html>",
+        )
+    document = read(tmp_path / "b.epub", tmp_path / "work")
+    assert (document.title, document.authors, document.kind) == ("Flying at sea", (), "book")
+    assert document.sections[-1].sentences[-1].text == "It almost never stops."
+
+
+def test_a_projects_page_is_named_by_its_logo_without_its_sponsors(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text(
+        '<img src="kite.svg" alt="KiteShip">\n\n[![Build Status](https://a.b/c.svg)](https://a.b)\n\n'
+        "KiteShip steers large kites from the bridge. It reads the wind ten times a second.\n\n"
+        "## Main features\n\nA winch takes the line in. The software knows four kinds of kites.\n\n"
+        "## Business enquiries\n\nKiteShip would not be what it is without those who pay for it.\n"
+    )
+    document = read(tmp_path / "README.md", tmp_path / "work")
+    assert document.title == "KiteShip"
+    assert list(prose(document)) == ["", "Main features"]
+    (tmp_path / "x.md").write_text(
+        "Kites pull ships. They use the wind.\n\n![A screenshot](a.png)\n\nA winch takes the line in. A "
+        "motor turns the kite. It weighs nine kilograms.\n"
+    )
+    assert read(tmp_path / "x.md", tmp_path / "work2").title == ""

@@ -14,6 +14,9 @@ from PIL import Image, ImageDraw
 from hpcwise.core.document import Document
 from hpcwise.models.base import Call, Output
 from hpcwise.models.document.adapter import DocumentAdapter
+from hpcwise.models.document.glyphs import Line
+from hpcwise.models.document.prose import to_sections
+from hpcwise.models.document.sentences import join_lines
 
 PAPER = r"""
 #set page(paper: "a4", columns: 2, margin: (x: 2cm, y: 2.4cm), numbering: "1",
@@ -220,3 +223,49 @@ def test_without_larger_type_there_is_no_title_rather_than_a_wrong_one(tmp_path:
     typst.compile(str(tmp_path / "plain.typ"), output=str(tmp_path / "plain.pdf"))
     document = read(tmp_path / "plain.pdf", tmp_path / "work").document
     assert (document.title, document.authors, document.n_sentences) == ("", (), 4)
+
+
+def line(text: str, base: float, size: float = 10.0, bold: int = 0, x1: float = 300.0) -> Line:
+    """A line of a column that begins at 50 points; bold: so many letters at its start."""
+    letters = sum(c != " " for c in text)
+    return Line(0, 50.0, base - 8, x1, base + 2, base, size, text, bold=bold / letters, bold_lead=bold)
+
+
+def test_headings_of_an_ieee_paper_are_known_by_their_form_and_stay_out_of_the_sentences() -> None:
+    lines = [
+        line("III. PROBLEM STATEMENT", 100, 8.0),
+        line("We consider the problem of planning a robust grasp for one rigid", 120),
+        line("object that lies on a flat table.", 132, x1=200),
+        line("A. Physical Benchmark Description", 152, x1=200),
+        line("We created a benchmark for grasping single objects on a tabletop", 170),
+        line("to compare three methods. It was built with help from the lab of", 182),
+        line("C. elegans researchers, who lent us a robot for these trials.", 194),
+        line("Random Forests (ML). We also compared the performance of a forest", 206, bold=18),
+        line("with 200 trees of depth up to 10.", 218, x1=200),
+    ]
+    sections = to_sections(lines, 10.0, frozenset(), 1)
+    assert [(s.heading, [x.text for x in s.sentences]) for s in sections] == [
+        (
+            "Problem Statement",
+            [
+                "We consider the problem of planning a robust grasp for one rigid object that lies on a "
+                "flat table."
+            ],
+        ),
+        (
+            "Physical Benchmark Description",
+            [
+                "We created a benchmark for grasping single objects on a tabletop to compare three methods.",
+                "It was built with help from the lab of C. elegans researchers, who lent us a robot for "
+                "these trials.",
+                "We also compared the performance of a forest with 200 trees of depth up to 10.",
+            ],
+        ),
+    ]
+
+
+def test_a_compound_keeps_the_hyphen_at_which_its_line_ends() -> None:
+    words = frozenset(["of", "the", "state-of-the-art", "art", "a", "method", "physics", "grasp"])
+    assert join_lines(["a state-of\u00ad", "the-art method"], words) == "a state-of-the-art method"
+    assert join_lines(["a physics\u00ad", "based method"], words) == "a physics-based method"
+    assert join_lines(["post-process\u00ad", "ing of a grasp"], words) == "post-processing of a grasp"

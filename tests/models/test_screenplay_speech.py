@@ -32,6 +32,33 @@ SAID = {
     "clusterSEs covers linear models and “panel” data & their errors.": (
         'clusterSEs covers linear models and "panel" data and their errors.'
     ),
+    "We've seen that the kite turns, and we'll fly it again.": (
+        "The authors have seen that the kite turns, and they will fly it again."
+    ),
+    # Too long: what the end adds may be left out, and the purpose that it opens with.
+    "We use the resulting data set to train a network that predicts the pull of the kite from the wind, "
+    "where the "
+    "wind is given as its speed and direction at the height of the bridge, measured ten times in every "
+    "second.": (
+        "The authors use the resulting data set to train a network that predicts the pull of the kite "
+        "from the wind."
+    ),
+    "The planner has the highest success rate on a set of 10 new kites and achieves 99% precision on a "
+    "set of 40 "
+    "household kites, some of which are torn in more than one place or were mended by people who had "
+    "little training.": (
+        "The planner has the highest success rate on a set of 10 new kites and achieves 99 percent "
+        "precision on a "
+        "set of 40 household kites."
+    ),
+    "To reduce the time for the collection of data at sea and on land in all kinds of bad weather, we "
+    "train on 6.7 "
+    "million pictures that were made by a program which draws kites and clouds.": (
+        "The authors train on 6.7 million pictures that were made by a program which draws kites and clouds."
+    ),
+    "The winner of a round is known with +- 92% accuracy.": (
+        "The winner of a round is known with plus or minus 92 percent accuracy."
+    ),
 }
 
 REFUSED = [
@@ -51,6 +78,18 @@ REFUSED = [
     "Now compute the pull of the kite for all the hours of the day.",
     "The pull, as the left panel shows (top row, was large in all of the runs.",
     "17 is that any measure over six months old is no longer relevant.",
+    "Preserve everything else: copy all other cells of the kite unchanged.",
+    "Number of winches, weapons etc. on each side of the ship.",
+    "Lets applications talk to each other over a common line.",
+    "Each entry of the table requires about 3\U0001d44f passes of the model.",
+    "We'd have liked to see the kite again on another day.",
+    "The authors are available for questions about the kite.",
+    "In kites of both kinds, which were flown on a single line by a crew of two who had been trained for "
+    "a month and "
+    "more at the harbour of the town in which all of them live, the pull is the same.",
+    "The planner has the highest success rate of all on a set of 10 new kites that were flown from the "
+    "bridge in the "
+    "harbour by a crew of two, some of which had no line to hold them and came down at once.",
     "A very long sentence " + "that goes on about the kite and the sea " * 6 + "ends here.",
 ]
 

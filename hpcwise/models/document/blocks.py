@@ -44,6 +44,7 @@ def to_document(
     *,
     picture_name: str = "Figure",
     truncated: bool = False,
+    kind: str = "",
 ) -> Document:
     """Sections and pictures of the blocks; pictures are written into `work` as fig-<index>.png.
 
@@ -83,6 +84,7 @@ def to_document(
         figures=tuple(figures),
         n_pages=n_pages,
         truncated=truncated,
+        kind=kind,
     )
 
 

@@ -32,6 +32,14 @@ _ABOUT_THE_BOOK = re.compile(
     re.I,
 )
 _MOST_ENTRY_BYTES = 64 << 20
+#: What tools write where nobody said a title or an author.
+_NO_TITLE = re.compile(
+    r"(?:table of )?contents$|untitled|unknown|(?:about|chapter \w+|cover|e?book|foreword|home|index"
+    r"|introduction"
+    r"|part \w+|preface|readme|summary|title(?: page)?)$|$",
+    re.I,
+)
+_NOBODY = re.compile(r"unknown|anonymous|author\b|calibre|gitbook|pandoc|(?:the )?authors?$|\W*$", re.I)
 #: Words of a chapter after which the next one is a page further on.
 _CHARS_A_PAGE = 3000
 Fetch = Callable[[str], bytes]
@@ -69,7 +77,8 @@ def read_epub(path: Path, name: str, work: Path, max_pages: int) -> Document:
             opf_name = str(container.xpath("string(//*[local-name()='rootfile']/@full-path)"))
             opf = _xml(book, opf_name)
             title = clean(str(opf.xpath("string(//*[local-name()='title'])")))
-            authors = tuple(clean(str(a.text)) for a in opf.xpath("//*[local-name()='creator']") if a.text)
+            stated = [clean(str(a.text)) for a in opf.xpath("//*[local-name()='creator']") if a.text]
+            authors = tuple(a for a in stated if not _NOBODY.match(a))
             files = {i.get("id"): i.get("href") for i in opf.xpath("//*[local-name()='item']")}
             spine = [files.get(r.get("idref")) for r in opf.xpath("//*[local-name()='itemref']")]
             base = posixpath.dirname(opf_name)
@@ -98,9 +107,11 @@ def read_epub(path: Path, name: str, work: Path, max_pages: int) -> Document:
                 found += part
     except (zipfile.BadZipFile, KeyError, etree.XMLSyntaxError, UnicodeDecodeError) as error:
         raise DocumentError(f"{name}: is not a readable EPUB ({error}); export it again") from error
-    if " " not in title:  # "developers-reference": the name of a file
-        title = next((block.text for block in found if block.kind == "heading"), title)
-    return to_document(found, title, authors, 1 + chars // _CHARS_A_PAGE, work, truncated=chars > limit)
+    if " " not in title or _NO_TITLE.match(title):  # "developers-reference": the name of a file
+        heads = (clean(block.text) for block in found if block.kind == "heading")
+        title = next((h for h in heads if not _NO_TITLE.match(h)), "" if _NO_TITLE.match(title) else title)
+    n_pages = 1 + chars // _CHARS_A_PAGE
+    return to_document(found, title, authors, n_pages, work, truncated=chars > limit, kind="book")
 
 
 def _parse(data: bytes, name: str) -> Any:

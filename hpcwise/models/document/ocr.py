@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +19,12 @@ _SCALE = 2.0
 _LEAST_SCORE = 0.6
 #: Height of a line's box, ascenders and descenders included, by its font size.
 _BOX_BY_SIZE = 1.25
+#: A line in title case is taken for bold: weight is not read, and a heading of the text's own size would
+#: run into its sentences.
+_HEADING = re.compile(
+    r"(?:[A-Z][a-z'’-]+|[A-Z]{2,})(?: (?:[A-Z][\w'’-]*|a|an|and|at|by|for|from|in|of|on|or|the|to|with"
+    r"|without)){1,7}$"
+)
 
 
 @dataclass(slots=True)
@@ -52,10 +60,23 @@ class Reader:
                 continue
             xs, ys = [float(p[0]) / _SCALE for p in box], [float(p[1]) / _SCALE for p in box]
             x0, x1, y0, y1 = min(xs), max(xs), min(ys), max(ys)
-            line = Line(index, x0, y0, x1, y1, y1 - 0.2 * (y1 - y0), (y1 - y0) / _BOX_BY_SIZE, said.strip())
-            text.lines.append(line)
+            size = (y1 - y0) / _BOX_BY_SIZE
+            text.lines.append(Line(index, x0, y0, x1, y1, y1 - 0.2 * (y1 - y0), size, _plain_capitals(said)))
         _level(text.lines)
+        for line in text.lines:
+            if _HEADING.match(line.text):
+                line.bold, line.bold_lead = 1.0, sum(c != " " for c in line.text)
         return text
+
+
+def _plain_capitals(said: str) -> str:
+    """ "MUTÉ" -> "MUTE": specks over words in capitals are read as accents, and English has none there."""
+
+    def plain(match: re.Match[str]) -> str:
+        letters = unicodedata.normalize("NFD", match.group())
+        return "".join(c for c in letters if not unicodedata.combining(c))
+
+    return re.sub(r"\b[A-ZÀ-ÖØ-Þ]{3,}\b", plain, said.strip())
 
 
 def _level(lines: list[Line]) -> None:

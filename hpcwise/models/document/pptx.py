@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,6 +42,7 @@ def read_pptx(path: Path, name: str, work: Path, max_pages: int) -> Document:
         work,
         picture_name="Slide",
         truncated=len(slides) > max_pages,
+        kind="talk",
     )
 
 
@@ -57,17 +59,35 @@ def _blocks(slide: Any, number: int) -> Iterator[Block]:
         for paragraph in slide.notes_slide.notes_text_frame.paragraphs:
             yield Block("text", paragraph.text, number, clause=True)
     shapes = sorted(_flat(slide.shapes), key=lambda s: (s.top or 0, s.left or 0))
+    # Of pictures that only the slide's title describes one is enough.
+    untold = [shape for shape in shapes if hasattr(shape, "image") and not _described(shape)]
+    largest = max(untold, key=lambda s: (s.width or 0) * (s.height or 0), default=None)
     for shape in shapes:
         if slide.shapes.title is not None and shape.shape_id == slide.shapes.title.shape_id:
             continue
         if hasattr(shape, "image"):
-            caption = clean(shape._element._nvXxPr.cNvPr.get("descr") or "")
-            caption = caption if len(caption.split()) > 3 else heading
-            if caption:
-                yield Block("picture", caption, number, shape.image.blob)
+            if shape is largest or _described(shape):
+                caption = _described(shape) or heading
+                if caption:
+                    yield Block("picture", caption, number, shape.image.blob)
         elif shape.has_text_frame:
             for paragraph in shape.text_frame.paragraphs:
                 yield Block("text", paragraph.text.replace("\x0b", " "), number, clause=True)
+
+
+#: Text that a program wrote beside a picture: its address, its page's name, what it believes to see.
+_BY_MACHINE = re.compile(
+    r"automati(?:cally|sch|quement|camente)|description generated|https?:|\bwww\.|\.(?:png|jpe?g|svg|gif"
+    r"|webp)\b"
+    r"|\s[|–-]\s|\blogos?\b|\bfree (?:download|vector|icon)|\b(?:stock|clip ?art|getty)\b",
+    re.I,
+)
+
+
+def _described(shape: Any) -> str:
+    """What a person wrote about a picture, or ""."""
+    text = clean(shape._element._nvXxPr.cNvPr.get("descr") or "")
+    return text if len(text.split()) > 3 and not _BY_MACHINE.search(text) else ""
 
 
 def _flat(shapes: Any) -> Iterator[Any]:

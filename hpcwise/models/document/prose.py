@@ -48,6 +48,8 @@ BOILERPLATE = re.compile(
     r"|all rights reserved|permission to make|permissions? (?:from|to reprint)|licensed under"
     r"|creative commons"
     r"|corresponding author|equal(?:ly)? contribut|work (?:was )?done (?:while|during)|published by elsevier"
+    r"|\b(?:comments|feedback|suggestions|bugs|issues) (?:can|may|should) be \w+ (?:using|to|on|via"
+    r"|through|at|by)\b"
     r"|to whom correspondence|this version was compiled|arxiv preprint|under the terms of|©|doi\.org",
     re.I,
 )
@@ -55,6 +57,13 @@ _BULLET = re.compile(
     r"^(?:[•▪◦‣●○■–—*]|\(?(?:\d{1,2}|[a-z]|[ivx]{1,4})\)|\d{1,2}\.(?=\s+[A-Z][a-z]+ [a-z]))\s+"
 )
 _LEADERS = re.compile(r"(?:\. ?){5,}")
+#: The two forms of headings of IEEE papers, which are neither bold nor large: "III. PROBLEM STATEMENT", in
+#: capitals of which the small ones are smaller than the text, and "A. Dataset Generation", in italics.
+_ROMAN_CAPITALS = re.compile(r"^[IVX]{1,5}\.\s+[A-Z][^a-z]{3,}$")
+_LETTERED = re.compile(r"^[A-N]\.\s+[A-Z][^.,;?]{2,70}$")
+_ENDING = re.compile(r"conclu|discuss|limit", re.I)
+_SMALL_TEXT = "a an and as at between by for from in into is of on or per the to under via vs with"
+_SMALL_WORDS = frozenset(_SMALL_TEXT.split())
 
 
 @dataclass(slots=True)
@@ -126,8 +135,10 @@ def _heading_text(text: str) -> str:
 
 def _is_heading(line: Line, body_pt: float) -> bool:
     text = line.text
-    if _KNOWN.match(text):
+    if _KNOWN.match(text) or (_ROMAN_CAPITALS.match(text) and line.size > 0.7 * body_pt):
         return True
+    if 0 < _run_in(line) < len(text):
+        return False
     letters = sum(c.isalpha() for c in text)
     if not 3 <= len(text) <= 90 or letters < 0.6 * len(text) or line.mono > 0.8 or _LEADERS.search(text):
         return False
@@ -137,6 +148,15 @@ def _is_heading(line: Line, body_pt: float) -> bool:
     if not (bold or larger) or line.size < 0.93 * body_pt:
         return False
     return bool(_NUMBERED.match(text) or (text[0].isupper() and len(text.split()) <= 12))
+
+
+def _stands_apart(line: Line, before: Line | None, leading: float) -> bool:
+    """Whether this is a lettered heading in the text's own type: in title case, with room above it."""
+    if not _LETTERED.match(line.text):
+        return False
+    named = all(w[0].isupper() or w in _SMALL_WORDS for w in re.findall(r"[A-Za-z][\w-]*", line.text))
+    near = before is not None and (before.page, before.column) == (line.page, line.column)
+    return named and not (near and before and 0 < line.base - before.base < 1.15 * leading * line.size)
 
 
 def _goes_on(heading: Line, line: Line) -> bool:
@@ -149,11 +169,12 @@ def _drafts(rows: Sequence[Line], body_pt: float, n_pages: int) -> list[_Draft]:
     edges = column_edges(rows)
     leading = _leading(rows)
     drafts = [_Draft("", rows[0].page if rows else 0)]
-    skip = False
+    skip = roman = False
     previous: Line | None = None
     previous_heading: Line | None = None
-    for line in rows:
-        if _is_heading(line, body_pt):
+    for i, line in enumerate(rows):
+        if _is_heading(line, body_pt) or _stands_apart(line, rows[i - 1] if i else None, leading):
+            roman = roman or bool(_ROMAN_CAPITALS.match(line.text))
             if previous_heading is not None and _goes_on(previous_heading, line):
                 drafts[-1].heading = _heading_text(drafts[-1].heading + " " + line.text)
                 previous_heading, previous = line, None
@@ -161,9 +182,8 @@ def _drafts(rows: Sequence[Line], body_pt: float, n_pages: int) -> list[_Draft]:
             heading = _heading_text(line.text)
             if REST_SKIPPED.match(heading) and (line.page + 1 > 0.35 * n_pages or n_pages == 1):
                 break
-            if re.match(r"^(appendix )?[A-H][.\s]\s*\S", line.text, re.I) and any(
-                re.match(r"conclu|discuss|limit", d.heading, re.I) for d in drafts
-            ):
+            lettered = re.match(r"^(appendix )?[A-H][.\s]\s*\S", line.text, re.I)
+            if lettered and not roman and any(_ENDING.match(d.heading) for d in drafts):
                 break  # lettered sections after the conclusions are appendices
             skip = bool(SKIPPED.match(heading))
             drafts.append(_Draft(heading, line.page))
@@ -226,19 +246,23 @@ def _breaks(
     return ended and (indented or short)
 
 
-def _strip_run_in_heading(line: Line) -> None:
-    """Cut a bold `Topic.` off the start of a paragraph: it is a heading, and no sentence."""
+def _run_in(line: Line) -> int:
+    """Where the text begins after a bold `Topic.` at the start of a line; 0 without one."""
     if not 3 <= line.bold_lead <= 60 or line.bold > 0.97:
-        return
+        return 0
     seen = 0
     for i, char in enumerate(line.text):
         seen += char != " "
         if seen == line.bold_lead:
             lead, rest = line.text[: i + 1].rstrip(), line.text[i + 1 :].lstrip(" .:—–")
             capital = rest[:1].isupper() and " " in lead and line.text[i + 1 : i + 2] == " "
-            if lead.endswith((".", ":", "—")) or capital:
-                line.text = rest
-            return
+            return len(line.text) - len(rest) if lead.endswith((".", ":", "—")) or capital else 0
+    return 0
+
+
+def _strip_run_in_heading(line: Line) -> None:
+    """Cut a bold `Topic.` off the start of a paragraph: it is a heading, and no sentence."""
+    line.text = line.text[_run_in(line) :]
 
 
 def _sentences(paragraph: _Paragraph, words: frozenset[str]) -> list[Sentence]:

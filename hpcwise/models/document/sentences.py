@@ -65,8 +65,18 @@ def append(out: str, line: str, words: frozenset[str]) -> str:
             hyphened = f"{first.group()}-{second.group()}".lower()
             keep = hyphened in words and joined not in words
             keep = keep or not second.group()[0].islower()
+            keep = keep or _in_compound(first.group().lower(), second.group().lower(), words)
             return head + ("-" if keep else "") + line
     return out + " " + line
+
+
+def _in_compound(first: str, second: str, words: frozenset[str]) -> bool:
+    """ "state-of-", "the-art": a hyphen between whole words of a compound, where one has a hyphen already."""
+    before, after = first.split("-")[-1], second.split("-")[0]
+    compound = "-" in first or "-" in second
+    if re.match(r"(?:based|driven|oriented|aware|specific)\b", second):
+        return first + second not in words
+    return compound and before in words and after in words and before + after not in words
 
 
 def join_lines(lines: Sequence[str], words: frozenset[str]) -> str:

@@ -47,7 +47,7 @@ def read_slides(
     author = clean(metadata.get("Author", ""))
     return to_document(
         blocks, title, (author,) if " " in author else (), len(pdf), work, picture_name="Slide",
-        truncated=len(pdf) > len(pages),
+        truncated=len(pdf) > len(pages), kind="talk",
     )  # fmt: skip
 
 

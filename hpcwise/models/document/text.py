@@ -11,6 +11,17 @@ _CHARS_A_PAGE = 3000
 _SKIPPED = re.compile(
     r"^(references|bibliography|acknowledge?ments?|licen[sc]e|contents|table of contents|appendix\b.*)$", re.I
 )
+#: Parts of a project's page that say nothing of what it is; Markdown is what such pages are written in.
+_PROJECT = re.compile(
+    r"(?:business )?(?:enquiries|inquiries)|contact\b|contribut(?:e|ing|ors?|ions?)\b|sponsors?\b"
+    r"|support(?:ing)?\b"
+    r"|press\b|media\b|change ?log|releases?\b|community|donat|(?:getting )?help\b|code of conduct|badges"
+    r"|cit(?:e"
+    r"|ing|ation)\b|security\b|authors?\b|credits?\b|copyright|thanks",
+    re.I,
+)
+_BADGE = re.compile(r"badge|build|status|version|licen[sc]e|downloads|coverage|screenshot|demo", re.I)
+_PICTURE = re.compile(r"<img\b[^>]*\balt=[\"']([^\"']+)|!\[([^\]]+)\]\(")
 
 
 def read_text(text: str, markdown: bool, max_pages: int) -> Document:
@@ -20,6 +31,7 @@ def read_text(text: str, markdown: bool, max_pages: int) -> Document:
     """
     limit = max_pages * _CHARS_A_PAGE
     n_pages = max(1, -(-len(text) // _CHARS_A_PAGE))
+    logo = _logo(text) if markdown else ""
     if markdown:
         text = _without_markup(text)
     title = ""
@@ -35,7 +47,7 @@ def read_text(text: str, markdown: bool, max_pages: int) -> Document:
                 if not title and not any(s for _, _, s in sections):
                     title = heading
                     continue
-                skip = bool(_SKIPPED.match(heading))
+                skip = bool(_SKIPPED.match(heading) or (markdown and _PROJECT.match(heading)))
                 sections.append((heading, page, []))
                 continue
             if skip:
@@ -44,17 +56,28 @@ def read_text(text: str, markdown: bool, max_pages: int) -> Document:
                 if is_sentence(sentence):
                     sections[-1][2].append(Sentence(text=sentence, page=page, starts_paragraph=i == 0))
     return Document(
-        title=title,
+        title=title or logo,
         authors=(),
         sections=tuple(
             Section(heading=h, page=p, sentences=tuple(s))
             for h, p, s in sections
-            if s or (h and not _SKIPPED.match(h))
+            if s or (h and not _SKIPPED.match(h) and not (markdown and _PROJECT.match(h)))
         ),
         figures=(),
         n_pages=n_pages,
         truncated=len(text) > limit,
     )
+
+
+def _logo(text: str) -> str:
+    """The name that the first picture of a page shows, where it stands above all prose; else ""."""
+    found = _PICTURE.search(text)
+    if found is None or any(
+        is_sentence(s) for s in split_sentences(clean(_without_markup(text[: found.start()])))
+    ):
+        return ""
+    name = re.sub(r"\s*\b(?:logo|banner|icon)\b\s*", "", clean(found[1] or found[2]), flags=re.I)
+    return name if re.match(r"[A-Za-z][\w .+-]{2,60}$", name) and not _BADGE.search(name) else ""
 
 
 def _without_markup(text: str) -> str:

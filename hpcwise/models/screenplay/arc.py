@@ -12,13 +12,12 @@ from dataclasses import dataclass, field
 
 from hpcwise.models.screenplay.material import (
     Material,
-    Picture,
     fits,
     is_idea,
     is_limit,
-    is_overview,
     speaks_of_the_work,
 )
+from hpcwise.models.screenplay.pictures import Picture, is_overview
 from hpcwise.models.screenplay.timing import AFTER_SHOT_S, expected_s
 
 #: Seconds of film that one scene of the body takes, with its question.

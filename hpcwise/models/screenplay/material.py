@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from hpcwise.core.document import Document, Figure, split_sentences
+from hpcwise.core.document import Document
 from hpcwise.models.screenplay.embed import Embedder, Step, Vectors, centrality
+from hpcwise.models.screenplay.pictures import MAX_CLAIM_S, Picture, pictures_of, stems
 from hpcwise.models.screenplay.speakable import (
     MAX_CHARS,
     MAX_CHARS_LONG,
     leans_on_previous,
-    named_equations,
     to_speech,
 )
 from hpcwise.models.screenplay.timing import expected_s
@@ -24,7 +23,7 @@ from hpcwise.models.screenplay.timing import expected_s
 #: More sentences than this are not read for meaning: the film could not hold them anyway.
 MAX_CLAIMS = 480
 #: A claim that takes longer does not fit into a shot, in seconds; in a long film shots may be longer.
-MAX_CLAIM_S, MAX_CLAIM_LONG_S = 13.5, 17.5
+MAX_CLAIM_LONG_S = 17.5
 
 _ROLES = (
     ("abstract", r"abstract|executive summary"),
@@ -34,7 +33,7 @@ _ROLES = (
     ("limits", r"limitation|threats|caveat|future|outlook|open (?:problem|question|issue)"),
     ("evidence", r"experiments?\b|experimental (?:set|result|eval|stud|desig)"
         r"|results?\b|evaluat|ablation|performance|case stud|simulation|illustration"
-        r"|application"
+        r"|\bapplications?(?=$|:| (?:of|to|in)\b)"
                  r"|use case|benchmark|findings|measur|empirical|validation|example"),
     ("method", r"method|approach|design|architect|algorithm|implement|system|framework|model|how it works"
         r"|pipeline"),
@@ -49,7 +48,8 @@ _IDEA = re.compile(
     re.I,
 )
 _FINDING = re.compile(
-    r"\b(?:results?\b|experiments?\b|show|shows|showed|demonstrat|outperform|improv|significant|achiev|percent"
+    r"\b(?:results?\b|experiments?\b|show|shows|showed|demonstrat|outperform|improv|significant|achiev"
+    r"|percent"
     r"|found|finding|exceed)",
     re.I,
 )
@@ -76,16 +76,6 @@ class Claim:
     page: int
     leans: bool
     score: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A figure with what can be said over it; `texts` are (line, source, page), best first."""
-
-    figure: Figure
-    section: int
-    order: int
-    texts: tuple[tuple[str, str, int], ...]
 
 
 def section_roles(document: Document) -> list[str]:
@@ -136,17 +126,20 @@ def hook_of(document: Document, max_chars: int) -> Claim | None:
     """The sentence that says best what this is about, found without reading for meaning."""
     early = [c for c in claims_of(_head(document)) if not c.leans and c.role != "related"]
     early = [c for c in early if len(c.text) <= max_chars] or early
-    topic = _stems(document.title)
+    topic, numbers = stems(document.title), set(re.findall(r"\d[\d.]*", document.title))
 
     firsts: set[str] = set()
     if not any(is_idea(c) for c in early):  # then a part's first sentence says what it is about
         firsts = {s.sentences[0].text for s in document.sections if s.sentences}
 
     def worth(claim: Claim) -> float:
-        on_topic = len(topic & _stems(claim.text)) / max(3, len(topic))
-        announces = 0.5 * is_idea(claim) + 0.3 * (claim.role == "abstract") + 0.25 * (claim.source in firsts)
+        on_topic = len(topic & stems(claim.text)) / max(3, len(topic))
+        named = _DEFINES.match(claim.text)
+        defined = bool(named and topic & stems(named[1]))
+        announces = 0.4 * defined - 0.4 * bool(_LABELLED.match(claim.text))
+        announces += 0.5 * is_idea(claim) + 0.3 * (claim.role == "abstract") + 0.25 * (claim.source in firsts)
         vague = bool(re.match(r"(?:The|A|An) [a-z]+ (?:is|are|was|were|can|has|have) ", claim.text))
-        detail = 0.3 * bool(re.search(r"\d", claim.text)) + 0.3 * vague
+        detail = 0.3 * bool(set(re.findall(r"\d[\d.]*", claim.text)) - numbers) + 0.3 * vague
         detail += 0.4 * bool(_LOOKS_BACK.search(claim.text[:60])) + 0.3 * bool(_PARTICULAR.match(claim.text))
         return on_topic + announces - detail - 0.01 * claim.order - 0.2 * (len(claim.text) > 150)
 
@@ -156,130 +149,19 @@ def hook_of(document: Document, max_chars: int) -> Claim | None:
 _LOOKS_BACK = re.compile(r"\b(?:these|those|such|this (?!paper|work|article|study|report))\b", re.I)
 
 
+#: "The LinnSequencer is a composition tool": what the title names is said to be something.
+_DEFINES = re.compile(r"([^,]{3,60}?) (?:is|are) (?:an?|the) ")
+#: "Success rate: the share of grasps that hold": a point of a list, which says little alone.
+_LABELLED = re.compile(r"[A-Z][\w-]*(?: [\w-]+){0,4}: \w")
 _PARTICULAR = re.compile(
-    r"(?:each|every|some|most|another|there (?:is|are)|for|if|when|after|before|during|then) ", re.I
+    r"(?:each|every|some|most|another|an? (?:alternative|other|further|second|different|common|typical)"
+    r"|there (?:is|are)|for|if|when|after|before|during|then) ",
+    re.I,
 )
-
-
-def _stems(text: str) -> set[str]:
-    return {word[:6].lower() for word in re.findall(r"[A-Za-z][\w-]{3,}", text)}
 
 
 def _head(document: Document) -> Document:
     return msgspec.structs.replace(document, sections=document.sections[:4])
-
-
-def pictures_of(document: Document) -> list[Picture]:
-    """Figures over which something can be said, in the order in which the text comes to them."""
-    out = []
-    for figure in document.figures:
-        if figure.height_px > 1.9 * figure.width_px or figure.width_px > 6 * figure.height_px:
-            continue
-        number = re.escape(figure.label.split()[-1])
-        kind = (
-            r"(?:Figures?|Figs?\.)"
-            if figure.label.startswith("Figure")
-            else re.escape(figure.label.split()[0])
-        )
-        mention = re.compile(rf"\b{kind}\s*{number}\b(?!\.\d)", re.I)
-        texts: list[tuple[str, str, int]] = []
-        section, order, count = -1, 0, 0
-        for index, part in enumerate(document.sections):
-            for sentence in part.sentences:
-                count += 1
-                text = named_equations(sentence.text)
-                if not mention.search(text):
-                    continue
-                if section < 0:
-                    section, order = index, count
-                spoken = to_speech(text, figure=figure.label)
-                opens = re.match(rf"^(?:as \w+ in )?{kind}\s*{number}\b", text, re.I)
-                pointer = spoken is not None and _POINTER.search(spoken)
-                if spoken is not None:
-                    spoken = _without_pointer(spoken, figure.label)
-                if spoken is not None and not pointer and (opens or not leans_on_previous(sentence.text)):
-                    texts.append((spoken, sentence.text, sentence.page))
-        texts = [t for t in _caption_lines(figure) + texts if expected_s(t[0]) <= MAX_CLAIM_S]
-        if not texts:
-            continue
-        if section < 0:
-            section = max((i for i, s in enumerate(document.sections) if s.page <= figure.page), default=0)
-            order = sum(len(s.sentences) for s in document.sections[: section + 1])
-        out.append(Picture(figure, section, order, _different(texts)[:3]))
-    return out
-
-
-def _without_pointer(text: str, label: str) -> str:
-    """ "As shown in Figure 2, the pull rises." -> "The pull rises.": the picture is on the screen."""
-    text = re.sub(
-        rf"^{re.escape(label)} (?=(?:shows?|illustrates?|depicts?|displays?|presents?|gives?|compares?)\b)",
-        "It ",
-        text,
-    )
-    rest = re.sub(rf"^(?:As )?(?:\w+ )?(?:in|by|from) {re.escape(label)}, ", "", text)
-    return rest[0].upper() + rest[1:]
-
-
-def _different(texts: Sequence[tuple[str, str, int]]) -> tuple[tuple[str, str, int], ...]:
-    """Lines that do not say what one before them said: of the shorter one's words less than two thirds."""
-    out: list[tuple[str, str, int]] = []
-    for text in texts:
-        words = _stems(text[0])
-        others = (_stems(other[0]) for other in out)
-        if all(len(words & o) < 0.67 * max(1, min(len(words), len(o))) for o in others):
-            out.append(text)
-    return tuple(out)
-
-
-def _caption_lines(figure: Figure) -> list[tuple[str, str, int]]:
-    """What the caption says: its first phrase under its label, then whole sentences."""
-    if not figure.caption:
-        return []
-    source = f"{figure.label}: {figure.caption}"
-    out: list[tuple[str, str, int]] = []
-    parts = split_sentences(figure.caption.rstrip(".") + ".")
-    for i, part in enumerate(parts[:3]):
-        spoken = to_speech(part, figure=figure.label, phrase=i == 0, max_chars=150)
-        if spoken is None:
-            continue
-        if i == 0:
-            own = figure.label.startswith(("Picture", "Slide"))  # these have no number in the document
-            spoken = spoken if own else f"{figure.label}. {spoken}"
-            # What is said rests on this phrase, not on all that follows it.
-            stated = part if figure.caption.startswith(part) else part.rstrip(".")
-            whole = figure.caption.startswith(stated)
-            out.append((spoken, f"{figure.label}: {stated}" if whole else source, figure.page))
-            continue
-        if leans_on_previous(part) or re.match(r"^(?:left|right|top|bottom|middle|center)\b", part, re.I):
-            continue
-        stated = part if part in figure.caption else part.rstrip(".")
-        out.append((spoken, stated if stated in figure.caption else source, figure.page))
-    return [*out[:2], *_panel_lines(figure, source)][:3]
-
-
-_PANELS = re.compile(
-    r"(?:^|[.;,:] )(?:\((?P<letter>[a-f])\)|(?P<side>Left|Right|Top|Bottom|Upper|Lower)(?: panel)?:) "
-)
-
-
-def _panel_lines(figure: Figure, source: str) -> list[tuple[str, str, int]]:
-    """ "(a) Pull. (b) Drift." -> one line that walks from panel to panel: "Panel a: Pull. Panel b: Drift.".
-
-    The renderer lights each panel while it is named. None where one part cannot be said.
-    """
-    marks = list(_PANELS.finditer(figure.caption))
-    if len(marks) < 2 or len(marks) > 4:
-        return []
-    said = []
-    for mark, end in zip(marks, [*(m.start() for m in marks[1:]), len(figure.caption)], strict=True):
-        part = figure.caption[mark.end() : end].strip(" .;,")
-        part = split_sentences(part + ".")[0]
-        spoken = to_speech(part, figure=figure.label, phrase=True, max_chars=90)
-        if spoken is None:
-            return []
-        name = f"Panel {mark['letter']}" if mark["letter"] else f"{mark['side']} panel"
-        said.append(f"{name}: {spoken}")
-    return [(" ".join(said), source, figure.page)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +190,7 @@ def gather(document: Document, embed: Embedder, step: Step, long_film: bool = Fa
         score = 0.5 * float(central[i]) + 0.25 * float(about[i])
         score += 0.15 * bool(_IDEA.search(claim.text)) + 0.15 * bool(_FINDING.search(claim.text))
         score -= 0.15 * (len(claim.text) > 160) + 0.1 * (claim.text.count(",") > 4) + 0.05 * claim.leans
+        score -= 0.2 * bool(_LABELLED.match(claim.text))
         scored.append(replace(claim, score=round(score, 6)))
     return Material(
         claims=tuple(scored),
@@ -317,19 +200,12 @@ def gather(document: Document, embed: Embedder, step: Step, long_film: bool = Fa
     )
 
 
-# Says where something is and nothing about it: "All results are summarised in Table 2."
-_POINTER = re.compile(
-    r"^.{0,60}\b(?:summari[sz]ed|shown|given|listed|presented|reported|found|displayed) in \w+ \d+\.$"
-)
 _PROBLEM = re.compile(
     r"\b(?:there (?:is|are|was) no\b|no existing|challeng|difficult|lack|need|time-consuming|costly"
     r"|expensive|problem|gap|fall short|hard to"
     r"|limited|important|crucial"
     r"|essential|demand|struggl|bottleneck|common|widely|increasing|growing|central|core of)",
     re.I,
-)
-_OVERVIEW = re.compile(
-    r"\b(?:overview|architecture|overall|framework|workflow|pipeline|concept|components?|structure)\b", re.I
 )
 
 
@@ -358,12 +234,6 @@ def fits(role: str, claim: Claim, place: float, name: str) -> float:
 def speaks_of_the_work(claim: Claim, name: str) -> bool:
     """Whether it speaks of what the authors did, rather than of the world before it."""
     return "authors" in claim.text or is_idea(claim) or bool(name and name in claim.text)
-
-
-def is_overview(picture: Picture) -> bool:
-    """Whether it shows the whole of the work, and so may stand beside its idea."""
-    drawn = not picture.figure.label.startswith(("Table", "Equation"))
-    return drawn and bool(_OVERVIEW.search(picture.figure.caption[:120]))
 
 
 def is_idea(claim: Claim) -> bool:

@@ -57,6 +57,14 @@ _OPEN = re.compile(
     r"^(?:why|how|what|when|where|who|which|on|in|at|to|from|with|for|by|of|and|or|more|other|some|beyond)\b",
     re.I,
 )
+#: "Create a project folder": an order, which no "let's talk about" can take.
+_ORDER = re.compile(
+    r"^(?:(?:create|run|test|install|build|use|make|get|set|start|add|write|read|learn|know|find|choose|keep|avoid|do"
+    r"|go|download|open|check|define|call|put|take)(?= (?:an?|the|your|that|it|this|to|up|and|some)\b)"
+    r"|(?:enter|meet|try|let|putting it|getting)\b)",
+    re.I,
+)
+_PLAIN_NOUN = re.compile(r"[a-z](?:s|ing|ion|ment|ance|ence|ity)$")
 _COUNTED = re.compile(r"^(?:stage|step|part|phase|chapter|lesson|module) [\dIVX]+ ?[.:–—-] +", re.I)
 _SPEAKABLE = re.compile(r"^[\x20-\u024f’–-]{3,60}$")
 _ODD = re.compile(r"[\"“”{}\\\ufffd@=<>_/\[\]()&%$#*:;.]|\d")
@@ -65,9 +73,22 @@ _ODD = re.compile(r"[\"“”{}\\\ufffd@=<>_/\[\]()&%$#*:;.]|\d")
 def common_words(document: Document) -> frozenset[str]:
     """Words that stand in lower case inside of sentences: these are no names."""
     found: set[str] = set()
+    names: set[str] = set()
     for section in document.sections:
         for sentence in section.sentences:
             found.update(re.findall(r"(?<=[a-z,] )[a-z][\w-]*", sentence.text))
+            names.update(re.findall(r"(?<=[a-z,] )[A-Z][\w-]*", sentence.text))
+    for section in document.sections:
+        first, *rest = section.heading.split() or [""]
+        # "Main features": only its place makes the first word large.
+        plain = all(w.islower() for w in rest) and (rest or _PLAIN_NOUN.search(first))
+        known = [w for w in (first, *rest) if w.lower() in found]
+        if known and rest:  # "Decisions That Helped": a title, in which all words are large
+            found.update(
+                w.lower() for w in (first, *rest) if w not in names and w[1:].islower() and w.isalpha()
+            )
+        if plain and first.isalpha() and first not in names and not any(c.isupper() for c in first[1:]):
+            found.add(first.lower())
     return frozenset(found)
 
 
@@ -110,7 +131,7 @@ def topic(heading: str, common: Collection[str]) -> str:
         return ""
     if heading.isupper() and len(heading) < 5:
         return ""  # letters that say nothing to who has not read it
-    if _FINITE.search(heading) or _OPEN.match(heading) or len(heading.split()) > 8:
+    if _ORDER.match(heading) or _FINITE.search(heading) or _OPEN.match(heading) or len(heading.split()) > 8:
         return ""
     words = []
     for word in heading.split():

@@ -52,7 +52,8 @@ _SELF = re.compile(
     re.I,
 )
 _BROKEN = re.compile(
-    r"https?:|www\.|\S@\S|[=<>|{}\\^_$#→←⇒≤≥∈∑√∂∞≠°†‡§¶‖□■¬∀∃]|[α-ωΑ-ΩÃÄ]\b|[\ufffd\u0300-\u036f]"
+    r"https?:|www\.|\S@\S|[=<>|{}\\^_$#→←⇒≤≥∈∑√∂∞≠°†‡§¶‖□■¬∀∃]|[α-ωΑ-ΩÃÄ]\b"
+    r"|[\ufffd\u0300-\u036f\U0001d400-\U0001d7ff]"
     r"|\b[b-hj-z]\b(?!['’.-])(?! ?[-–])"
     r"|\(\)|\[\]|\b\w+\(|\w\)\w|::|[a-z]\.[a-z]{2,}|\?\?|\b[A-Za-z]\d\b|\.\.|\b\d+ \d+\b|\b(?:[A-Z] ){2,}"
     r"|¨|´|`"
@@ -124,23 +125,41 @@ _NO_SUBJECT = re.compile(
     r"|regardless)\b)[A-Z][a-z]+[^s\W]s (?:a|an|the|all|if|whether) "
     r"|^(?:now|note|consider|suppose|let|assume|recall|make sure|notice|remember|compute|see|use|set"
     r"|define|imagine"
-    r"|please|be sure|keep in mind|observe)\b (?!of |is |are |has )",
+    r"|please|be sure|keep in mind|observe)\b (?!of |is |are |has )"
+    # Points of slides and lists: "Lets applications talk to each other."
+    r"|^(?:lets|gets|sends|enables|allows|provides|makes|generates|keeps|validates|optimi[sz]es"
+    r"|distributes|accepts"
+    r"|adds|removes|creates|gives|takes|helps|reduces|improves|includes|contains|requires|offers|ensures"
+    r"|prevents"
+    r"|handles|converts|computes|performs|supports|scales|integrates)\b(?! (?:is|are|of|was|were|and|has"
+    r"|have)\b)"
+    # "Preserve everything else: copy all other cells.", out of a list of what is to be done.
+    r"|^(?!.{0,40}\b(?:is|are|was|were|has|have|do"
+    r"|does)\b.*:)[a-z][\w-]*(?: [\w-]+){0,3}: (?-i:[a-z])+ (?:all|an?|the"
+    r"|each|every|this|it)\b"
+    # "Number of grenades on each side."
+    r"|^(?:the )?(?:number|list|overview|examples?|types?|kinds?|lack|history|definition|summary) of\b"
+    r"(?!.*\b(?:is|are|was|were|has|have|can|may|will|must|should|show|shows|include|includes|use|uses)\b)",
     re.I,
 )
 # "Varying the shape to yield spine plots.": part of a list, no sentence.
 _FINITE = (
-    r"is|are|was|were|has|have|had|can|could|may|might|will|would|should|must|do|does|did|allow|lead|led|make|made"
+    r"is|are|was|were|has|have|had|can|could|may|might|will|would|should|must|do|does|did|allow|lead|led"
+    r"|make|made"
     r"|require|give|gave|yield|provide|enable|result|improve|reduce|increase|help|show|remain|become|produce"
     r"|need|mean|include|offer|take|took|bring|keep|cause|cost|save"
 )
 _FRAGMENT = re.compile(rf"^[A-Z][a-z]+ing\b(?!.*(?<!to )\b(?:{_FINITE})(?:s|d|ed)?\b)")
 # It promises something and says nothing.
 _VAGUE = re.compile(r"^.{0,50}\b(?:is|are) (?:\w+ )?(?:interesting|surprising|clear|obvious|worth noting)\.$")
-_WE_ASIDE = re.compile(r"\b(?:I|my|me|mine|let's)\b")
+_WE_ASIDE = re.compile(r"\b(?:I|my|me|mine|let['’]s|[Ww]e['’]d)\b")
+_WE_SHORT = re.compile(r"\b([Ww]e)['’](ve|re|ll)\b")
+_LONG = {"ve": "have", "re": "are", "ll": "will"}
 _SYMBOLS = (
     (re.compile(r"(?<=\d)\s*[×x](?=[\s,.;)])"), " times"),
     (re.compile(r"(?<=\d)\s*×\s*(?=\d)"), " by "),
     (re.compile(r"(?<=\d)\s*±\s*(?=\d)"), " plus or minus "),
+    (re.compile(r"(?<=\s)(?:±|\+/?-)\s*(?=\d)"), "plus or minus "),
     (re.compile(r"(?<=\d)\s*[–—]\s*(?=\d)"), " to "),
     (re.compile(r"(?<=\w)[~∼](?=\d)"), " "),
     (re.compile(r"[~∼≈]\s*(?=\d)"), "about "),
@@ -153,6 +172,7 @@ _SYMBOLS = (
     (re.compile(r"\s&\s"), " and "),
     (re.compile(r"(?<=\d)\s*%"), " percent"),
     (re.compile(r"(?<=[a-z])@(?=\d)"), " at "),
+    (re.compile(r"\betc\. on\b"), "and so on, on"),
     (re.compile(r"\betc\.(?=[,;)]| [a-z])"), "and so on"),
     (re.compile(r"\betc\.$"), "and so on."),
     (re.compile(r"[∗*]"), ""),
@@ -190,9 +210,34 @@ _SENDS_AWAY = re.compile(
     r"|General Public License|\bwarrant(?:y|ies)\b|\bSoftware Foundation\b|\b(?:pdf|html|printed) version\b"
     r"|\bother languages\b|\bfamiliarity with\b"
     r"|\backnowledge[sd]? (?:the )?(?:support|funding)|\bsupported by (?:the )?[A-Z]|\bgrants?\b|\bour code\b"
-    r"|\bthese authors\b|\bpage \d|\bpp?\. \d|\btheir code\b",
+    r"|\bthese authors\b|\b(?:available for|any|your) questions\b|\bpage \d|\bpp?\. \d|\btheir code\b",
     re.I,
 )
+#: What a sentence can end before: an aside on what was named last, another statement on the same subject.
+_ADDS = re.compile(
+    r", (?:which|where|whose|including|such as|(?:some|many|most|all|both|each) of (?:which|whom))\b"
+    r"|; (?=[a-z])"
+    r"|, (?:similar to|compared (?:to|with)|[a-z]{3,}ing) (?!.*, (?:and|or) )"
+    r"|,? (?P<and_>and) (?:is|are|was|were|has|have|can|achiev\w+|outperform\w+|reduc\w+|improv\w+"
+    r"|show(?:s|ed))\b"
+)
+_DENIES = re.compile(
+    r"\b(?:not|no|never|cannot|without|neither|nor|none|unable|fails? to|only|unless|except|but)\b|n['’]t\b",
+    re.I,
+)
+_PAIRED = re.compile(r"\b(?:both|either|neither|not only|between|whether)\b", re.I)
+_SUBORDINATE = re.compile(
+    r"(?:in|for|when|if|while|as|since|although|though|with|without|to|by|under|because|unlike|given|on"
+    r"|at|from"
+    r"|despite|after|before|until|unless)\b",
+    re.I,
+)
+_CERTAIN = re.compile(
+    r"\b(?:is|are|was|were|has|have|had|can|could|may|might|will|would|should|must|do|does|did)\b"
+    r"|\b(?:authors|they|one) (?:\w+ )?[a-z]{3,}"
+)
+_PURPOSE = re.compile(r"^(?:In order to|To) [^,]{8,140}, (?=(?:the authors|they|one)\b)")
+_LEAST_KEPT = 60
 #: Longer than a shot of a short film holds, or of a long one; shorter is a fragment.
 MAX_CHARS, MAX_CHARS_LONG, MIN_CHARS = 190, 260, 34
 
@@ -269,21 +314,44 @@ def to_speech(
         )
     ):
         return None
+    if len(text) > max_chars and not phrase:
+        text = _shorter(text, max_chars)
     if not (12 if phrase else MIN_CHARS) <= len(text) <= max_chars or not re.search(r"[.?!]\"?$", text):
         return None
     if not phrase and (not _VERB.search(text) or text.endswith("?") or _NO_SUBJECT.match(text)):
         return None
     if not phrase and (_FRAGMENT.match(text) or _VAGUE.search(text)):
         return None
-    if sum(c.isdigit() for c in text) > 12 or text.count(",") > 7 or re.search(r"[A-Z]{6,}", text):
+    if (
+        sum(c.isdigit() for c in text) > 12
+        or text.count(",") > 7
+        or re.search(r"[A-Z]{9,}|\b[A-Z]{6,} [A-Z]{2,}\b", text)
+    ):
         return None
     return text
+
+
+def _shorter(text: str, most: int) -> str:
+    """A sentence that is too long without what its end adds to it, or the purpose that it opens with: what is
+    left is said in the same words and holds without the rest. The text itself where that cannot be told."""
+    for cut in reversed(list(_ADDS.finditer(text))):
+        head = text[: cut.start()]
+        if _DENIES.search(text[cut.start() :]):
+            continue
+        paired = cut["and_"] is not None and _PAIRED.search(head)
+        opens = _SUBORDINATE.match(head) and ", " not in head
+        if _LEAST_KEPT <= len(head) < most and _CERTAIN.search(head) and not paired and not opens:
+            return head + "."
+    rest = _PURPOSE.sub("", text)
+    whole = len(rest) > most or _DENIES.search(text[: len(text) - len(rest)])
+    return text if whole else rest[0].upper() + rest[1:]
 
 
 def _third_person(text: str) -> str:
     """ "We show that our method" -> "The authors show that their method": the expert is not an author."""
     if not re.search(r"\b(?:we|our|ours|us|ourselves)\b", text, re.I):
         return text
+    text = _WE_SHORT.sub(lambda m: f"{m[1]} {_LONG[m[2]]}", text)
     text = re.sub(r"\b([Mm]ost|[Mm]any|[Ss]ome) of us\b", r"\1 people", text)
     # "We can plot it" speaks of anybody: one can.
     text = re.sub(

@@ -92,8 +92,7 @@ class Writer(ShotMaker):
         self._number = self._striking_number() if duration_s >= 75 else None
         heads = [s.heading for s in document.sections]
         self._noun = "paper" if sum(bool(_PAPER.match(h)) for h in heads) > 1 else "document"
-        if any(f.label.startswith("Slide") for f in document.figures):
-            self._noun = "talk"
+        self._noun = document.kind or self._noun
 
     def opening(self) -> Scene:
         """Welcome, title card and a hook. A long title is said second, so that the first sound comes soon."""
@@ -176,21 +175,43 @@ class Writer(ShotMaker):
         said = {claim.text for claim in (self._hook, self._number) if claim is not None}
         chaptered = self._duration_s >= _CHAPTERS_FROM_S
         scenes: list[Scene] = []
-        for plot in arc.plots:
-            if plot.claims or plot.pictures:
-                number = len(scenes) + 1 if chaptered else 0
-                scene = self._scene(plot, material, host, said, number)
-                if scene.shots:
-                    scenes.append(scene)
+        plots = [plot for plot in arc.plots if plot.claims or plot.pictures]
+        for plot, turn in zip(plots, self._turns(plots), strict=True):
+            number = len(scenes) + 1 if chaptered else 0
+            scene = self._scene(plot, material, host, said, number, turn)
+            if scene.shots:
+                scenes.append(scene)
         return scenes
 
-    def _scene(self, plot: Plot, material: Material, host: Host, said: set[str], number: int) -> Scene:
+    def _turns(self, plots: Sequence[Plot]) -> list[tuple[Character, Character]]:
+        """Who asks and who answers in each scene: the sceptic wants evidence and limits, the guest tells of
+        every other part. Where there is none of these, each takes every other scene: all are heard."""
+        host, sceptic, guest = self._cast.host, self._cast.sceptic, self._cast.guest
+        critical = [plot.role in ("evidence", "limits", "discussion") for plot in plots]
+        of_guest = [plot.section >= 0 and plot.section % 2 == 1 for plot in plots]
+        other = [(len(plots) - n) % 2 == 1 for n in range(len(plots))]
+        critical = critical if any(critical) else other
+        of_guest = of_guest if any(of_guest) or any(plot.pictures for plot in plots) else other
+        return [
+            (sceptic if sceptic and asks else host, guest if guest and tells else self._cast.expert)
+            for asks, tells in zip(critical, of_guest, strict=True)
+        ]
+
+    def _scene(
+        self,
+        plot: Plot,
+        material: Material,
+        host: Host,
+        said: set[str],
+        number: int,
+        turn: tuple[Character, Character],
+    ) -> Scene:
         beats: list[tuple[int, int, int]] = [(material.claims[i].order, 0, i) for i in plot.claims]
         beats += [(material.pictures[i].order, 1, i) for i in plot.pictures]
         beats.sort()
         if beats and beats[0][1] == 1 and len(beats) > 1 and beats[1][1] == 0:
             beats[0], beats[1] = beats[1], beats[0]
-        asker, teller = self._speakers(plot, number)
+        asker, teller = turn
         kind = self._kind_of(plot, material)
         title = _SCENE_TITLES.get(kind) or plot.heading or "More"
         shots: list[Shot] = []
@@ -238,14 +259,6 @@ class Writer(ShotMaker):
         if plot.role == "idea" and not plot.pictures and not any(is_idea(c) for c in claims):
             return "core"
         return plot.role
-
-    def _speakers(self, plot: Plot, number: int) -> tuple[Character, Character]:
-        """Who asks and who answers in a scene: the sceptic wants evidence and limits."""
-        critical = plot.role in ("evidence", "limits", "discussion")
-        asker = self._cast.sceptic if self._cast.sceptic is not None and critical else self._cast.host
-        of_guest = self._cast.guest is not None and plot.section >= 0 and plot.section % 2 == 1
-        teller = self._cast.guest if of_guest and self._cast.guest is not None else self._cast.expert
-        return asker, teller
 
     def _ask(
         self, question: str | None, answer: Line, asker: Character, chapter: str = "", number: int = 0
