@@ -304,7 +304,7 @@ def test_a_slide_keeps_the_largest_of_its_pictures_and_no_words_that_programs_wr
         picture = second.shapes.add_picture(io.BytesIO(png()), Inches(1), Inches(n), width=Inches(1 + n))
         picture._element._nvXxPr.cNvPr.set("descr", words)
     second.notes_slide.notes_text_frame.text = (
-        "A crew of two flies each kite. They train for a month. The wind is strong there. It rarely stops."
+        "A crew of two flies each kite. They train for a month. The wind is strong. It almost never stops."
     )
     deck.save(str(tmp_path / "kites.pptx"))
     document = read(tmp_path / "kites.pptx", tmp_path / "work")
