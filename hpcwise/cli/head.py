@@ -7,7 +7,7 @@ import click
 from hpcwise.cli.client import connect
 from hpcwise.cli.output import console, print_json, table
 from hpcwise.cli.run import Run, json_option, run_dir_option
-from hpcwise.cli.values import format_bytes, format_s
+from hpcwise.cli.values import format_bytes, format_s, printable
 from hpcwise.wire import messages as w
 
 
@@ -123,6 +123,8 @@ def status(run: Run, as_json: bool) -> int:
             out.print(use.trouble, style="yellow", markup=False)
         if use.avoided:
             out.print(f"avoided after failures: {', '.join(use.avoided)}", markup=False)
+    for line in found.unwell:
+        out.print(printable(line, 200), style="yellow", markup=False)
     rows = [
         (
             worker.worker_id,

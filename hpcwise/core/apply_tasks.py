@@ -65,6 +65,8 @@ def _task_finished(world: World, e: m.TaskFinished) -> None:
     info = worker.info
     step_task(task, "finish")
     task.finished_s, task.seconds = now_s, e.seconds
+    if world.state.sick:
+        world.state.sick.pop(info.kind, None)
     _account(world, task, worker, e.seconds, e.energy_j)
     artifact = world.artifact(task.key)
     artifact.done, artifact.facts, artifact.inline = True, e.facts, e.inline
@@ -107,9 +109,11 @@ def _account(world: World, task: TaskRecord, worker: WorkerRecord, seconds: floa
     joules = energy_j or world.profiles.energy_j(info.hardware, info.n_devices, seconds)
     task.cost_usd += usd
     task.energy_j += joules
+    task.measured_j += energy_j
     request = world.request_of(task)
     request.cost_usd += usd
     request.energy_j += joules
+    request.measured_j += energy_j
 
 
 def _set_shot_length(world: World, task: TaskRecord, facts: dict[str, Any]) -> None:
@@ -130,23 +134,23 @@ def _set_shot_length(world: World, task: TaskRecord, facts: dict[str, Any]) -> N
 def _task_failed(world: World, e: m.TaskFailed) -> None:
     task = current(world, e.task_id, e.attempt)
     if task is not None:
-        fail(world, task, e.reason, e.transient)
+        fail(world, task, e.reason, e.transient, e.energy_j)
         if e.bad_output and e.task_id in world.failed:
             world.failed[e.task_id] = "bad"
 
 
-def charge_spent(world: World, task: TaskRecord, worker: WorkerRecord) -> None:
+def charge_spent(world: World, task: TaskRecord, worker: WorkerRecord, energy_j: float = 0.0) -> None:
     """What an attempt that makes no artifact has cost so far."""
     spent_s = world.state.now_s - task.started_s if task.started_s >= 0 else 0.0
     if spent_s > 0:
-        _account(world, task, worker, spent_s, 0.0)
+        _account(world, task, worker, spent_s, energy_j)
 
 
-def fail(world: World, task: TaskRecord, reason: str, transient: bool) -> None:
+def fail(world: World, task: TaskRecord, reason: str, transient: bool, energy_j: float = 0.0) -> None:
     """The attempt is over without an artifact; the engine decides in this call what follows."""
     worker = world.state.workers.get(task.worker)
     if worker is not None:
-        charge_spent(world, task, worker)
+        charge_spent(world, task, worker, energy_j)
     was, began = task.state, task.started_s >= 0 or task.expected_s < QUICK_S
     step_task(task, "fail")
     task.why = reason
@@ -167,8 +171,9 @@ def _task_paused(world: World, e: m.TaskPaused) -> None:
     if task is None:
         return
     if task.state != "pausing":  # the pause crossed a cancel, or a drain, on its way: it has stopped anyway
-        stopped(world, task)
+        stopped(world, task, e.energy_j)
         return
+    charge_spent(world, task, world.state.workers[task.worker], e.energy_j)
     step_task(task, "paused")
     task.checkpoint, task.step, task.started_s = e.checkpoint, e.done, -1.0
     task.saved = max(task.saved, min(1.0, e.saved))
@@ -179,14 +184,15 @@ def _task_paused(world: World, e: m.TaskPaused) -> None:
 def _task_cancelled(world: World, e: m.TaskCancelled) -> None:
     task = current(world, e.task_id, e.attempt)
     if task is not None:
-        stopped(world, task)
+        stopped(world, task, e.energy_j)
 
 
-def stopped(world: World, task: TaskRecord) -> None:
+def stopped(world: World, task: TaskRecord, energy_j: float = 0.0) -> None:
     """The worker no longer runs the attempt, and that is no failure of the task."""
     if task.state not in ("cancelling", "recalling"):
-        fail(world, task, "its worker stopped it", transient=True)
+        fail(world, task, "its worker stopped it", transient=True, energy_j=energy_j)
         return
+    charge_spent(world, task, world.state.workers[task.worker], energy_j)
     step_task(task, "stopped")
     task.started_s = -1.0
     world.release(task)

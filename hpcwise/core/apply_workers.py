@@ -9,12 +9,15 @@ import msgspec
 
 from hpcwise.core import messages as m
 from hpcwise.core.apply_tasks import charge_spent, fail
+from hpcwise.core.memory import booked_free_gb
 from hpcwise.core.resources import AttemptRef
 from hpcwise.core.state import Refusals, WorkerRecord, step_worker
 from hpcwise.core.world import World
 
 #: Weight of the newest wait for a worker in the usual one of its kind.
 WAIT_WEIGHT: Final = 0.3
+#: Memory that others hold on a worker's device is looked at again after so long, seconds.
+SHORT_S: Final = 30.0
 
 
 def _worker_joined(world: World, e: m.WorkerJoined) -> None:
@@ -36,6 +39,7 @@ def _worker_joined(world: World, e: m.WorkerJoined) -> None:
         step_worker(worker, "join")
         worker.info = info
     worker.ends_s, worker.loaded, worker.loading = ends_s, loaded, {}
+    worker.sizes = {name: gb for name, gb in worker.sizes.items() if name in loaded}
     worker.suspect_until_s = -1.0
     _reconcile(world, worker, e.running)
     world.fleet.add(worker)
@@ -63,7 +67,19 @@ def _reconcile(world: World, worker: WorkerRecord, running: tuple[AttemptRef, ..
 
 
 def _worker_lost(world: World, e: m.WorkerLost) -> None:
+    worker = world.state.workers.get(e.worker_id)
+    if worker is not None and e.unhealthy:
+        # Another would come at once, perhaps to the same device: as with launches that fail.
+        kind = worker.info.kind
+        count = world.state.sick[kind] = world.state.sick.get(kind, 0) + 1
+        world.state.refusals[kind] = Refusals(count, _not_before_s(world, count))
     lose_worker(world, e.worker_id, e.reason)
+
+
+def _not_before_s(world: World, count: int) -> float:
+    """When the next launch of a kind is due after so many failures, one after the other."""
+    wait_s: float = world.config.launch_retry_s * 2 ** min(count - 1, 20)
+    return world.state.now_s + min(wait_s, world.config.launch_rest_s)
 
 
 def lose_worker(world: World, worker_id: str, reason: str) -> None:
@@ -98,8 +114,7 @@ def _launch_failed(world: World, e: m.LaunchFailed) -> None:
         return
     refused = state.refusals.setdefault(launch.kind, Refusals())
     refused.count += 1
-    wait_s = world.config.launch_retry_s * 2 ** min(refused.count - 1, 20)
-    refused.after_s = state.now_s + min(wait_s, world.config.launch_rest_s)
+    refused.after_s = _not_before_s(world, refused.count)
     world.work_changed = True
 
 
@@ -109,6 +124,8 @@ def _model_loaded(world: World, e: m.ModelLoaded) -> None:
         world.state.unloadable.pop(e.model, None)
         worker.loading.pop(e.model, None)
         worker.loaded[e.model] = world.state.now_s
+        if e.memory_gb > 0:
+            worker.sizes[e.model] = e.memory_gb
         world.fleet.update(worker)
 
 
@@ -116,6 +133,7 @@ def _model_unloaded(world: World, e: m.ModelUnloaded) -> None:
     worker = world.state.workers.get(e.worker_id)
     if worker is not None:
         worker.loaded.pop(e.model, None)
+        worker.sizes.pop(e.model, None)
         world.fleet.update(worker)
 
 
@@ -124,6 +142,14 @@ def _model_load_failed(world: World, e: m.ModelLoadFailed) -> None:
     if worker is None:
         return
     worker.loading.pop(e.model, None)
+    if e.transient:
+        if e.free_gb >= 0:
+            # What the books say is free, and is not, somebody else holds for a while.
+            worker.short_gb = max(0.0, booked_free_gb(world, worker) - e.free_gb)
+            worker.short_until_s = world.state.now_s + SHORT_S
+        world.fleet.update(worker)
+        world.work_changed = True
+        return
     world.state.unloadable[e.model] = e.reason
     left = tuple(name for name in worker.info.models if name != e.model)
     worker.info = msgspec.structs.replace(worker.info, models=left)

@@ -17,9 +17,11 @@ HpcwiseError
 │   └── StaleEpoch      a newer head exists
 ├── HeadError
 │   └── HeadExists      somebody else holds the epoch
+├── Unhealthy           a worker's device or node is not well: it leaves, and others do its work
 └── ModelError
     ├── ModelMissing    weights or package not there; the message says where to put them
     ├── BadOutput       NaN, black or empty output of a model (transient: one new seed)
+    ├── NoRoom          less memory is free than a model needs, whoever holds it (transient)
     ├── GangLost        a process of the replica is gone; the message names its rank and node (transient)
     ├── ParallelMismatch  a replica's parallel attention differs from that of one process
     └── Stopped         the task was cancelled or paused between two steps; not a failure
@@ -106,6 +108,10 @@ class HeadExists(HeadError):
     """Another live head holds the epoch."""
 
 
+class Unhealthy(HpcwiseError):
+    """A device computes wrongly, has counted errors or is silent, or the run directory cannot be used."""
+
+
 class ModelError(HpcwiseError):
     """A model could not be loaded or run."""
 
@@ -118,6 +124,17 @@ class BadOutput(ModelError):
     """A model returned NaN, black, frozen or empty output."""
 
     transient = True
+
+
+class NoRoom(ModelError):
+    """A model was not loaded: less memory is free than it needs. The message says how much, and who holds it.
+    free_gb: what is free."""
+
+    transient = True
+
+    def __init__(self, message: str, free_gb: float) -> None:
+        super().__init__(message)
+        self.free_gb = free_gb
 
 
 class GangLost(ModelError):

@@ -65,10 +65,11 @@ class WorkerJoined(Event, frozen=True):
 
 
 class WorkerLost(Event, frozen=True):
-    """No heartbeat, or its process or node ended."""
+    """No heartbeat, or its process or node ended. unhealthy: it left as its device or node is not well."""
 
     worker_id: WorkerId
     reason: str
+    unhealthy: bool = False
 
 
 class WorkerDraining(Event, frozen=True):
@@ -85,9 +86,12 @@ class LaunchFailed(Event, frozen=True):
 
 
 class ModelLoaded(Event, frozen=True):
+    """memory_gb: what the worker had less of afterwards, 0 where it cannot tell."""
+
     worker_id: WorkerId
     model: ModelName
     seconds: float
+    memory_gb: float = 0.0
 
 
 class ModelUnloaded(Event, frozen=True):
@@ -96,9 +100,14 @@ class ModelUnloaded(Event, frozen=True):
 
 
 class ModelLoadFailed(Event, frozen=True):
+    """transient: this worker may load it another time. free_gb: of its memory, where that was the matter;
+    else below 0."""
+
     worker_id: WorkerId
     model: ModelName
     reason: str
+    transient: bool = False
+    free_gb: float = -1.0
 
 
 # --- events: tasks ----------------------------------------------------------------------------------
@@ -131,7 +140,8 @@ class ChunkReady(Event, frozen=True):
 
 
 class TaskFinished(Event, frozen=True):
-    """The whole artifact is in the store. `inline`: it has no files, the facts are all of it."""
+    """The whole artifact is in the store. `inline`: it has no files, the facts are all of it. energy_j: what
+    the devices' counters say of the attempt, 0 where they cannot be read."""
 
     task_id: TaskId
     attempt: int
@@ -144,31 +154,35 @@ class TaskFinished(Event, frozen=True):
 
 
 class TaskFailed(Event, frozen=True):
-    """bad_output: the model made something that cannot be shown; the same recipe would make it again."""
+    """bad_output: the model made something that cannot be shown; the same recipe would make it again.
+    energy_j: as in TaskFinished."""
 
     task_id: TaskId
     attempt: int
     reason: str
     transient: bool = False
     bad_output: bool = False
+    energy_j: float = 0.0
 
 
 class TaskPaused(Event, frozen=True):
     """The attempt stopped between two steps and left a checkpoint (a key in the store; empty: none).
-    saved: as in TaskProgress."""
+    saved: as in TaskProgress; energy_j: as in TaskFinished."""
 
     task_id: TaskId
     attempt: int
     checkpoint: Key
     done: int = 0
     saved: float = 0.0
+    energy_j: float = 0.0
 
 
 class TaskCancelled(Event, frozen=True):
-    """The worker confirms that the attempt has really stopped."""
+    """The worker confirms that the attempt has really stopped. energy_j: as in TaskFinished."""
 
     task_id: TaskId
     attempt: int
+    energy_j: float = 0.0
 
 
 class Revoked(Event, frozen=True):

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from hpcwise.core import messages as m
 from hpcwise.core.fleet import WorkerClass
+from hpcwise.core.memory import booked_free_gb, held_gb
 from hpcwise.core.planner import coming_models
 from hpcwise.core.policies import Placement
 from hpcwise.core.state import OPEN, TaskRecord, WorkerRecord
@@ -215,10 +216,10 @@ def room_for(
 ) -> tuple[ModelName, ...] | None:
     """Models to unload, least recently loaded first and none of `keep`, so that `model` fits; None if it
     cannot."""
-    profiles = world.profiles
-    present = {**worker.loaded, **worker.loading}
-    free_gb = worker.info.memory_gb - sum(profiles.memory_gb(name) for name in present)
-    need_gb = profiles.memory_gb(model)
+    need_gb = world.profiles.memory_gb(model)
+    free_gb = booked_free_gb(world, worker)
+    if world.state.now_s < worker.short_until_s:
+        free_gb -= worker.short_gb
     if free_gb >= need_gb:
         return ()
     tasks = world.state.tasks
@@ -227,7 +228,7 @@ def room_for(
     for name, _ in sorted(worker.loaded.items(), key=lambda item: (item[1], item[0])):
         if name not in in_use and name not in keep:
             evicts.append(name)
-            free_gb += profiles.memory_gb(name)
+            free_gb += held_gb(world, worker, name)
             if free_gb >= need_gb:
                 return tuple(evicts)
     return None

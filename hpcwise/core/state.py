@@ -111,7 +111,8 @@ LIVE_REQUEST: Final = frozenset({"growing", "running"})
 
 class TaskRecord(msgspec.Struct):
     """What happened to a task so far. Times are engine time in seconds; -1 says not yet. saved: share of its
-    work that a checkpoint in the store spares the next attempt."""
+    work that a checkpoint in the store spares the next attempt. measured_j: the part of energy_j that
+    devices' counters say; the rest is their power by the hardware's table."""
 
     spec: TaskSpec
     ordinal: int
@@ -135,6 +136,7 @@ class TaskRecord(msgspec.Struct):
     moved_s: float = -1.0
     seconds: float = 0.0
     energy_j: float = 0.0
+    measured_j: float = 0.0
     cost_usd: float = 0.0
     last_worker: WorkerId = ""
     twin: TaskId = ""
@@ -165,7 +167,8 @@ class ArtifactRecord(msgspec.Struct):
 
 
 class WorkerRecord(msgspec.Struct):
-    """A live worker. held: expected seconds of each task that it was given and has not ended."""
+    """A live worker. held: expected seconds of each task that it was given and has not ended. sizes: memory
+    of what it has loaded, as it measured it, GB. short_gb: held by others until short_until_s."""
 
     info: WorkerInfo
     ordinal: int
@@ -181,6 +184,9 @@ class WorkerRecord(msgspec.Struct):
     suspect_until_s: float = -1.0
     dispatches: int = 0
     busy_s: float = 0.0
+    sizes: dict[ModelName, float] = {}
+    short_gb: float = 0.0
+    short_until_s: float = -1.0
 
 
 class ShotRecord(msgspec.Struct):
@@ -234,6 +240,7 @@ class RequestRecord(msgspec.Struct):
     reason: str = ""
     cost_usd: float = 0.0
     energy_j: float = 0.0
+    measured_j: float = 0.0
     open_tasks: int = 0
     quarantined: list[TaskId] = []
 
@@ -256,7 +263,8 @@ class Refusals(msgspec.Struct):
 
 class State(msgspec.Struct):
     """All of it. wall_offset_s: Unix time minus engine time, so that `by` deadlines survive clock steps.
-    wanted, holds: of the last of `plans` plans. waits: usual seconds from a launch to its worker, by kind."""
+    wanted, holds: of the last of `plans` plans. waits: usual seconds from a launch to its worker, by kind.
+    sick: unhealthy workers of a kind since one of it last finished a task."""
 
     now_s: float = 0.0
     version: int = 0
@@ -280,6 +288,7 @@ class State(msgspec.Struct):
     plans: int = 0
     store_full: str = ""
     killed: dict[WorkerId, float] = {}
+    sick: dict[str, int] = {}
 
 
 def step_task(task: TaskRecord, event: str) -> None:

@@ -17,7 +17,8 @@ from hpcwise.wire import messages as w
 class HeadStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Answer to AskStatus. paused: why the head waits (no space), empty for not at all; garbage: messages
     that could not be understood; events, journal_bytes: since this head started. slurm: what it asked of
-    Slurm since then, None where it needs none."""
+    Slurm since then, None where it needs none. unwell: the last workers that left as their device or node is
+    not well."""
 
     pid: int
     host: str
@@ -32,6 +33,7 @@ class HeadStatus(msgspec.Struct, frozen=True, kw_only=True):
     launching: tuple[str, ...]
     view: HeadView
     slurm: SlurmUse | None = None
+    unwell: tuple[str, ...] = ()
 
 
 #: Queries that read the engine alone. AskStatus adds what only the head knows; the rest acts.

@@ -37,6 +37,7 @@ SPOT_LOSSES_PER_H: Final = 0.5
 #: From the end of a worker's own grace to Slurm's SIGKILL.
 KILL_MARGIN_S: Final = 2.0
 USE_LOG_S: Final = 60.0
+UNWELL_SHOWN: Final = 10
 #: Of a short walltime no more than this share is left for draining.
 DRAIN_SHARE: Final = 0.25
 
@@ -76,6 +77,8 @@ class Fleet:
         self._launched_s: dict[str, float] = {}
         self._running_s: dict[str, float] = {}
         self._leaving: set[WorkerId] = set()
+        #: Workers that left because their device or node is not well: which, where and why, the last of them.
+        self.unwell: tuple[str, ...] = ()
         self._cancelled: set[str] = set()
         #: Jobs of launches that were taken back, until they are ended, all in one call.
         self._unwanted: dict[str, Handle] = {}
@@ -131,10 +134,13 @@ class Fleet:
         """End the worker's processes; WorkerLost follows."""
         self._go(self._kill(worker_id, reason))
 
-    def left(self, worker_id: WorkerId) -> None:
+    def left(self, worker_id: WorkerId, reason: str, unwell: tuple[str, ...]) -> None:
         """The worker said goodbye; its process ends by itself, and that is no news. What the scheduler says
-        of it is written down: preempted, cancelled, or just done."""
+        of it is written down: preempted, cancelled, or just done. unwell: nodes that it left because of."""
         self._leaving.add(worker_id)
+        if unwell:
+            self.unwell = (*self.unwell[1 - UNWELL_SHOWN :], f"{worker_id} on {', '.join(unwell)}: {reason}")
+            self._launcher.avoid(unwell)
         self._launcher.hurry()
 
     def sweep(self) -> None:

@@ -234,6 +234,7 @@ class Head:
             publishing=len(self._publishing),
             launching=self._fleet.launching,
             slurm=self._fleet.use,
+            unwell=self._fleet.unwell,
         )
 
     # -- chores ------------------------------------------------------------------------------------------

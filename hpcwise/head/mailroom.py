@@ -38,7 +38,7 @@ class Mailroom:
         peers: Peers,
         answer: Callable[[w.Query], object],
         stale: Callable[[int], None],
-        left: Callable[[WorkerId], None],
+        left: Callable[[WorkerId, str, tuple[str, ...]], None],
     ) -> None:
         self.garbage = 0
         self._server = server
@@ -152,8 +152,8 @@ class Mailroom:
     def _on_goodbye(self, _peer: bytes, note: w.Goodbye) -> None:
         if note.worker_id in self._peers:
             self._peers.drop(note.worker_id)
-            self._left(note.worker_id)
-            self._core.take(m.WorkerLost(note.worker_id, f"left: {note.reason}"))
+            self._left(note.worker_id, note.reason, note.unwell)
+            self._core.take(m.WorkerLost(note.worker_id, f"left: {note.reason}", bool(note.unwell)))
 
     # -- clients -------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Nodes that failed twice are left alone for a while."""
+"""Nodes that failed twice, or whose own worker said that they are not well, are left alone for a while."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ class Avoid:
         """A job failed there for a reason that was the node's."""
         for node in nodes:
             self._failed_s.setdefault(node, []).append(now_s)
+
+    def shun(self, nodes: Iterable[str], now_s: float) -> None:
+        """A worker looked at its device there and left."""
+        for node in nodes:
+            self._failed_s[node] = [now_s] * STRIKES
 
     def nodes(self, now_s: float) -> tuple[str, ...]:
         """Nodes to keep away from now."""

@@ -106,8 +106,8 @@ class SlurmUse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Launcher(Protocol):
-    """All calls but `may_launch`, `hurry`, `words` and `use` may take seconds: the head makes them in a
-    thread. at_once: the most that `launch_many` takes."""
+    """All calls but `may_launch`, `hurry`, `words`, `avoid` and `use` may take seconds: the head makes them
+    in a thread. at_once: the most that `launch_many` takes."""
 
     at_once: int
 
@@ -134,6 +134,9 @@ class Launcher(Protocol):
 
     def words(self, token: str) -> str:
         """What was last seen of the job in the scheduler's own words, with its id; empty for nothing."""
+
+    def avoid(self, nodes: Iterable[str]) -> None:
+        """Keep new jobs away from these nodes for a while; where there is only this host, nothing can be."""
 
     def kill(self, handle: Handle) -> None:
         """End the job for good. Returns when that is done or asked for; gone jobs are no error."""

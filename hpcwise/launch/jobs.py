@@ -201,6 +201,9 @@ class SlurmLauncher:
         seen = self._seen.get(token)
         return seen.words if seen else ""
 
+    def avoid(self, nodes: Iterable[str]) -> None:
+        self._avoid.shun(nodes, self._clock())
+
     def kill(self, handle: Handle) -> None:
         self.kill_many([handle])
 

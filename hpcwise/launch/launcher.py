@@ -89,6 +89,9 @@ class SubmititLauncher:
     def words(self, token: str) -> str:
         return ""
 
+    def avoid(self, nodes: Iterable[str]) -> None:
+        """There is only this host."""
+
     def kill(self, handle: Handle) -> None:
         """SIGKILL to all processes of the job."""
         if handle.host != self._host:

@@ -21,6 +21,7 @@ import msgspec
 
 from hpcwise.core.errors import UsageError
 from hpcwise.launch import slurm
+from hpcwise.launch.avoid import Avoid
 from hpcwise.launch.base import Entry, Handle, LaunchProfile, SlurmUse
 from hpcwise.launch.launcher import SubmititLauncher
 from hpcwise.launch.processes import by_folder
@@ -93,10 +94,14 @@ class StepsLauncher(SubmititLauncher):
         super().__init__(root, profiles)
         self._where = where
         self._budget = RpcBudget(10_000, time.monotonic())
+        self._avoid = Avoid()
 
     def launch(self, kind: str, token: str, entry: Entry) -> Handle:
         self._budget.spent("srun", time.monotonic())
         return super().launch(kind, token, entry)
+
+    def avoid(self, nodes: Iterable[str]) -> None:
+        self._avoid.shun(nodes, time.monotonic())
 
     def kill(self, handle: Handle) -> None:
         """Let srun end its step, which a SIGKILL of srun would leave alone; then whatever is left."""
@@ -130,10 +135,12 @@ class StepsLauncher(SubmititLauncher):
             total=self._budget.calls.total(),
             last_minute=self._budget.last_minute(now_s),
             per_minute=round(self._budget.per_minute(now_s), 2),
+            avoided=self._avoid.nodes(now_s),
         )
 
     def _python(self, token: str, profile: LaunchProfile) -> str | None:
         # The controller that submitit starts inherits our environment; srun reads options out of SLURM_*.
         bare = [f"--unset={name}" for name in sorted(set(os.environ) - set(slurm.scrubbed(os.environ)))]
-        step = step_command(profile, self._where.job_id, f"hw-{token}", self._where.ends_s)
+        shunned = self._avoid.nodes(time.monotonic())
+        step = step_command(profile, self._where.job_id, f"hw-{token}", self._where.ends_s, shunned)
         return f"env {' '.join(bare)} {step}" if bare else step

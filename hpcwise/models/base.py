@@ -143,7 +143,8 @@ class Devices:
     """What a replica runs on: `kind` is cpu or cuda; rank and world for gangs of several processes.
 
     indices: as this process counts its visible devices. mates: None for a replica of one process. On ranks
-    other than 0 the adapter is loaded and then only asked to `assist` (see `Assistant`).
+    other than 0 the adapter is loaded and then only asked to `assist` (see `Assistant`). share: of each
+    device's memory that is this worker's; below 1 where others compute on it too.
     """
 
     kind: str = "cpu"
@@ -152,6 +153,7 @@ class Devices:
     rank: int = 0
     world: int = 1
     mates: Mates | None = None
+    share: float = 1.0
 
 
 class Adapter(Protocol):

@@ -87,10 +87,12 @@ class Heartbeat(Note, frozen=True):
 
 
 class Goodbye(Note, frozen=True):
-    """The worker leaves by itself (drained, idle, stopped); everything it held was reported before."""
+    """The worker leaves by itself (drained, idle, stopped); everything it held was reported before.
+    unwell: nodes that made it leave, because of their device or their way to the run directory."""
 
     worker_id: WorkerId
     reason: str
+    unwell: tuple[str, ...] = ()
 
 
 # --- client to head ---------------------------------------------------------------------------------

@@ -57,7 +57,9 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     lifetime_s: of the allocation, from launch, None for no end; drain_margin_s before it the worker drains.
     idle_timeout_s: leaves when it had nothing for so long, None for never. losses_per_h: evictions and
     failures to expect of such a worker; how often it checkpoints follows from it. gang: processes of this
-    one replica, each of which gets this configuration; gang_by: how they find each other (worker/gang.py).
+    one replica, each of which gets this configuration; gang_by: how they find each other
+    (worker/gangplace.py). restarts: times an hour that the process is replaced after a CUDA error. health_s:
+    how long it is idle before its device is looked at again.
     """
 
     run_dir: str
@@ -87,6 +89,8 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     version: str = ""
     gang: int = 1
     gang_by: Literal["auto", "slurm", "mpi", "local"] = "auto"
+    restarts: int = 3
+    health_s: float = 600.0
 
     def info(
         self, ranks: tuple[Rank, ...], loaded: tuple[ModelName, ...], left_s: float | None

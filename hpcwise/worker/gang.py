@@ -16,16 +16,14 @@ a network of the cluster's own.
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
 import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Final, Literal, NoReturn
+from collections.abc import Callable
+from typing import Final, NoReturn
 from urllib.parse import urlsplit
 
 import msgspec
@@ -39,13 +37,17 @@ from hpcwise.store.paths import RunPaths, write_beside
 from hpcwise.wire.sockets import CurveKeys, interface_towards
 from hpcwise.wire.start import WorkerConfig
 from hpcwise.worker.gangnotes import Done, Go, Join, Leave, Load, Ready, Unload, Welcome, Work
+from hpcwise.worker.gangplace import Place, by_mpi
 from hpcwise.worker.gangwire import Hub, Spoke
+from hpcwise.worker.room import Room
 from hpcwise.worker.shelf import Shelf
 
 log = logging.getLogger(__name__)
 
 #: Until all ranks have met, seconds: tasks of one job start together, but Python may come from a slow disk.
 MEET_S: Final = 120.0
+#: Until a rank has said what its device has taken: its socket's thread answers, whatever it computes.
+SPENT_S: Final = 1.0
 #: Until all ranks have a model's weights in memory, seconds.
 LOAD_S: Final = 1800.0
 #: After a collective has failed: so long for the cause to be seen, seconds.
@@ -59,18 +61,6 @@ EXIT_BROKEN: Final = 4
 _POLL_S: Final = 0.05
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Which process of the gang this is. by: who says so. local: its number on its node. instance: of this
-    start, so that a file of an earlier one is not taken for this one's."""
-
-    rank: int = 0
-    world: int = 1
-    local: int = 0
-    by: Literal["alone", "slurm", "mpi", "local"] = "alone"
-    instance: str = ""
-
-
 class Meeting(msgspec.Struct, frozen=True, kw_only=True):
     """What the other ranks need to find rank 0, and to be let in."""
 
@@ -79,37 +69,6 @@ class Meeting(msgspec.Struct, frozen=True, kw_only=True):
     hub_public: str
     public: str
     secret: str
-
-
-def place(config: WorkerConfig, environ: Mapping[str, str]) -> Place:
-    """This process's place. Raises GangLost where the launch did not start as many as were asked for."""
-    world = config.gang
-    if world == 1:
-        return Place()
-    by = config.gang_by
-    if by == "auto":
-        if "PMIX_RANK" in environ and importlib.util.find_spec("mpi4py"):
-            by = "mpi"
-        else:
-            by = "slurm" if _number(environ, "SLURM_STEP_NUM_TASKS") == world else "local"
-    job = ".".join(environ.get(f"SLURM_{name}", "") for name in ("JOB_ID", "STEP_ID", "RESTART_COUNT"))
-    if by == "mpi":
-        rank, tasks = _mpi_rank()
-        local = _number(environ, "SLURM_LOCALID", "OMPI_COMM_WORLD_LOCAL_RANK", "PMIX_LOCAL_RANK")
-        job = job if environ.get("SLURM_JOB_ID") else environ.get("PMIX_NAMESPACE", "")
-    elif by == "slurm":
-        rank = _number(environ, "SLURM_PROCID")
-        tasks = _number(environ, "SLURM_STEP_NUM_TASKS", "SLURM_NTASKS")
-        local = _number(environ, "SLURM_LOCALID")
-    else:
-        rank, tasks = _number(environ, "SUBMITIT_LOCAL_GLOBALID"), _number(environ, "SUBMITIT_LOCAL_NTASKS")
-        local, job = rank, environ.get("SUBMITIT_LOCAL_JOB_ID", "")
-    if tasks != world or not 0 <= rank < world:
-        raise GangLost(
-            f"this replica is to have {world} processes, by {by} there are {max(tasks, 0)}; in the launch "
-            "profile nodes x tasks_per_node must be that number"
-        )
-    return Place(rank, world, max(local, 0), by, job)
 
 
 class _Mates:
@@ -137,7 +96,7 @@ class Gang(_Mates):
         hub_public, hub_secret = zmq.curve_keypair()
         public, secret = zmq.curve_keypair()
         self.last_words: Callable[[str], None] = lambda _reason: None
-        self._number = 0
+        self._number = self._asked = 0
         self._hub = Hub(CurveKeys(hub_public, hub_secret, public), where.world, self._lost)
         super().__init__(self._hub)
         self._where = where
@@ -148,7 +107,7 @@ class Gang(_Mates):
         )  # fmt: skip
         try:
             if where.by == "mpi":
-                _by_mpi(msgspec.json.encode(meeting))
+                by_mpi(msgspec.json.encode(meeting))
             else:
                 write_beside(paths.gang(config.worker_id), msgspec.json.encode(meeting), durable=False)
             joined = self._hub.gather(MEET_S)
@@ -161,6 +120,8 @@ class Gang(_Mates):
         #: What the head is told: node and devices of each rank.
         self.ranks = (own, *(Rank(join.node, join.devices) for join in joined.values()))
         self.nodes = tuple(rank.node for rank in self.ranks)
+        #: What is wrong with other ranks' devices, by node.
+        self.unwell = {join.node: join.unhealthy for join in joined.values() if join.unhealthy}
         # As a rank on another node sees us: those of our own would also do with loopback.
         far = min(joined.values(), key=lambda join: join.node == own.node)
         _choose_interface(_host(far.reached))
@@ -171,6 +132,11 @@ class Gang(_Mates):
     def lost(self) -> str:
         """Why the gang cannot go on, naming rank and node; empty while it can."""
         return self._hub.lost
+
+    def joules(self) -> float | None:
+        """Taken by the devices of the other ranks so far; None where one cannot tell."""
+        self._asked += 1
+        return self._hub.spent(self._asked, SPENT_S)
 
     def tell(self, model: str, payload: bytes) -> None:
         """Raises GangLost where that is of no use any more."""
@@ -242,13 +208,15 @@ class Gang(_Mates):
 
 
 class Follower(_Mates):
-    """The side of another rank."""
+    """The side of another rank. unhealthy: what is wrong with its device."""
 
-    def __init__(self, config: WorkerConfig, paths: RunPaths, where: Place, own: Rank) -> None:
+    def __init__(
+        self, config: WorkerConfig, paths: RunPaths, where: Place, own: Rank, unhealthy: str = ""
+    ) -> None:
         self.number = 0
         meeting = _meeting(config, paths, where)
         keys = CurveKeys(meeting.public.encode(), meeting.secret.encode(), meeting.hub_public.encode())
-        join = Join(where.rank, own.node, own.devices, "")
+        join = Join(where.rank, own.node, own.devices, "", unhealthy)
         self._context = zmq.Context()
         self._spoke = Spoke(self._context, keys, meeting.addresses, join, MEET_S, _gone)
         super().__init__(self._spoke)
@@ -285,8 +253,8 @@ class Follower(_Mates):
 class GangShelf(Shelf):
     """Loads a model on all ranks, or on none."""
 
-    def __init__(self, registry: Registry, devices: Devices, gang: Gang) -> None:
-        super().__init__(registry, devices)
+    def __init__(self, registry: Registry, devices: Devices, room: Room, gang: Gang) -> None:
+        super().__init__(registry, devices, room)
         self.gang = gang
 
     def load(self, model: str) -> Adapter:
@@ -336,7 +304,7 @@ def _gone(reason: str) -> NoReturn:
 def _meeting(config: WorkerConfig, paths: RunPaths, where: Place) -> Meeting:
     """From MPI, or from rank 0's file. Raises GangLost when it does not come."""
     if where.by == "mpi":
-        return msgspec.json.decode(_by_mpi(b""), type=Meeting)
+        return msgspec.json.decode(by_mpi(b""), type=Meeting)
     path = paths.gang(config.worker_id)
     end_s = time.monotonic() + MEET_S
     while time.monotonic() < end_s:
@@ -353,33 +321,6 @@ def _meeting(config: WorkerConfig, paths: RunPaths, where: Place) -> Meeting:
     )
 
 
-def _mpi_rank() -> tuple[int, int]:
-    """Rank and size by MPI. Raises GangLost where it does not start."""
-    import mpi4py
-
-    mpi4py.rc.initialize = mpi4py.rc.finalize = False
-    try:
-        from mpi4py import MPI
-    except (ImportError, RuntimeError) as error:
-        raise GangLost(f"MPI: {error}; load the module of the MPI that mpi4py was built for, or set "
-                       "gang_by to slurm") from error  # fmt: skip
-    if not MPI.Is_initialized():
-        MPI.Init()
-    return MPI.COMM_WORLD.Get_rank(), MPI.COMM_WORLD.Get_size()
-
-
-def _by_mpi(own: bytes) -> bytes:
-    """Rank 0's bytes, to all. MPI is finalised behind it: from then on a lost rank is our business alone."""
-    from mpi4py import MPI
-
-    size = bytearray(len(own).to_bytes(8, "little"))
-    MPI.COMM_WORLD.Bcast([size, MPI.BYTE], root=0)
-    held = bytearray(own.ljust(int.from_bytes(size, "little"), b"\0"))
-    MPI.COMM_WORLD.Bcast([held, MPI.BYTE], root=0)
-    MPI.Finalize()
-    return bytes(held)
-
-
 def _host(address: str) -> str:
     return urlsplit(address).hostname or "127.0.0.1"
 
@@ -390,11 +331,3 @@ def _choose_interface(hub: str) -> None:
     if name:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
         os.environ.setdefault("NCCL_SOCKET_IFNAME", name)
-
-
-def _number(environ: Mapping[str, str], *names: str) -> int:
-    """The first of these variables that is a number, else -1."""
-    for name in names:
-        if environ.get(name, "").isdigit():
-            return int(environ[name])
-    return -1

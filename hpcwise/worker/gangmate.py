@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 
 from hpcwise.models.base import Assistant, Devices
 from hpcwise.models.registry import Registry
 from hpcwise.worker.gang import EXIT_BROKEN, Follower, flush_and_exit, line_of
 from hpcwise.worker.gangnotes import Broken, Done, Go, Leave, Load, Unload, Work
+from hpcwise.worker.room import Room, free_memory
 
 log = logging.getLogger(__name__)
 
 
-def assist(gang: Follower, cards: Registry, devices: Devices) -> str:
+def assist(gang: Follower, cards: Registry, devices: Devices, room: Room) -> str:
     """Until rank 0 sends us home; returns why. A rank that cannot do its part says so and ends: the others
     wait for it inside a collective."""
     helpers: dict[str, Assistant] = {}
@@ -26,6 +26,7 @@ def assist(gang: Follower, cards: Registry, devices: Devices) -> str:
                     adapter = cards.adapter(model)
                     # Other families run on rank 0 alone.
                     if isinstance(adapter, Assistant):
+                        room.check(model, cards.card(model).memory_gb)
                         adapter.load(cards.spec(model), devices)
                         helpers[model] = adapter
                     error = ""
@@ -35,7 +36,7 @@ def assist(gang: Follower, cards: Registry, devices: Devices) -> str:
                 gang.spoke.say(Done(number, error))
             case Unload(model=model):
                 helpers.pop(model, None)
-                gc.collect()
+                free_memory()
             case Work(model=model, payload=payload):
                 try:
                     helpers[model].assist(payload)

@@ -10,12 +10,14 @@ class Note(msgspec.Struct, frozen=True, tag=True, array_like=True):
 
 
 class Join(Note, frozen=True):
-    """A rank is there. reached: the address by which it reaches rank 0."""
+    """A rank is there. reached: the address by which it reaches rank 0. unhealthy: what is wrong with its
+    device, or its way to the store."""
 
     rank: int
     node: str
     devices: tuple[int, ...]
     reached: str
+    unhealthy: str = ""
 
 
 class Welcome(Note, frozen=True):
@@ -67,6 +69,19 @@ class Work(Note, frozen=True):
     payload: bytes
 
 
+class AskSpent(Note, frozen=True):
+    """Say what your devices have taken; answered by `Spent` with the same number."""
+
+    number: int
+
+
+class Spent(Note, frozen=True):
+    """Joules so far, below 0 where they cannot be told."""
+
+    number: int
+    joules: float
+
+
 class Broken(Note, frozen=True):
     """This rank cannot go on, and says why before it ends."""
 
@@ -96,7 +111,22 @@ class Value(Note, frozen=True):
 
 
 AnyNote = (
-    Join | Welcome | Ping | Load | Unload | Ready | Go | Done | Work | Broken | Leave | Put | Get | Value
+    Join
+    | Welcome
+    | Ping
+    | Load
+    | Unload
+    | Ready
+    | Go
+    | Done
+    | Work
+    | AskSpent
+    | Spent
+    | Broken
+    | Leave
+    | Put
+    | Get
+    | Value
 )
 encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(AnyNote).decode

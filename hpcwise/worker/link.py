@@ -160,11 +160,11 @@ class Link:
             self._remind()
         return obey
 
-    def goodbye(self, reason: str) -> None:
-        """Tell the head that this worker leaves, and give the frame a moment to go."""
+    def goodbye(self, reason: str, unwell: tuple[str, ...] = ()) -> None:
+        """Tell the head that this worker leaves, and give the frame a moment to go. unwell: see Goodbye."""
         self.flush()
         if self._welcomed:
-            self._send(Goodbye(self._worker_id, reason))
+            self._send(Goodbye(self._worker_id, reason, unwell))
         self.close(linger_ms=1000)
 
     def close(self, linger_ms: int = 0) -> None:

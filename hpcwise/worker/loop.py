@@ -7,6 +7,7 @@ cancel takes effect between two steps, and nothing needs a lock.
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,20 +16,19 @@ from typing import Any, Final
 
 from hpcwise.core import messages as m
 from hpcwise.core.calls import RunTask
-from hpcwise.core.errors import BadOutput, DiskFull, GangLost, HpcwiseError, Stopped
+from hpcwise.core.errors import DiskFull, Unhealthy
 from hpcwise.core.queue import LocalQueue, QueueEntry
 from hpcwise.core.resources import AttemptRef, Rank, WorkerInfo
-from hpcwise.core.units import QUICK_S
-from hpcwise.models.base import Adapter
 from hpcwise.store.artifacts import Store
-from hpcwise.store.checkpoints import CheckpointStore
-from hpcwise.store.paths import RunPaths, translate_oserror
 from hpcwise.wire.messages import Run, Stop
 from hpcwise.wire.start import WorkerConfig
-from hpcwise.worker.attempt import Attempt, TornInput
+from hpcwise.worker import restart
 from hpcwise.worker.gang import Gang
+from hpcwise.worker.health import Health
 from hpcwise.worker.link import Link
+from hpcwise.worker.power import Meter
 from hpcwise.worker.pulse import Pulse
+from hpcwise.worker.runs import Runs, ref_of
 from hpcwise.worker.shelf import Shelf
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,11 @@ log = logging.getLogger(__name__)
 EARLY_S = 65.0
 #: Longest wait for a message before lifetimes and time-outs are looked at again.
 IDLE_POLL_S = 0.25
+#: Before a process is replaced, what it has said gets so long to arrive, seconds.
+SETTLE_S = 5.0
+#: One that is not well may still have to find the head, seconds.
+UNWELL_S = 10.0
+_REPLACED: Final = "its process is replaced"
 
 
 @dataclass(slots=True)
@@ -50,54 +55,64 @@ class Signals:
 
 
 class Worker:
-    """`run` returns why the worker left. link is given later because the two need each other."""
+    """`run` returns why the worker left. link is given later because the two need each other.
+
+    again: behind `run`, whether a fresh process is to go on in the place of this one.
+    """
 
     def __init__(
         self, config: WorkerConfig, store: Store, shelf: Shelf, pulse: Pulse, signals: Signals, work: Path,
-        ranks: tuple[Rank, ...], started_s: float, gang: Gang | None = None,
+        ranks: tuple[Rank, ...], started_s: float, meter: Meter, health: Health, gang: Gang | None = None,
     ) -> None:  # fmt: skip
         self._config = config
-        self._store = store
         self._shelf = shelf
         self._pulse = pulse
         self._signals = signals
-        self._work = work
         self._ranks = ranks
         self._started_s = started_s
         self._gang = gang
         if gang is not None:
             gang.last_words = self._last_words
-        paths = RunPaths(Path(config.run_dir))
-        self._checkpoints = CheckpointStore(paths, durable=config.durable)
-        self._preview = paths.preview(config.worker_id)
+        self._runs = Runs(config, store, shelf, pulse, work, meter, gang, self._pump)
+        self._health = health
+        self._looked_s = float("-inf")
+        self._unwell: tuple[str, ...] = ()
+        self.again = False
         self._queue = LocalQueue()
         self._tasks: dict[AttemptRef, RunTask] = {}
         self._delivered: dict[AttemptRef, list[m.DeliverChunk]] = {}
         self._chores: list[m.LoadModel | m.UnloadModel] = []
-        self._current: Attempt | None = None
         self._leaving = ""
         self._give_up_s: float | None = None
-        self._busy_s = started_s
         self._link: Link
 
     def say(self) -> tuple[WorkerInfo, tuple[AttemptRef, ...]]:
         """What a Hello holds: this worker now, and every attempt that it holds."""
-        running = () if self._current is None else (_ref(self._current.task),)
+        current = self._runs.current
+        running = () if current is None else (ref_of(current.task),)
         info = self._config.info(self._ranks, self._shelf.loaded, self._left_s())
         return info, running + self._queue.refs()
 
     def run(self, link: Link) -> str:
         """Work until told to leave, drained, idle too long or without a head; returns the reason."""
-        self._link = link
+        self._link = self._runs.link = link
         self._pulse.chore = link.flush_stale
+        if self._gang is not None and self._gang.unwell:
+            said = "; ".join(f"{node}: {what}" for node, what in self._gang.unwell.items())
+            self._leave_unwell(said, tuple(self._gang.unwell))
         while True:
+            if self._runs.broken and self._answer_broken():
+                self.again = True
+                return _REPLACED
+            if not self._leaving and (self._runs.doubt or self._due()):
+                self._look_at_health()
             self._pump(0.0 if len(self._queue) or self._chores else IDLE_POLL_S)
             if self._chores:
-                self._do_chore(self._chores.pop(0))
+                self._runs.chore(self._chores.pop(0))
                 continue
             batch = () if self._give_up_s is not None and self._hurried() else self._queue.take()
             for entry in batch:
-                self._run_one(self._tasks.pop(entry.ref))
+                self._runs.run(self._tasks.pop(entry.ref), self._delivered.pop(entry.ref, ()))
             if batch:
                 if len(self._queue):
                     link.flush_soon()
@@ -105,115 +120,60 @@ class Worker:
                     link.flush()
                 continue
             if self._leaving and not len(self._queue) and (link.settled or self._hurried()):
-                link.goodbye(self._leaving)
+                link.goodbye(self._leaving, self._unwell)
                 return self._leaving
             if link.silent_s > self._config.patience_s:
                 return f"no head for {self._config.patience_s:g} s"
 
-    # -- one attempt ---------------------------------------------------------------------------------------
+    # -- whether it can go on ----------------------------------------------------------------------------
 
-    def _run_one(self, task: RunTask) -> None:
-        ref = _ref(task)
-        config = self._config
-        attempt = Attempt(
-            task, self._store, self._checkpoints, self._work, self._link.emit, self._pump,
-            losses_per_h=config.losses_per_h, preview=self._preview,
-        )  # fmt: skip
-        for delivery in self._delivered.pop(ref, ()):
-            attempt.deliver(delivery.name, delivery.n_chunks, delivery.done)
-        self._current = attempt
-        self._pulse.last_step_s = attempt.last_step_s
-        self._pulse.running = ref
-        self._link.emit(m.TaskStarted(task.task_id, task.attempt))
-        if task.expected_s >= QUICK_S:
-            # A model may end the process at once: what had begun then must be known.
-            self._link.flush()
+    def _look_at_health(self) -> None:
+        self._runs.doubt = False
+        self._looked_s = time.monotonic()
         try:
-            result = attempt.run(self._shelf.get(task.model) or self._load(task.model))
-        except Stopped:
-            self._stopped(attempt, ref)
-        except TornInput as error:
-            log.warning("%s: %s", task.task_id, error)
-            self._link.emit(m.ArtifactTorn(error.key))
-            self._fail(ref, error, transient=True)
+            self._health.look()
+        except Unhealthy as error:
+            self._leave_unwell(str(error), (self._ranks[0].node,))
         except DiskFull as error:
             self._link.emit(m.StoreFull(str(error)))
-            self._fail(ref, error, transient=True)
-        except HpcwiseError as error:
-            log.error("%s attempt %d: %s", task.task_id, task.attempt, error)
-            self._fail(ref, error, transient=error.transient)
-        except (Exception, SystemExit) as error:
-            # A model may raise anything; whatever it is, it ends this attempt and not the worker.
-            log.exception("%s attempt %d failed", task.task_id, task.attempt)
-            error = error if self._gang is None else self._gang.blamed(error)
-            if isinstance(error, OSError):
-                meant = translate_oserror(error, Path(error.filename or self._work))
-                if isinstance(meant, DiskFull):
-                    self._link.emit(m.StoreFull(str(meant)))
-            self._fail(ref, error, transient=isinstance(error, OSError | MemoryError | GangLost))
-        else:
-            self._link.emit_end(result)
-        finally:
-            self._current = None
-            self._pulse.running = None
-            self._busy_s = time.monotonic()
-            attempt.clean()
 
-    def _stopped(self, attempt: Attempt, ref: AttemptRef) -> None:
-        if attempt.stop == "pause":
-            share = attempt.saver.share
-            key = attempt.task.key if share else ""
-            self._link.emit(m.TaskPaused(ref.task_id, ref.attempt, key, attempt.done_steps, share))
-        elif attempt.stop == "leave":
-            # Chunks are in the store and known: the Goodbye that follows has the rest done elsewhere.
-            log.info("%s attempt %d given up: %s", ref.task_id, ref.attempt, self._leaving)
-        else:
-            self._link.emit(m.TaskCancelled(ref.task_id, ref.attempt))
+    def _leave_unwell(self, what: str, nodes: tuple[str, ...]) -> None:
+        """Nothing more is computed here, and new workers keep away from `nodes`."""
+        log.error("unhealthy: %s", what)
+        self._unwell = nodes
+        self._drain(f"unhealthy: {what}", UNWELL_S)
 
-    def _fail(self, ref: AttemptRef, error: BaseException, *, transient: bool) -> None:
-        text = str(error).strip().splitlines()
-        reason = text[-1] if text else ""
-        if not isinstance(error, HpcwiseError):
-            reason = f"{type(error).__name__}: {reason}".rstrip(": ")
-        shown = "".join(c if c.isprintable() else "?" for c in reason)[:500]
-        bad = isinstance(error, BadOutput)
-        self._link.emit(m.TaskFailed(ref.task_id, ref.attempt, shown, transient, bad))
-
-    # -- models --------------------------------------------------------------------------------------------
-
-    def _do_chore(self, chore: m.LoadModel | m.UnloadModel) -> None:
-        if isinstance(chore, m.UnloadModel):
-            self._shelf.unload(chore.model)
-            self._link.emit(m.ModelUnloaded(self._config.worker_id, chore.model))
-        else:
-            try:
-                self._load(chore.model)
-            except Exception as error:  # a model may raise anything; the head was told which
-                log.error("model %s: %s", chore.model, error)
-        self._link.flush()
-
-    def _load(self, model: str) -> Adapter:
-        started_s = time.monotonic()
-        self._pulse.loading = True
-        try:
-            adapter = self._shelf.load(model)
-        except Exception as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            self._link.emit(m.ModelLoadFailed(self._config.worker_id, model, reason[:500]))
-            raise
-        finally:
-            self._pulse.loading = False
-        seconds = time.monotonic() - started_s
-        self._link.emit(m.ModelLoaded(self._config.worker_id, model, seconds))
-        log.info("model %s loaded in %.2f s", model, seconds)
-        return adapter
+    def _answer_broken(self) -> bool:
+        """This process can compute nothing any more. True where a fresh one is to take its place."""
+        reason, self._runs.broken = self._runs.broken, ""
+        if self._leaving:
+            return False
+        if self._gang is not None:
+            # Its other processes are part of what broke.
+            self._drain(reason, 0.0)
+            return False
+        times = restart.times_s(os.environ, time.monotonic())
+        if len(times) >= self._config.restarts:
+            often = f"{reason} ({len(times) + 1} times within an hour)"
+            self._leave_unwell(often, (self._ranks[0].node,))
+            return False
+        log.error("this process is of no use any more: %s", reason)
+        self._leaving = _REPLACED  # nothing new is taken meanwhile
+        self._give_back()
+        end_s = time.monotonic() + SETTLE_S
+        while not self._link.settled and time.monotonic() < end_s:
+            self._pump(IDLE_POLL_S)
+        if self._leaving != _REPLACED:
+            return False
+        self._leaving = ""
+        return not (self._signals.terms or self._signals.warned)
 
     # -- what the head says --------------------------------------------------------------------------------
 
     def _pump(self, timeout_s: float) -> None:
         """Handle signals, times and messages; sends what waits. Called at every step."""
-        if self._current is not None:
-            self._pulse.last_step_s = self._current.last_step_s
+        if self._runs.current is not None:
+            self._pulse.last_step_s = self._runs.current.last_step_s
             self._link.flush_soon()
         for note in self._link.receive(timeout_s):
             handler = _HANDLERS.get(type(note))
@@ -237,15 +197,17 @@ class Worker:
                 self._drain("its allocation ends", max(0.0, left))
             elif (
                 self._config.idle_timeout_s is not None
-                and self._current is None
+                and self._runs.current is None
                 and not len(self._queue)
-                and now - self._busy_s > self._config.idle_timeout_s
+                and now - self._runs.ended_s > self._config.idle_timeout_s
             ):
                 self._link.emit(m.WorkerDraining(self._config.worker_id, 0.0, "idle"))
                 self._drain("idle", None)
-        current = self._current
-        if current is not None and not current.stop and (
-            self._hurried() or self._link.silent_s > self._config.patience_s
+        current = self._runs.current
+        if (
+            current is not None
+            and not current.stop
+            and (self._hurried() or self._link.silent_s > self._config.patience_s)
         ):
             current.stop = "leave"
 
@@ -271,9 +233,7 @@ class Worker:
 
     def _hurried(self) -> bool:
         """Whether the grace that follows a signal or the end of the allocation is over."""
-        return self._signals.terms > 1 or (
-            self._give_up_s is not None and time.monotonic() > self._give_up_s
-        )
+        return self._signals.terms > 1 or (self._give_up_s is not None and time.monotonic() > self._give_up_s)
 
     def _drain(self, reason: str, remaining_s: float | None) -> None:
         """Take nothing new, give back what has not started. remaining_s: None for as long as it takes,
@@ -283,14 +243,22 @@ class Worker:
         if remaining_s is not None:
             self._give_up_s = time.monotonic() + remaining_s
             self._link.emit(m.WorkerDraining(self._config.worker_id, remaining_s, reason))
+        self._give_back()
+
+    def _give_back(self) -> None:
+        """What has not started is done elsewhere."""
         for ref in self._queue.clear():
             self._forget(ref)
             self._link.emit(m.Revoked(ref.task_id, ref.attempt))
         self._link.flush()
 
+    def _due(self) -> bool:
+        """Whether the worker has been idle long enough for a look at its device; and once at its start."""
+        return not len(self._queue) and time.monotonic() - self._looked_s > self._config.health_s
+
     def _last_words(self, reason: str) -> None:
         """From a thread of the gang: the main one is inside a collective that will not end."""
-        current = self._current
+        current = self._runs.current
         if current is not None:
             self._link.emit(m.TaskFailed(current.task.task_id, current.task.attempt, reason, True))
         self._link.flush()
@@ -304,28 +272,23 @@ class Worker:
         self._tasks.pop(ref, None)
         self._delivered.pop(ref, None)
 
-    def _is_current(self, ref: AttemptRef) -> bool:
-        return self._current is not None and _ref(self._current.task) == ref
-
     def _on_run(self, note: Run) -> None:
         task = note.task
-        ref = _ref(task)
+        ref = ref_of(task)
         if self._leaving:
             self._link.emit(m.Revoked(task.task_id, task.attempt))
             return
-        if self._is_current(ref):
+        if self._runs.is_current(ref):
             return
-        entry = QueueEntry(
-            ref=ref, model=task.model, deadline_s=task.deadline_s, expected_s=task.expected_s
-        )
+        entry = QueueEntry(ref=ref, model=task.model, deadline_s=task.deadline_s, expected_s=task.expected_s)
         if self._queue.put(entry):
             self._tasks[ref] = task
 
     def _on_deliver(self, note: m.DeliverChunk) -> None:
         ref = AttemptRef(note.task_id, note.attempt)
-        if self._is_current(ref):
-            assert self._current is not None
-            self._current.deliver(note.name, note.n_chunks, note.done)
+        if self._runs.is_current(ref):
+            assert self._runs.current is not None
+            self._runs.current.deliver(note.name, note.n_chunks, note.done)
         elif ref in self._tasks:
             self._delivered.setdefault(ref, []).append(note)
 
@@ -340,9 +303,9 @@ class Worker:
 
     def _on_cancel(self, note: m.Cancel) -> None:
         ref = AttemptRef(note.task_id, note.attempt)
-        if self._is_current(ref):
-            assert self._current is not None
-            self._current.stop = "cancel"
+        if self._runs.is_current(ref):
+            assert self._runs.current is not None
+            self._runs.current.stop = "cancel"
             return
         # Queued, or over already, or never seen: in each case it does not run here any more.
         self._queue.revoke(ref)
@@ -351,15 +314,15 @@ class Worker:
         self._link.flush()
 
     def _on_pause(self, note: m.Pause) -> None:
-        if self._is_current(AttemptRef(note.task_id, note.attempt)):
-            assert self._current is not None
-            self._current.stop = self._current.stop or "pause"
+        if self._runs.is_current(AttemptRef(note.task_id, note.attempt)):
+            assert self._runs.current is not None
+            self._runs.current.stop = self._runs.current.stop or "pause"
 
     def _on_chore(self, note: m.LoadModel | m.UnloadModel) -> None:
         self._chores.append(note)
 
     def _on_drain(self, note: m.Drain) -> None:
-        if not self._leaving:
+        if self._leaving in ("", _REPLACED):
             self._drain(note.reason, None)
 
     def _on_stop(self, note: Stop) -> None:
@@ -377,7 +340,3 @@ _HANDLERS: Final[Mapping[type, Callable[[Worker, Any], None]]] = {
     m.Drain: Worker._on_drain,
     Stop: Worker._on_stop,
 }
-
-
-def _ref(task: RunTask) -> AttemptRef:
-    return AttemptRef(task.task_id, task.attempt)

@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from hpcwise.core.errors import HpcwiseError
+from hpcwise.core.errors import DiskFull, HpcwiseError, Unhealthy
 from hpcwise.core.resources import Rank
 from hpcwise.wire.start import WorkerConfig
 
 if TYPE_CHECKING:
     from hpcwise.models.base import Devices
-    from hpcwise.worker.gang import Place
+    from hpcwise.worker.gangplace import Place
     from hpcwise.worker.loop import Signals
 
 log = logging.getLogger("hpcwise.worker")
@@ -47,16 +47,22 @@ def run_worker(encoded: bytes) -> str:
 
     Raises HpcwiseError where it cannot work at all (no keys, another protocol, no store).
     """
-    started_s = time.monotonic()
-    config = msgspec.json.decode(encoded, type=WorkerConfig)
-    config = with_local_cache(with_real_end(config, os.environ, time.time()), os.environ)
+    from hpcwise.worker import restart
+
+    now_s = time.monotonic()
+    began_s = restart.began_s(os.environ, now_s)
+    config = with_real_end(
+        lived(msgspec.json.decode(encoded, type=WorkerConfig), now_s - began_s), os.environ, time.time()
+    )
+    config = with_local_cache(config, os.environ)
     for name in _THREAD_VARIABLES:
         os.environ[name] = str(config.threads)
     # MKL may choose other kernels for other memory addresses; equal recipes are to give equal bytes.
     os.environ.setdefault("MKL_CBWR", "COMPATIBLE")
     _lead_group()
     from hpcwise.store.paths import RunPaths
-    from hpcwise.worker.gang import flush_and_exit, place
+    from hpcwise.worker.gang import flush_and_exit
+    from hpcwise.worker.gangplace import place
 
     paths = RunPaths(Path(config.run_dir))
     paths.worker(config.worker_id).mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -70,13 +76,15 @@ def run_worker(encoded: bytes) -> str:
         "no end" if config.lifetime_s is None else f"{config.lifetime_s:.0f} s to live",
     )  # fmt: skip
     try:
-        reason = _follow(config, where) if where.rank else _work(config, started_s, where)
+        reason, again = (_follow(config, where), False) if where.rank else _work(config, now_s, where)
     except HpcwiseError as error:
         log.error("%s", error)
         raise
     except BaseException:
         log.exception("the worker failed")
         raise
+    if again:
+        restart.replace(began_s, time.monotonic())
     log.info("left: %s", reason)
     if where.world > 1:
         flush_and_exit(0)
@@ -89,41 +97,70 @@ def _follow(config: WorkerConfig, where: Place) -> str:
     from hpcwise.store.paths import RunPaths
     from hpcwise.worker.gang import Follower
     from hpcwise.worker.gangmate import assist
+    from hpcwise.worker.health import Health, product_on
+    from hpcwise.worker.nvml import Gpus, gpus
+    from hpcwise.worker.power import Meter
+    from hpcwise.worker.room import Room
 
     for notice in (signal.SIGTERM, signal.SIGUSR2):
         signal.signal(notice, signal.SIG_IGN)
     cards = Registry.read(Path(config.configs_dir) / "models", Path(config.models_dir))
+    paths = RunPaths(Path(config.run_dir))
     own, devices = _own_devices(config, where)
-    gang = Follower(config, RunPaths(Path(config.run_dir)), where, own)
+    seen = gpus() if devices.kind == "cuda" else Gpus()
+    room = Room(devices.kind, config.memory_gb, seen.found)
+    unhealthy = ""
     try:
-        return assist(gang, cards, dataclasses.replace(devices, mates=gang))
+        Health(seen, paths.worker(config.worker_id), product_on(devices, seen), config.durable).look()
+    except Unhealthy as error:
+        unhealthy = str(error)
+    except DiskFull:
+        pass  # rank 0 sees it too, and says so
+    meter = Meter(seen.found, shared=room.share < 1)
+    gang = Follower(config, paths, where, own, unhealthy)
+    gang.spoke.meter = meter.own_joules
+    try:
+        return assist(gang, cards, dataclasses.replace(devices, mates=gang, share=room.share), room)
     finally:
         gang.close()
+        meter.close()
 
 
-def _work(config: WorkerConfig, started_s: float, where: Place) -> str:
-    """Build the parts, run, take them down again. Imports are here: see the module docstring."""
+def _work(config: WorkerConfig, started_s: float, where: Place) -> tuple[str, bool]:
+    """Build the parts, run, take them down again. Why it left, and whether a fresh process is to go on.
+
+    Imports are here: see the module docstring.
+    """
     import zmq
 
     from hpcwise.models.registry import Registry
     from hpcwise.store.artifacts import Store
     from hpcwise.store.keys import load_keys
     from hpcwise.store.paths import RunPaths
+    from hpcwise.worker import restart
     from hpcwise.worker.gang import Gang, GangShelf
+    from hpcwise.worker.health import Health, product_on
     from hpcwise.worker.link import Link
     from hpcwise.worker.loop import Signals, Worker
+    from hpcwise.worker.nvml import Gpus, gpus
+    from hpcwise.worker.power import Meter
     from hpcwise.worker.pulse import Pulse
+    from hpcwise.worker.room import Room
     from hpcwise.worker.shelf import Shelf
 
     signals = Signals()
     _listen(signals)
+    restart.listen_again()
     paths = RunPaths(Path(config.run_dir))
     cards = Registry.read(Path(config.configs_dir) / "models", Path(config.models_dir))
     own, devices = _own_devices(config, where)
     gang = Gang(config, paths, where, own) if where.world > 1 else None
-    shelf = Shelf(cards, devices)
-    if gang is not None:
-        shelf = GangShelf(cards, dataclasses.replace(devices, mates=gang), gang)
+    seen = gpus() if devices.kind == "cuda" else Gpus()
+    room = Room(devices.kind, config.memory_gb, seen.found)
+    devices = dataclasses.replace(devices, mates=gang, share=room.share)
+    shelf = Shelf(cards, devices, room) if gang is None else GangShelf(cards, devices, room, gang)
+    meter = Meter(seen.found, shared=room.share < 1, others=gang.joules if gang else lambda: 0.0)
+    health = Health(seen, paths.worker(config.worker_id), product_on(devices, seen), config.durable)
     local_cache = paths.node_cache(Path(config.local_cache)) if config.local_cache else None
     store = Store(paths, local_cache, config.local_cache_gb, durable=config.durable)
     base = Path(config.scratch) if config.scratch else paths.worker(config.worker_id)
@@ -134,18 +171,19 @@ def _work(config: WorkerConfig, started_s: float, where: Place) -> str:
     pair = client.public.encode(), client.secret.encode()
     pulse = Pulse(context, paths, pair, config.worker_id, config.heartbeat_s)
     ranks = (own,) if gang is None else gang.ranks
-    worker = Worker(config, store, shelf, pulse, signals, work, ranks, started_s, gang)
+    worker = Worker(config, store, shelf, pulse, signals, work, ranks, started_s, meter, health, gang)
     link = Link(context, pulse, config.worker_id, secrets.token_hex(8), worker.say)
     pulse.start()
     reason = "it failed"
     try:
         reason = worker.run(link)
-        return reason
+        return reason, worker.again
     finally:
         if gang is not None:
             gang.close(reason)
         pulse.stop()
         link.close()
+        meter.close()
         context.term()
         shutil.rmtree(work, ignore_errors=True)
 
@@ -166,6 +204,13 @@ def _listen(signals: Signals) -> None:
 
     signal.signal(signal.SIGTERM, term)
     signal.signal(signal.SIGUSR2, warn)
+
+
+def lived(config: WorkerConfig, seconds: float) -> WorkerConfig:
+    """The same for a worker that is so old already: its process was replaced."""
+    if config.lifetime_s is None or not seconds:
+        return config
+    return msgspec.structs.replace(config, lifetime_s=config.lifetime_s - seconds)
 
 
 def with_real_end(config: WorkerConfig, environment: Mapping[str, str], now_wall_s: float) -> WorkerConfig:
@@ -207,22 +252,21 @@ def _own_devices(config: WorkerConfig, where: Place) -> tuple[Rank, Devices]:
     A rank whose node shows it several devices takes one, by its number there; one that Slurm has given its
     own (--gpus-per-task) keeps it."""
     from hpcwise.models.base import Devices
+    from hpcwise.worker.nvml import gpus, named
 
-    visible = _visible_devices(config.device_kind)
-    if where.world > 1 and len(visible) > 1:
-        visible = visible[where.local : where.local + 1]
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(str(index) for index in visible)
-    counted = tuple(range(len(visible)))
+    names = named(os.environ) if config.device_kind != "cpu" else ()
+    if names is None:  # all that there are
+        names = tuple(gpu.name for gpu in gpus(os.environ).found)
+    if where.world > 1 and len(names) > 1:
+        names = names[where.local : where.local + 1]
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(names)
+    # A UUID says nothing of a place on the node; NVML knows it.
+    known = () if all(map(str.isdigit, names)) else gpus(os.environ).found
+    places = {gpu.name: gpu.index for gpu in known}
+    on_node = tuple(int(name) if name.isdigit() else places.get(name, i) for i, name in enumerate(names))
+    counted = tuple(range(len(names)))
     devices = Devices(config.device_kind, counted, config.threads, where.rank, where.world)
-    return Rank(socket.gethostname(), visible), devices
-
-
-def _visible_devices(kind: str) -> tuple[int, ...]:
-    """Device indices that the launch gave to this process."""
-    if kind == "cpu":
-        return ()
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    return tuple(int(index) for index in visible.split(",") if index.strip().isdigit())
+    return Rank(socket.gethostname(), on_node), devices
 
 
 def _log_to(path: Path) -> None:

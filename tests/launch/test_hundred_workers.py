@@ -155,6 +155,9 @@ class Counting:
     def find(self, token: str) -> Handle | None:
         return None
 
+    def avoid(self, nodes: Iterable[str]) -> None:
+        raise AssertionError(f"nobody is unwell: {nodes}")
+
     def states(self, handles: Iterable[Handle]) -> Mapping[str, JobState]:
         return {}
 

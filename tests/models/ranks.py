@@ -19,7 +19,8 @@ from hpcwise.core.resources import Rank
 from hpcwise.models.base import Devices
 from hpcwise.store.paths import RunPaths
 from hpcwise.wire.start import WorkerConfig
-from hpcwise.worker.gang import Follower, Gang, flush_and_exit, place
+from hpcwise.worker.gang import Follower, Gang, flush_and_exit
+from hpcwise.worker.gangplace import place
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -32,8 +32,9 @@ from hpcwise.store.latents import read_latent
 from hpcwise.store.paths import RunPaths
 from hpcwise.wire.sockets import CurveKeys
 from hpcwise.wire.start import WorkerConfig
-from hpcwise.worker.gang import EXIT_LOST, Place, place
+from hpcwise.worker.gang import EXIT_LOST
 from hpcwise.worker.gangnotes import Join, encode
+from hpcwise.worker.gangplace import Place, place
 from hpcwise.worker.gangwire import Hub
 from tests.models.ranks import REPOSITORY, environment
 from tests.models.tinies import Kept, Left, called, ran

@@ -1,0 +1,156 @@
+"""Whether this worker's device and its way to the store are well enough to work on.
+
+Looked at when the worker starts, when it has been idle for a while, and behind an error that a sick device
+may have caused. Who is not well says so and leaves; its node is avoided by new launches (docs/gpu.md).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from hpcwise.core.errors import Unhealthy
+from hpcwise.models.base import Devices
+from hpcwise.store.paths import translate_oserror
+from hpcwise.worker.nvml import Gpu, Gpus, asked
+
+log = logging.getLogger(__name__)
+
+#: A driver that does not answer for so long will not, seconds.
+ANSWER_S: Final = 120.0
+#: Side of the matrices that are multiplied, and the largest of their numbers: sums stay below 2^24, so that
+#: float32, and what tensor cores make of it, is exact.
+_SIDE: Final = 512
+_MOST: Final = 11
+_BLOCK: Final = 1 << 16
+
+
+class Health:
+    """compute: product of two matrices on the device, given as arrays of float32; None: nothing to try."""
+
+    def __init__(
+        self, gpus: Gpus, folder: Path, compute: Callable[[Any, Any], Any] | None, durable: bool
+    ) -> None:
+        self._gpus = gpus.found
+        self._trouble = gpus.trouble
+        self._folder = folder
+        self._compute = compute
+        self._durable = durable
+        self._faults: dict[str, int] = {}
+
+    def look(self) -> None:
+        """Raises Unhealthy that names the device and what is wrong with it, DiskFull where the store is."""
+        if self._trouble:
+            raise Unhealthy(self._trouble)
+        self._cards()
+        if self._compute is not None:
+            self._answers(self._compute)
+        self._store()
+
+    def _cards(self) -> None:
+        """By what their cards have counted. Errors that were there at the start are another job's."""
+        for gpu in self._gpus:
+            for said in (_remapping(gpu), _retired(gpu)):
+                if said:
+                    raise Unhealthy(f"GPU {gpu.name}: {said}")
+            # 1: uncorrected, 0: since the driver was loaded.
+            count = _card(gpu, "nvmlDeviceGetTotalEccErrors", 1, 0)
+            if count is not None and count > self._faults.setdefault(gpu.name, count):
+                raise Unhealthy(f"GPU {gpu.name}: {count} uncorrected memory errors")
+
+    def _answers(self, compute: Callable[[Any, Any], Any]) -> None:
+        """A known product, in a thread: a device that is lost may not come back from a call."""
+        import numpy as np
+
+        left = np.arange(_SIDE * _SIDE, dtype=np.int64).reshape(_SIDE, _SIDE) * 7919 % _MOST
+        right = left.T * 31 % _MOST
+        said: list[Any] = []
+
+        def ask() -> None:
+            try:
+                said.append(np.asarray(compute(left.astype(np.float32), right.astype(np.float32))))
+            except BaseException as error:  # a driver may raise anything; that is the finding
+                said.append(error)
+
+        thread = threading.Thread(target=ask, name="health", daemon=True)
+        thread.start()
+        thread.join(ANSWER_S)
+        if not said:
+            raise Unhealthy(f"the device has not answered for {ANSWER_S:g} s")
+        if isinstance(said[0], BaseException):
+            first = (str(said[0]).strip().splitlines() or [""])[0]
+            raise Unhealthy(f"the device failed at a small product: {type(said[0]).__name__}: {first}"[:300])
+        wrong = int(np.count_nonzero(said[0] != left @ right))
+        if wrong:
+            raise Unhealthy(f"the device computes wrongly: {wrong} of {_SIDE * _SIDE} numbers of a product")
+
+    def _store(self) -> None:
+        """Written and read again. A full disk is everybody's, and no reason to leave."""
+        path = self._folder / f".health-{secrets.token_hex(6)}"
+        data = secrets.token_bytes(_BLOCK)
+        try:
+            try:
+                with path.open("wb") as file:
+                    file.write(data)
+                    if self._durable:
+                        file.flush()
+                        os.fsync(file.fileno())
+                read = path.read_bytes()
+            finally:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            meant = translate_oserror(error, path)
+            if meant.transient:
+                raise meant from error
+            raise Unhealthy(f"the run directory cannot be used: {meant}") from error
+        if read != data:
+            raise Unhealthy(f"{path.parent}: a file that was written is read differently")
+
+
+def product_on(devices: Devices, seen: Gpus) -> Callable[[Any, Any], Any] | None:
+    """How a product is made on the device of this process. None where no library is there to make it, or NVML
+    shows no GPU: torch takes seconds to import."""
+    if devices.kind == "cpu":
+        import numpy as np
+
+        return np.matmul
+    if devices.kind != "cuda" or not seen.found:
+        return None
+    try:
+        import torch
+    except ImportError:
+        return None
+
+    def product(left: Any, right: Any) -> Any:
+        where = torch.device("cuda", devices.indices[0] if devices.indices else 0)
+        return (torch.from_numpy(left).to(where) @ torch.from_numpy(right).to(where)).cpu().numpy()
+
+    return product if torch.cuda.is_available() else None
+
+
+def _card(gpu: Gpu, function: str, *arguments: Any) -> Any:
+    """None where the card does not tell. Raises Unhealthy for one that is lost, or wants a reset."""
+    try:
+        return asked(function, gpu.card, *arguments)
+    except Exception as error:
+        raise Unhealthy(f"GPU {gpu.name}: {error}") from error
+
+
+def _remapping(gpu: Gpu) -> str:
+    rows = _card(gpu, "nvmlDeviceGetRemappedRows")
+    if rows is None:
+        return ""
+    _, _, pending, failed = rows
+    if failed:
+        return "a row of its memory is broken and could not be replaced"
+    return "rows of its memory wait to be replaced by a reset" if pending else ""
+
+
+def _retired(gpu: Gpu) -> str:
+    pending = _card(gpu, "nvmlDeviceGetRetiredPagesPendingStatus")
+    return "pages of its memory wait to be retired by a reset" if pending else ""
