@@ -17,6 +17,7 @@ from hpcwise.cli.output import console
 from hpcwise.cli.values import format_s
 from hpcwise.core.catalogue import Catalogue
 from hpcwise.core.cluster import Cluster
+from hpcwise.core.config import EngineConfig
 from hpcwise.core.contract import Offer, Terms, latest_s
 from hpcwise.core.contracthead import Agreement
 from hpcwise.core.contractoffers import choices, offers_of, site_catalogue, terms_of
@@ -104,8 +105,9 @@ def shapes(
     from hpcwise.head.planning import read_planning
     from hpcwise.head.settings import find_configs
 
-    work = work_of_job(job)
-    catalogue = site_catalogue(site.cluster, read_planning(find_configs(), "streamwise"), work)
+    planned = read_planning(find_configs(), "streamwise")
+    work = work_of_job(job, EngineConfig(catalogue=planned))
+    catalogue = site_catalogue(site.cluster, planned, work)
     sigma = _sigma(work, catalogue)
     learned = site.learned
     offers = offers_of(

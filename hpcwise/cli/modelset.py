@@ -10,7 +10,7 @@ import msgspec
 
 from hpcwise.core.errors import ModelMissing, UsageError
 from hpcwise.core.spec import JobSpec
-from hpcwise.core.streamcast import STAGE_MODELS
+from hpcwise.core.streamcast import ENCODE, STAGE_MODELS
 from hpcwise.head.settings import find_configs, find_models_dir, read_file, read_models
 
 
@@ -68,7 +68,8 @@ def check_runnable(job: JobSpec, where: Path) -> None:
 
     cards = read_models(find_configs() / "models")
     registry = Registry.read(find_configs() / "models", find_models_dir())
-    for stage, usual in STAGE_MODELS.items():
+    asked = {**STAGE_MODELS, **{stage: name for stage, name in job.models.items() if stage == ENCODE}}
+    for stage, usual in asked.items():
         model = job.models.get(stage, usual)
         if stage == "upscale" and not job.upscale:
             continue
@@ -78,6 +79,11 @@ def check_runnable(job: JobSpec, where: Path) -> None:
                 "name one that does, give --models SET, or use hpcwise simulate"
             )
         card = registry.card(model)
+        if stage == "sketch" and card.options.get("text") is False and ENCODE not in job.models:
+            raise UsageError(
+                f"{where}: models.{ENCODE}: nothing, but {model!r} has no text encoder (options.text); name a "
+                "model that encodes its prompts"
+            )
         if card.folder and not registry.folder(card).is_dir():
             source = f" ({cards[model].source})" if cards[model].source else ""
             raise UsageError(

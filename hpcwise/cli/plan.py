@@ -16,6 +16,7 @@ from hpcwise.cli.specfile import relative
 from hpcwise.cli.submit import job_options, load
 from hpcwise.cli.values import format_s, parse_by, parse_duration_s, parse_usd
 from hpcwise.core.catalogue import Catalogue, Link
+from hpcwise.core.config import EngineConfig
 from hpcwise.core.errors import UsageError
 from hpcwise.core.provisioner.check import provision_checked
 from hpcwise.core.provisioner.explain import explain
@@ -101,8 +102,8 @@ def plan_command(
         from hpcwise.cli.contractplan import plan_shapes
 
         return plan_shapes(job, str(cluster), now_s, plot, as_json)
-    work = work_of_job(job)
     pools, catalogue = _cluster(cluster, fleet, profiles, spot)
+    work = work_of_job(job, EngineConfig(catalogue=catalogue))
     goal = _goal(job, objective, start_within, ready_by, budget_usd, power_w, now_s)
     asked = problem(work, pools, catalogue)
     executed: Executed | None = None

@@ -146,7 +146,7 @@ def _unmeasured(catalogue: Any, fleet: Any, job: Any) -> list[str]:
     if job.workflow == "graph":
         names = {task.model for task in job.graph}
     elif job.workflow == "streamwise-podcast":
-        names = {job.models.get(stage, model) for stage, model in streamcast.STAGE_MODELS.items()}
+        names = set({**streamcast.STAGE_MODELS, **job.models}.values())
     else:
         names = {planner.models_of(job, stage)[0] for stage in planner.STAGE_MODELS}
     pairs = {(x, item.hardware) for item in fleet if item.max_workers for x in item.models if x in names}

@@ -153,7 +153,7 @@ class Engine:
         if world.arrived:
             arrived, world.arrived = world.arrived, []
             for request_id in arrived:
-                emit(first_tasks(self.state.requests[request_id]))
+                emit(first_tasks(self.state.requests[request_id], self.config))
         if type(event) is m.Tick:
             watch_workers(world, emit)
             forget_old(world, emit)
@@ -215,7 +215,7 @@ class Engine:
             request = self.world.request_of(task)
             if request.state in LIVE_REQUEST:
                 facts = self.state.artifacts[task.key].chunk_facts[chunk]
-                self._emit(expand(request, task, self.state.tasks, facts))
+                self._emit(expand(request, task, self.state.tasks, facts, self.config))
                 grew[request.request_id] = None
         return grew
 

@@ -27,7 +27,7 @@ def worker_work_s(engine: Engine) -> float | None:
     total_s = 0.0
     for request_id in engine.world.live:
         request = engine.state.requests[request_id]
-        if sketch_shots(request) and not request.shots:
+        if sketch_shots(request, engine.config) and not request.shots:
             return None
         total_s += _open_work(engine, request)[0]
     return total_s / max(1, len(engine.state.workers) + len(engine.state.launches))
@@ -44,7 +44,7 @@ def _open_work(engine: Engine, request: RequestRecord) -> tuple[float, dict[Mode
             models[alternative.model] = None
             spent_s = engine.now_s - task.started_s if task.started_s >= 0 else 0.0
             work_s += max(0.05, world.typical_s(alternative, task.scale) - spent_s)
-    sketched = sketch_shots(request)
+    sketched = sketch_shots(request, engine.config)
     if sketched and request.shots:
         mean_s = work_s / max(1, sum(not _ended(world, s.task_id) for s in request.shots))
         work_s += sketched * mean_s

@@ -41,7 +41,7 @@ def tails_of(world: World, request: RequestRecord, specs: Sequence[TaskSpec]) ->
         if spec.publishes:
             tail = max(tail, PUBLISH_S)
         if spec.expand:
-            tail = max(tail, sketch_tail_s(request.job, world.typical_s))
+            tail = max(tail, sketch_tail_s(request.job, world.typical_s, world.config))
         tails[spec.task_id] = tail
         own_s = first_output_s(world, spec, readers.get(spec.task_id) == {"stream"})
         for edge in spec.inputs:

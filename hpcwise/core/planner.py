@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from hpcwise.core import streamcast
+from hpcwise.core.config import EngineConfig
 from hpcwise.core.errors import CoreError
 from hpcwise.core.messages import AddTasks
 from hpcwise.core.screenplay import Line, Scene, Shot
@@ -39,20 +40,23 @@ SCRIPT_MODEL = "approved-script"
 LLM_MODEL = "llm-screenplay"
 #: Named for the stage `upscale` of a podcast, it enlarges pictures that are smaller than the film.
 ENLARGER = "realesr-animevideov3-x2"
+#: A planner that is told nothing of models and replicas.
+UNKNOWN = EngineConfig()
 
 
-def first_tasks(request: RequestRecord) -> AddTasks:
-    """What is known of a request before anything has run."""
+def first_tasks(request: RequestRecord, known: EngineConfig = UNKNOWN) -> AddTasks:
+    """What is known of a request before anything has run. known: of models and replicas."""
     if request.job.workflow == "graph":
         return _graph(request)
     if request.job.workflow == "streamwise-podcast":
-        return streamcast.first_tasks(request)
+        return streamcast.first_tasks(request, known)
     return _podcast(request)
 
 
 def expand(
-    request: RequestRecord, task: TaskRecord, tasks: dict[TaskId, TaskRecord], facts: dict[str, Any]
-) -> AddTasks:
+    request: RequestRecord, task: TaskRecord, tasks: dict[TaskId, TaskRecord], facts: dict[str, Any],
+    known: EngineConfig = UNKNOWN,
+) -> AddTasks:  # fmt: skip
     """The successors that a chunk of an expanding task brings; raises CoreError for an unknown rule.
 
     tasks: all tasks of the engine, of which those of this request are looked at.
@@ -60,7 +64,7 @@ def expand(
     if task.spec.expand == "screenplay":
         return _scene(request, tasks, facts)
     if task.spec.expand == "streamcast":
-        return streamcast.scene_tasks(request, facts)
+        return streamcast.scene_tasks(request, facts, known)
     raise CoreError(f"task {task.spec.task_id}: no rule {task.spec.expand!r} to expand it")
 
 
@@ -87,21 +91,23 @@ def segment_frames(job: JobSpec) -> int:
     return max(1, round(SEGMENT_S * job.fps))
 
 
-def sketch_tail_s(job: JobSpec, typical_s: Callable[[Alternative], float]) -> float:
+def sketch_tail_s(
+    job: JobSpec, typical_s: Callable[[Alternative], float], known: EngineConfig = UNKNOWN
+) -> float:
     """Expected seconds from a scene of the screenplay to its first segment, by the sketch of a shot."""
     if job.workflow == "streamwise-podcast":
-        return sum(typical_s(made) for made in streamcast.sketch_alternatives(job))
+        return sum(typical_s(made) for made in streamcast.sketch_alternatives(job, known))
     speech = _speech_alternatives(job, SKETCH_SHOT_S)[0]
     animate = _animate_alternatives(job, SKETCH_SHOT_S)[0]
     return typical_s(speech) + typical_s(animate) * SEGMENT_S / SKETCH_SHOT_S
 
 
-def sketch_shots(request: RequestRecord) -> int:
+def sketch_shots(request: RequestRecord, known: EngineConfig = UNKNOWN) -> int:
     """Shots that are still expected but have no nodes yet."""
     if request.last or request.job.workflow == "graph":
         return 0
     if request.job.workflow == "streamwise-podcast":
-        return streamcast.sketch_segments(request)
+        return streamcast.sketch_segments(request, known)
     planned_s = sum(s.expected_s for s in request.shots)
     return max(0, math.ceil((request.job.duration_s - planned_s) / SKETCH_SHOT_S))
 

@@ -134,7 +134,7 @@ def _wanted(world: World, item: FleetItem, busy: bool) -> int:
     demand = 0
     for request_id in world.live:
         request = world.state.requests[request_id]
-        demand += sketch_shots(request)
+        demand += sketch_shots(request, world.config)
         demand += request.open_tasks
         if demand >= item.max_workers:
             break

@@ -2,9 +2,12 @@
 
 document -> screenplay (LLM, scene by scene) -> image (once) -> per shot: speech, detect (crops), sketch
 (video in latent space, a stream of segments) -> per segment: decode (VAE), sync (lips to speech), upscale.
+A job that names a model for the stage `encode` has the sketch's prompt made into conditions by replicas of
+their own; shots with the same prompt share them (equal keys).
 The unit of streaming is the segment, and each is a shot of the film's plan of its own: so segments of one
 shot are made side by side by several replicas, which real time needs as soon as a replica takes longer
-for a segment than it plays.
+for a segment than it plays. A segment is shorter where a model's longest clip is; speech that turns out
+longer than it was expected to be is cut at its pauses by the sync model (models/sync).
 
 With a ladder of several rungs each segment has an alternative a rung: high is synced at half size and then
 enlarged (a chain of two tasks), medium at a quarter and enlarged to half (a film of half the size), low in
@@ -19,6 +22,9 @@ from typing import Any, Final
 
 import msgspec
 
+from hpcwise.core.catalogue import ModelInfo
+from hpcwise.core.config import EngineConfig
+from hpcwise.core.drawing import clip_frames, drawn_size, longest_clip, replicas_of
 from hpcwise.core.messages import AddTasks
 from hpcwise.core.prompts import NEGATIVE, picture_prompt, shot_prompt
 from hpcwise.core.screenplay import Scene, Shot
@@ -50,27 +56,70 @@ RUNGS: Final[dict[Tier, tuple[int, float]]] = {
 DIRECT_STEPS: Final = 20
 #: Rungs that a ladder enlarges: what the sync model's picture and the enlarged one are a share of.
 ENLARGED: Final[dict[Tier, tuple[float, float]]] = {"high": (0.5, 1.0), "medium": (0.25, 0.5)}
+#: The stage that makes prompts into conditions, for jobs that name a model for it.
+ENCODE: Final = "encode"
 #: The sketch is drawn small and at its own rate (the artifact's 512x320 for 1280x800), in ten steps.
 SKETCH_SHARE: Final = 0.4
 SKETCH_FPS: Final = 30
 SKETCH_STEPS: Final = 10
 IMAGE_STEPS: Final = 25
-#: What a side is divided by on its way into a transformer: eight by the VAE, two by its patches.
-_SIDE_PX: Final = 16
 #: A scene of the paper's podcast: 600 s in 43. Its measurements of LLM and speech count scenes.
 SCENE_S: Final = 600 / 43
 
 
-def first_tasks(request: RequestRecord) -> AddTasks:
+class Crew(msgspec.Struct, frozen=True):
+    """A job and what is known of the models and replicas that make it."""
+
+    job: JobSpec
+    known: EngineConfig
+
+    def model(self, stage: str) -> str:
+        return self.job.models.get(stage) or STAGE_MODELS[stage]
+
+    def info(self, stage: str) -> ModelInfo | None:
+        return self.known.catalogue.models.get(self.model(stage))
+
+    def size(self, stage: str, share: float) -> tuple[int, int]:
+        """Width and height nearest to that share of the film's that the stage's model can draw."""
+        info = self.info(stage)
+        wanted = max(64.0, self.job.width * share), max(64.0, self.job.height * share)
+        return drawn_size(info, wanted, replicas_of(self.known.fleet, info))
+
+    def fps(self, stage: str) -> float:
+        """Of the stage's own pictures."""
+        info, usual = self.info(stage), SKETCH_FPS if stage == "sketch" else self.job.fps
+        return float(info.fps if info is not None and info.fps else usual)
+
+    @property
+    def segment_s(self) -> float:
+        """The longest segment: none of its stages needs more than one clip for it. One that goes on where
+        the one before ended gives its first frame away."""
+        sketch, sync = longest_clip(self.info("sketch")), longest_clip(self.info("sync"))
+        return min(
+            SEGMENT_S,
+            (sketch - 1) / self.fps("sketch") if sketch else SEGMENT_S,
+            sync / self.fps("sync") if sync else SEGMENT_S,
+        )
+
+    def sketch_frames(self, length_s: float, chunks: int) -> int:
+        """Frames of each of `chunks` clips that follow one another; 0 where the model makes any number."""
+        info = self.info("sketch")
+        if info is None or not longest_clip(info):
+            return 0
+        return clip_frames(info, math.ceil(length_s * self.fps("sketch") - 1e-9) + (chunks > 1))
+
+
+def first_tasks(request: RequestRecord, known: EngineConfig) -> AddTasks:
     """What is known before anything has run."""
     job, rid = request.job, request.request_id
+    crew = Crew(job, known)
     document = TaskSpec(
         task_id=f"{rid}/document",
         request_id=rid,
         stage="document",
         params={"sha256": job.input_sha256},
         local={"path": job.input_path},
-        alternatives=(_made(job, "document", {}),),
+        alternatives=(_made(crew, "document", {}),),
     )
     screenplay = TaskSpec(
         task_id=f"{rid}/screenplay",
@@ -78,22 +127,23 @@ def first_tasks(request: RequestRecord) -> AddTasks:
         stage="screenplay",
         params={"duration_s": job.duration_s, "cast": msgspec.to_builtins(job.cast)},
         inputs=(Edge("document", document.task_id),),
-        alternatives=(_made(job, "screenplay", _screenplay_features(job)),),
+        alternatives=(_made(crew, "screenplay", _screenplay_features(job)),),
         expand="streamcast",
         seed=job.seed,
     )
     return AddTasks(request_id=rid, tasks=(document, screenplay), total_s=job.duration_s)
 
 
-def scene_tasks(request: RequestRecord, facts: dict[str, Any]) -> AddTasks:
+def scene_tasks(request: RequestRecord, facts: dict[str, Any], known: EngineConfig) -> AddTasks:
     """The shots of one scene, and with the first scene the image that all shots are cut from."""
     scene = msgspec.convert(facts["scene"], Scene)
+    crew = Crew(request.job, known)
     specs: list[TaskSpec] = []
     lengths: list[float] = []
     if not request.shots:
-        specs.append(_image(request))
+        specs.append(_image(request, crew))
     for shot in scene.shots:
-        made, of_segments = _shot(request, len(request.shots) + len(lengths), shot)
+        made, of_segments = _shot(request, crew, len(request.shots) + len(lengths), shot)
         specs += made
         lengths += of_segments
     return AddTasks(
@@ -105,41 +155,47 @@ def scene_tasks(request: RequestRecord, facts: dict[str, Any]) -> AddTasks:
     )
 
 
-def sketch_segments(request: RequestRecord) -> int:
+def sketch_segments(request: RequestRecord, known: EngineConfig) -> int:
     """Segments that are expected and have no tasks yet."""
     planned_s = sum(s.expected_s for s in request.shots)
-    return max(0, math.ceil((request.job.duration_s - planned_s) / SEGMENT_S - 1e-9))
+    segment_s = Crew(request.job, known).segment_s
+    return max(0, math.ceil((request.job.duration_s - planned_s) / segment_s - 1e-9))
 
 
-def sketch_alternatives(job: JobSpec) -> tuple[Alternative, ...]:
+def sketch_alternatives(job: JobSpec, known: EngineConfig) -> tuple[Alternative, ...]:
     """What lies between a scene of the screenplay and its first segment, one segment of each stage."""
+    crew = Crew(job, known)
+    length_s = crew.segment_s
     names = ("sketch", "decode", "sync") + (("upscale",) if _upscales(job) else ())
     return (
-        _made(job, "speech", _speech_features(SEGMENT_S)),
-        *(_video(job, name, SEGMENT_S, job.ladder[0]) for name in names),
+        _made(crew, "speech", _speech_features(length_s)),
+        *((_made(crew, ENCODE, {}),) if ENCODE in job.models else ()),
+        *(filmed(crew, name, length_s, job.ladder[0]) for name in names),
     )
 
 
-def _image(request: RequestRecord) -> TaskSpec:
+def _image(request: RequestRecord, crew: Crew) -> TaskSpec:
     job, rid = request.job, request.request_id
+    width, height = crew.size("image", 1.0)
+    features = {"steps": float(IMAGE_STEPS), "frame_mpx": width * height / 1e6}
     return TaskSpec(
         task_id=f"{rid}/image",
         request_id=rid,
         stage="image",
         params={
-            "set": job.set_name, "width": _side(job.width), "height": _side(job.height), "steps": IMAGE_STEPS,
+            "set": job.set_name, "width": width, "height": height, "steps": IMAGE_STEPS,
             "prompt": picture_prompt(job.set_name, job.cast),
         },
         inputs=(Edge("screenplay", f"{rid}/screenplay", "stream", 0),),
-        alternatives=(_made(job, "image", {"steps": float(IMAGE_STEPS), "frame_mpx": _mpx(job)}),),
+        alternatives=(_made(crew, "image", features),),
         seed=job.seed,
     )  # fmt: skip
 
 
-def _shot(request: RequestRecord, first: int, shot: Shot) -> tuple[list[TaskSpec], list[float]]:
+def _shot(request: RequestRecord, crew: Crew, first: int, shot: Shot) -> tuple[list[TaskSpec], list[float]]:
     """Tasks of the shot whose first segment is segment `first` of the film, and its segments' lengths."""
     job, rid = request.job, request.request_id
-    n = max(1, math.ceil(shot.expected_s / SEGMENT_S - 1e-9))
+    n = max(1, math.ceil(shot.expected_s / crew.segment_s - 1e-9))
     length_s = shot.expected_s / n
     common: dict[str, Any] = {"request_id": rid, "seed": job.seed, "prominence": shot.prominence}
 
@@ -164,36 +220,41 @@ def _shot(request: RequestRecord, first: int, shot: Shot) -> tuple[list[TaskSpec
     asked = {"prompt": shot_prompt(job.set_name, job.cast, shot), "negative_prompt": NEGATIVE, "fps": job.fps}
     speech = task(
         "speech", first, {"lines": lines, "cast": cast, "pause_after_s": shot.pause_after_s}, (),
-        alternatives=(_made(job, "speech", _speech_features(shot.expected_s)),),
+        alternatives=(_made(crew, "speech", _speech_features(shot.expected_s)),),
     )  # fmt: skip
     detect = task(
         "detect", first, {"kind": shot.kind, "who": who}, (Edge("image", f"{rid}/image"),),
-        alternatives=(_made(job, "detect", {"frame_mpx": _mpx(job)}),),
+        alternatives=(_made(crew, "detect", {"frame_mpx": _mpx(job)}),),
     )  # fmt: skip
-    sketch = task(
-        "sketch", first, {**asked, "chunks": n, "seconds": length_s}, (Edge("image", detect.task_id),),
-        alternatives=_rungs(job, "sketch", shot.expected_s),
-    )  # fmt: skip
-    made = [speech, detect, sketch]
+    made = [speech, detect]
+    seen: tuple[Edge, ...] = (Edge("image", detect.task_id),)
+    drawn = {**asked, "chunks": n, "seconds": length_s}
+    if ENCODE in job.models:
+        # The conditions are the recipe then: the words are in their key.
+        words = {name: drawn.pop(name) for name in ("prompt", "negative_prompt")}
+        made.append(task(ENCODE, first, words, (), alternatives=(_made(crew, ENCODE, {}),)))
+        seen = (*seen, Edge("prompt", made[-1].task_id))
+    sketch = task("sketch", first, drawn, seen, alternatives=_rungs(crew, "sketch", length_s, n))
+    made.append(sketch)
     begins = [round(k * length_s * job.fps) for k in range(n + 1)]
     for k in range(n):
         index = first + k
         frames = {"frames": begins[k + 1] - begins[k], "first_frame": begins[k], "segment": k, "segments": n}
         decode = task(
             "decode", index, {"segment": k}, (Edge("latents", sketch.task_id, "stream", k),),
-            alternatives=_rungs(job, "decode", length_s),
+            alternatives=_rungs(crew, "decode", length_s, n),
         )  # fmt: skip
         upscales = _upscales(job) and not _adaptive(job)
         shown = (Edge("video", decode.task_id), Edge("speech", speech.task_id))
         sync = task(
             "sync", index, {**frames, **asked}, shown,
-            alternatives=_rungs(job, "sync", length_s), publishes=not upscales,
+            alternatives=_rungs(crew, "sync", length_s, n), publishes=not upscales,
         )  # fmt: skip
         made += [decode, sync]
         if upscales:
             upscale = task(
                 "upscale", index, dict(frames), (Edge("video", sync.task_id),),
-                alternatives=_rungs(job, "upscale", length_s), publishes=True,
+                alternatives=_rungs(crew, "upscale", length_s, n), publishes=True,
             )  # fmt: skip
             made.append(upscale)
     return made, [length_s] * n
@@ -213,30 +274,31 @@ def _enlarged(job: JobSpec, tier: Tier) -> bool:
     return job.upscale and (tier == "high" or (tier == "medium" and _adaptive(job)))
 
 
-def _rungs(job: JobSpec, stage: str, length_s: float) -> tuple[Alternative, ...]:
-    """The ways of a stage, one a rung of the job's ladder, or the best one alone."""
+def _rungs(crew: Crew, stage: str, length_s: float, chunks: int) -> tuple[Alternative, ...]:
+    """The ways of a stage, one a rung of the job's ladder, or the best one alone. length_s: of a segment,
+    of which a shot has `chunks`."""
+    job = crew.job
     if not _adaptive(job):
-        return (_video(job, stage, length_s, job.ladder[0]),)
+        return (filmed(crew, stage, length_s, job.ladder[0], chunks),)
     found = []
     for tier in job.ladder:
-        made = _video(job, stage, length_s, tier)
+        made = filmed(crew, stage, length_s, tier, chunks)
         if stage == "sync" and _enlarged(job, tier):
             parts = tuple(
                 Part(
                     stage=name, model=way.model, params=way.params, features=way.features, input_name="video",
                     kind="finish",
                 )
-                for name, way in (("sync", made), ("upscale", _video(job, "upscale", length_s, tier)))
+                for name, way in (("sync", made), ("upscale", filmed(crew, "upscale", length_s, tier)))
             )  # fmt: skip
             made = Alternative(tier=tier, model=made.model, features=made.features, parts=parts)
         found.append(made)
     return tuple(found)
 
 
-def _made(job: JobSpec, stage: str, features: dict[str, float], tier: Tier | None = None) -> Alternative:
+def _made(crew: Crew, stage: str, features: dict[str, float], tier: Tier | None = None) -> Alternative:
     """A way of a stage, by default at the best rung that the job names."""
-    model = job.models.get(stage, STAGE_MODELS[stage])
-    return Alternative(tier=tier or job.ladder[0], model=model, features=features)
+    return Alternative(tier=tier or crew.job.ladder[0], model=crew.model(stage), features=features)
 
 
 def _mpx(job: JobSpec) -> float:
@@ -252,36 +314,39 @@ def _speech_features(length_s: float) -> dict[str, float]:
     return {"speech_s": length_s, "scenes": length_s / SCENE_S}
 
 
-def _video(job: JobSpec, stage: str, length_s: float, tier: Tier) -> Alternative:
-    """A way of a stage that makes `length_s` seconds of pictures for a rung.
+def filmed(crew: Crew, stage: str, length_s: float, tier: Tier, chunks: int = 1) -> Alternative:
+    """A way of a stage that makes `length_s` seconds of pictures for a rung; the sketch all its `chunks`.
 
     features: steps, frames, frame_mpx (megapixels of one frame), film_s. The upscaler's are of its output,
-    the sync model's of its own picture, sketch and decode have their own size and rate.
+    the sync model's of its own picture, sketch and decode have their own size and rate. Sizes and the
+    sketch's frames are those that are drawn; the sync model's frames are those of the expected speech at its
+    own rate, since its clips follow the real one (what rounding adds there, measured runs teach).
     """
+    job = crew.job
     steps, share = RUNGS[tier]
-    fps, shown = float(job.fps), 1.0
+    shown = 1.0
     if _enlarged(job, tier):
         share, shown = ENLARGED[tier]
+    of, frames, drawn = stage, 0, {}
     if stage in ("sketch", "decode"):
-        steps, share, fps = SKETCH_STEPS, SKETCH_SHARE * min(1.0, 2 * share), float(SKETCH_FPS)
+        of, steps, share = "sketch", SKETCH_STEPS, SKETCH_SHARE * min(1.0, 2 * share)
+        frames = crew.sketch_frames(length_s, chunks)
     elif stage == "upscale":
         share = shown
     elif tier == "high" and not job.upscale:
         steps, share = DIRECT_STEPS, 1.0
-    width, height = (max(64, 2 * round(n * share / 2)) for n in (job.width, job.height))
+    if stage == "upscale":
+        width, height = (max(64, 2 * round(n * share / 2)) for n in (job.width, job.height))
+    else:
+        width, height = crew.size(of, share)
+    each = frames or length_s * crew.fps(of)
+    if stage == "sketch":
+        length_s, each = length_s * chunks, each * chunks
+        drawn = {"frames": frames, "fps": round(crew.fps(of))} if frames else {}
     features = {
-        "film_s": length_s,
-        "frames": length_s * fps,
-        "frame_mpx": width * height / 1e6,
-        "steps": float(steps),
-    }
-    made = _made(job, stage, features, tier)
-    params = {"steps": steps, "render_width": _side(width), "render_height": _side(height)}
+        "film_s": length_s, "frames": each, "frame_mpx": width * height / 1e6, "steps": float(steps),
+    }  # fmt: skip
+    params = {"steps": steps, "render_width": width, "render_height": height, **drawn}
     if stage == "upscale" or (stage == "sync" and not _enlarged(job, tier)):
         params |= {"film_width": job.width, "film_height": job.height}
-    return msgspec.structs.replace(made, params=params)
-
-
-def _side(pixels: int) -> int:
-    """A side that a VAE of 8 and patches of 2 take."""
-    return max(_SIDE_PX, _SIDE_PX * round(pixels / _SIDE_PX))
+    return msgspec.structs.replace(_made(crew, stage, features, tier), params=params)

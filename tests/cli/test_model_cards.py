@@ -10,13 +10,16 @@ import msgspec
 import pytest
 
 from hpcwise.cli.modeladd import check_card
+from hpcwise.cli.modelset import check_runnable
 from hpcwise.core.catalogue import ModelInfo
 from hpcwise.core.errors import ModelMissing, UsageError
 from hpcwise.core.parallel import usp_degrees
+from hpcwise.core.streamcast import STAGE_MODELS
 from hpcwise.head.planning import read_planning
 from hpcwise.head.settings import find_models_dir, read_file, read_hardware, read_settings
 from hpcwise.models.base import ModelSpec
 from hpcwise.models.licences import is_accepted
+from hpcwise.sim.workload import paper_job
 from tests.cli.making import call, call_json
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -294,3 +297,21 @@ def test_a_set_whose_checkpoints_lack_is_one_line_that_says_where_to_put_them(
     assert code == 2
     assert "models.screenplay: model gemma-3-27b: its licence (Gemma) was not accepted; read it, then" in err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_denoiser_without_text_encoder_needs_a_model_that_encodes(
+    tmp_path: Path, configs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HPCWISE_MODELS_DIR", str(tmp_path / "models"))
+    (tmp_path / "models" / "tiny-wan2.1-i2v").mkdir(parents=True)
+    card = (configs / "models" / "tiny-wan-dit.yaml").read_text()
+    deaf = card.replace("name: tiny-wan-dit", "name: deaf").replace("  parts:", "  text: false\n  parts:")
+    (configs / "models" / "deaf.yaml").write_text(deaf)
+    models = {stage: "drawn-scene" for stage in STAGE_MODELS} | {"sketch": "deaf"}
+    with pytest.raises(UsageError) as error:
+        check_runnable(paper_job(models=models), Path("film.yaml"))
+    assert str(error.value) == (
+        "film.yaml: models.encode: nothing, but 'deaf' has no text encoder (options.text); name a model that "
+        "encodes its prompts"
+    )
+    check_runnable(paper_job(models={**models, "encode": "tiny-wan-text"}), Path("film.yaml"))

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from hpcwise.core import planner, streamcast
+from hpcwise.core.config import EngineConfig
 from hpcwise.core.errors import UsageError
 from hpcwise.core.provisioner.types import StageShape, Variant, Work
 from hpcwise.core.spec import JobSpec, Tier
@@ -93,14 +94,16 @@ def work_of(name: str, flow: Workflow) -> Work:
     return Work(name=name, film_s=flow.film_s, variants=tuple(variants))
 
 
-def work_of_job(job: JobSpec) -> Work:
-    """Raises UsageError for a workflow that has no stages to plan by."""
+def work_of_job(job: JobSpec, known: EngineConfig = planner.UNKNOWN) -> Work:
+    """Raises UsageError for a workflow that has no stages to plan by. known: of models and replicas, since
+    what a model can draw decides on sizes and rates."""
     if job.workflow == "graph":
         raise UsageError("workflow: 'graph' has no stages to plan replicas for; use hpcwise simulate")
     name = job.name or job.workflow
     if job.workflow == "podcast":
         return Work(name=name, film_s=job.duration_s, variants=(_embedded(job),))
     variants: list[Variant] = []
+    crew = streamcast.Crew(job, known)
     for tier in job.ladder if not job.fixed_ladder else job.ladder[:1]:
         steps, share = streamcast.RUNGS[tier]
         flow = Workflow(
@@ -118,9 +121,9 @@ def work_of_job(job: JobSpec) -> Work:
         sides = [True, False] if flow.upscale else [False]
         for upscaled in sides:
             splits = (True,) if "sketch" in job.models else (True, False)
-            variants += [_variant(flow, upscaled, split, False, job.models, tier) for split in splits]
+            variants += [_variant(flow, upscaled, split, False, job.models, tier, crew) for split in splits]
         if "sync" not in job.models:
-            variants.append(_variant(flow, sides[0], True, True, job.models, tier))
+            variants.append(_variant(flow, sides[0], True, True, job.models, tier, crew))
     return Work(name=name, film_s=job.duration_s, variants=tuple(variants))
 
 
@@ -157,10 +160,11 @@ def segments(film_s: float) -> int:
 
 def _variant(
     flow: Workflow, upscaled: bool, split: bool, sync_split: bool, models: dict[str, ModelName],
-    tier: Tier = "high",
+    tier: Tier = "high", crew: streamcast.Crew | None = None,
 ) -> Variant:  # fmt: skip
-    """The stages of one way to make the film. models: by stage, in place of StreamWise's."""
-    scenes, n = flow.scenes, _units(flow)
+    """The stages of one way to make the film. models: by stage, in place of StreamWise's. crew: of a job; it
+    knows what its models can draw."""
+    scenes, n = flow.scenes, _units(flow, SEGMENT_S if crew is None else crew.segment_s)
     segment_s = flow.film_s / n
     mpx = flow.width * flow.height / 1e6
     direct = tier == "high" and flow.upscale and not upscaled
@@ -172,10 +176,16 @@ def _variant(
         made = {"name": name, "model": model, "after": tuple(a for a in after if a in known), **fields}
         found.append(msgspec.convert(made, StageShape))
 
-    def video(share: float, fps: float, steps: int) -> dict[str, object]:
+    def video(name: str, share: float, fps: float, steps: int) -> dict[str, object]:
         width, height = _size(flow, share)
+        frames = segment_s * fps
+        if crew is not None and name != "upscale":
+            width, height = crew.size(name, share)
+            frames = segment_s * crew.fps(name)
+            if name == "sketch":
+                frames = crew.sketch_frames(segment_s, n // scenes) or frames
         features = {
-            "film_s": segment_s, "frames": segment_s * fps, "frame_mpx": width * height / 1e6, "steps": steps,
+            "film_s": segment_s, "frames": frames, "frame_mpx": width * height / 1e6, "steps": steps,
         }  # fmt: skip
         return {"features": features, "resolution": (width, height)}
 
@@ -200,22 +210,23 @@ def _variant(
         alone = direct and not flow.sync
         sketch_share = 1.0 if alone else flow.sketch_share
         fps = float(streamcast.SKETCH_FPS if flow.sync else flow.fps)
-        shape = video(sketch_share, fps, streamcast.DIRECT_STEPS if alone else flow.sketch_steps)
+        shape = video("sketch", sketch_share, fps, streamcast.DIRECT_STEPS if alone else flow.sketch_steps)
         units = max(1, round(n * flow.sketch))
         gb = {name: each * segment_s for name, each in _GB_A_S.items()}
         after = ("detect", "image", *script)
+        if streamcast.ENCODE in models:
+            add(streamcast.ENCODE, script, units=scenes, share="light")
+        seen = (*(after[:1] if flow.images and flow.detect else after), streamcast.ENCODE)
         if split:
-            add("sketch", after[:1] if flow.images and flow.detect else after, units=units, near="sketch",
-                out_gb=gb["sketch"], **shape)  # fmt: skip
+            add("sketch", seen, units=units, near="sketch", out_gb=gb["sketch"], **shape)
             add("decode", ("sketch",), units=units, near="sketch", out_gb=gb["decode"], **shape)
         else:
-            add("sketch", after[:1] if flow.images and flow.detect else after, units=units,
-                out_gb=gb["decode"], **shape)  # fmt: skip
+            add("sketch", seen, units=units, out_gb=gb["decode"], **shape)
             found[-1] = msgspec.structs.replace(found[-1], model="framepack")
     drawn = ("decode" if split else "sketch", "speech", *(() if flow.sketch else ("image", *script)))
     if flow.sync:
         share = 1.0 if direct else flow.sync_share
-        shape = video(share, float(flow.fps), streamcast.DIRECT_STEPS if direct else flow.sync_steps)
+        shape = video("sync", share, float(flow.fps), streamcast.DIRECT_STEPS if direct else flow.sync_steps)
         units = max(1, round(n * flow.sync))
         gb_sync = _GB_A_S["sync"] * segment_s
         if sync_split:
@@ -227,7 +238,7 @@ def _variant(
         else:
             add("sync", drawn, units=units, out_gb=gb_sync, **shape)
     if upscaled:
-        add("upscale", ("sync", *drawn), units=n, **video(1.0, float(flow.fps), 1))
+        add("upscale", ("sync", *drawn), units=n, **video("upscale", 1.0, float(flow.fps), 1))
     names = [
         "upscaled" if upscaled else "direct" if tier == "high" else tier,
         *(("split" if split else "fused",) if flow.sketch else ()),
@@ -236,9 +247,9 @@ def _variant(
     return Variant(name=", ".join(names), stages=tuple(found), tier=tier)
 
 
-def _units(flow: Workflow) -> int:
+def _units(flow: Workflow, segment_s: float) -> int:
     """Segments: each scene has a whole number of them, as its shot has."""
-    return flow.scenes * max(1, math.ceil(flow.film_s / flow.scenes / SEGMENT_S - 1e-9))
+    return flow.scenes * max(1, math.ceil(flow.film_s / flow.scenes / segment_s - 1e-9))
 
 
 def _size(flow: Workflow, share: float) -> tuple[int, int]:

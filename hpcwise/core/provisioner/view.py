@@ -12,6 +12,7 @@ import msgspec
 
 from hpcwise.core import planner, streamcast
 from hpcwise.core.catalogue import Catalogue
+from hpcwise.core.config import EngineConfig
 from hpcwise.core.deadlines import FINISH_S
 from hpcwise.core.events import Hold
 from hpcwise.core.provisioner.shapes import work_of_job
@@ -229,12 +230,12 @@ def _mean(features: Sequence[Mapping[str, float]]) -> dict[str, float]:
 def _stages(job: JobSpec, catalogue: Catalogue) -> tuple[StageShape, ...]:
     """As the planner makes tasks: one way of making the film, with workers also for what the paper puts on
     a host's cores. Light models share a worker."""
-    work = work_of_job(job)
+    work = work_of_job(job, EngineConfig(catalogue=catalogue))
     made = planner.STAGE_MODELS if job.workflow == "podcast" else streamcast.STAGE_MODELS
     models = {
         stage: job.models.get(stage, name if isinstance(name, str) else name[0])
         for stage, name in made.items()
-    }
+    } | {stage: model for stage, model in job.models.items() if stage == streamcast.ENCODE}
 
     def fits(stages: Sequence[StageShape]) -> bool:
         return all(s.fixed_s is not None or s.model == models.get(s.name) for s in stages)
