@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,14 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from hpcwise.core.errors import BadOutput
 from hpcwise.core.screenplay import Character, Speech
 from hpcwise.media.meter import loudness, loudness_of
 from hpcwise.media.timeline import shot_frames
+from hpcwise.models.align import sphinx
 from hpcwise.models.drawn.motion import acting
+from hpcwise.models.kokoro.phonemes import Pronouncer
+from hpcwise.models.kokoro.spoken import spoken_words
 from hpcwise.store.artifacts import Store
 from hpcwise.store.paths import RunPaths
 
@@ -54,6 +60,43 @@ def speeches(folder: Path, receipt: dict[str, Any], fps: int) -> list[tuple[floa
         found.append((at_s, msgspec.json.decode((artifact.path / "speech.json").read_bytes(), type=Speech)))
         at_s += shot_frames(found[-1][1].duration_s, fps) / fps
     return found
+
+
+def captions_off_s(
+    sound: npt.NDArray[np.float32], shots: Sequence[tuple[float, str]], cues: Iterable[tuple[float, str]]
+) -> list[float]:
+    """Of each cue: when its first word is heard minus when it is shown, in seconds.
+
+    sound: of the film, at RATE_HZ. shots: (seconds, what is said in it) in order; cues: (start in seconds,
+    text). Heard by forced alignment of each shot's sound with its words, which knows nothing of the times
+    that the voice gave. A shot that cannot be aligned is left out.
+    """
+    words: list[tuple[str, float | None]] = []
+    pronouncer, at_s = Pronouncer(), 0.0
+    for length_s, text in shots:
+        spoken = spoken_words(text)
+        piece = sound[int(at_s * RATE_HZ) : int((at_s + length_s) * RATE_HZ)]
+        first: dict[int, float] = {}
+        try:
+            for heard_ in sphinx.align(piece, RATE_HZ, spoken, pronouncer) if spoken else []:
+                first.setdefault(heard_.word, at_s + heard_.start_s)
+        except BadOutput as error:
+            print(f"  {error}: {text[:60]!r}", file=sys.stderr, flush=True)
+        words += [(word.written, first.get(i)) for i, word in enumerate(spoken)]
+        at_s += length_s
+    off: list[float] = []
+    at = 0
+    for start_s, text in cues:
+        written = text.split()
+        shown, heard_s = words[at]
+        if shown != written[0]:
+            raise ValueError(
+                f"the cue at {start_s:.2f} s begins with {written[0]!r}, the script with {shown!r}"
+            )
+        if heard_s is not None:
+            off.append(heard_s - start_s)
+        at += len(written)
+    return off
 
 
 def sound_of(film: Path) -> npt.NDArray[np.float32]:

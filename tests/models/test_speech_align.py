@@ -17,6 +17,7 @@ from hpcwise.models.kokoro.fallback import FallbackVoiceAdapter, laid_over
 from hpcwise.models.kokoro.phonemes import Pronouncer
 from hpcwise.models.kokoro.spoken import spoken_words
 from hpcwise.models.kokoro.visemes import Sound, mouth_shapes
+from scripts.bench.filmsound import captions_off_s
 from tests.models.test_speech_voices import CAST, LINES, check_times, folder, kokoro, spoken
 
 __all__ = ["folder", "kokoro"]
@@ -123,3 +124,18 @@ def test_the_fallback_voice_moves_its_lips_with_what_is_heard(
     assert [w.text for w in laid.words] == [w.text for w in speech.words]
     assert laid.words != speech.words and laid_over([], np.zeros(0, np.float32)).words == ()
     assert len(LINES) == len(CAST) == 2
+
+
+def test_captions_are_measured_against_what_is_heard(
+    said: dict[str, tuple[np.ndarray, list[Sound], list[Sound]]],
+) -> None:
+    audio, own, _ = said["af_heart"]
+    at = np.arange(audio.size * 2) / 2
+    sound = np.concatenate([np.zeros(24_000), np.interp(at, np.arange(audio.size), audio)]).astype(np.float32)
+    second = spoken_words(TEXT.split("What")[0])
+    times = (own[0].start_s + 0.5, next(s.start_s for s in own if s.word == len(second)) + 0.5)
+    cues = [(times[0], TEXT.split(" What")[0]), (times[1] - 0.4, "What about the crew?")]
+    first_off, second_off = captions_off_s(sound, [(sound.size / 48_000, TEXT)], cues)
+    assert abs(first_off) < 0.06 and abs(second_off - 0.4) < 0.06
+    with pytest.raises(ValueError, match="begins with 'Why'"):
+        captions_off_s(sound, [(sound.size / 48_000, TEXT)], [(0.0, "Why not?")])
