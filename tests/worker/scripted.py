@@ -60,8 +60,10 @@ class ScriptedHead:
         self.hellos: list[w.Hello] = []
         self.events: list[Any] = []
         self.goodbyes: list[str] = []
+        self.unwell: list[tuple[str, ...]] = []
         self.parcels: list[w.Up] = []
         self._next = 0
+        self._nonce = ""
         self.advertise(advertise if advertise is not None else self.server.addresses)
 
     def advertise(self, addresses: tuple[str, ...]) -> None:
@@ -137,6 +139,9 @@ class ScriptedHead:
                 self._send(peer, w.Here())
             case w.Hello():
                 self.hellos.append(note)
+                if note.nonce != self._nonce:
+                    # Another process counts its events from 0 again.
+                    self._nonce, self._next = note.nonce, 0
                 self._take(note.first_seq, note.unacked)
                 if self.answers:
                     self.welcome(note.worker.worker_id)
@@ -149,6 +154,7 @@ class ScriptedHead:
                     self.server.send(peer, encode(Down(self.epoch, self.session, self.number, (ack,))))
             case w.Goodbye():
                 self.goodbyes.append(note.reason)
+                self.unwell.append(note.unwell)
 
     def _take(self, first_seq: int, events: tuple[Any, ...]) -> None:
         fresh = events[max(0, self._next - first_seq) :]
@@ -159,18 +165,19 @@ class ScriptedHead:
         self.server.send(peer, encode(Down(self.epoch, 0, 0, (note,))))
 
 
+def config_of(run_dir: Path, worker_id: str = "w1", **fields: Any) -> bytes:
+    """What a worker is started with. fields: of WorkerConfig."""
+    usual = {
+        "kind": "cpu", "hardware": "cpu", "heartbeat_s": 0.2, "durable": False, "models": ("emulated",),
+        "configs_dir": str(CONFIGS), "models_dir": str(run_dir / "models"),
+    }  # fmt: skip
+    return msgspec.json.encode(WorkerConfig(**{**usual, **fields}, run_dir=str(run_dir), worker_id=worker_id))
+
+
 def start_worker(run_dir: Path, worker_id: str = "w1", **fields: Any) -> subprocess.Popen[bytes]:
     """A worker process. fields: of WorkerConfig."""
-    usual = {"kind": "cpu", "hardware": "cpu", "heartbeat_s": 0.2, "durable": False, "models": ("emulated",)}
-    config = WorkerConfig(
-        **{**usual, **fields},
-        run_dir=str(run_dir),
-        worker_id=worker_id,
-        configs_dir=str(CONFIGS),
-        models_dir=str(run_dir / "models"),
-    )
     code = "import sys; from hpcwise.worker.main import run_worker; print(run_worker(sys.argv[1].encode()))"
     return subprocess.Popen(
-        [sys.executable, "-c", code, msgspec.json.encode(config).decode()],
+        [sys.executable, "-c", code, config_of(run_dir, worker_id, **fields).decode()],
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, cwd=CONFIGS.parent,
     )  # fmt: skip

@@ -31,9 +31,7 @@ def test_a_killed_worker_loses_only_the_steps_since_the_last_checkpoint(
     head.until(lambda: head.hellos)
     work = task("t", KEY, chunks=1, nbytes=1000, steps=40, seconds=4.0, checkpoints=True)
     head.run("w1", work)
-    told = head.until(
-        lambda: [e for e in head.events if isinstance(e, m.TaskProgress) and e.saved >= 0.5]
-    )
+    told = head.until(lambda: [e for e in head.events if isinstance(e, m.TaskProgress) and e.saved >= 0.5])
     first.kill()
     first.wait()
     saved = CheckpointStore(head.paths).latest(KEY, 0)

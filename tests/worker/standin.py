@@ -1,0 +1,44 @@
+"""A libnvidia-ml.so.1 whose GPUs say what a test writes: real nvidia-ml-py runs on it, in real processes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).with_name("nvml_stand_in.c")
+#: Debian's gfortran, which MPI brings, has a gcc without the plain name.
+COMPILERS = ("cc", "gcc", "gcc-14", "gcc-13", "gcc-12", "clang")
+#: A GPU of 80 GB that is well.
+WELL = {"total": 80_000_000_000, "free": 79_000_000_000, "retired_pending": 0, "ecc": 0,
+        "remap_pending": 0, "remap_failed": 0}  # fmt: skip
+
+
+class Gpus:
+    """What the stand-in's devices say; a process that starts behind `__init__` finds them."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, n: int = 1) -> None:
+        pytest.importorskip("pynvml")
+        compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
+        if compiler is None:
+            pytest.skip("needs a C compiler")
+        folder.mkdir(exist_ok=True)
+        library = folder / "libnvidia-ml.so.1"
+        subprocess.run([compiler, "-shared", "-fPIC", "-o", library, SOURCE], check=True)
+        self._path = folder / "said"
+        self._said: dict[tuple[str, int], int] = {("devices", 0): n}
+        monkeypatch.setenv("NVML_STAND_IN", str(self._path))
+        before = os.environ.get("LD_LIBRARY_PATH", "")
+        monkeypatch.setenv("LD_LIBRARY_PATH", f"{folder}:{before}".rstrip(":"))
+        for device in range(n):
+            self.say(device, **WELL)
+
+    def say(self, device: int, **values: int) -> None:
+        """From now on; by name (see the C source)."""
+        self._said.update({(name, device): value for name, value in values.items()})
+        beside = self._path.with_suffix(".new")
+        beside.write_text("".join(f"{name} {n} {value}\n" for (name, n), value in self._said.items()))
+        beside.replace(self._path)
