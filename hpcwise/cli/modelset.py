@@ -34,26 +34,24 @@ def read_set(name: str) -> ModelSet:
 
 
 def build_missing(models: Iterable[str], models_dir: Path, say: Callable[[str], object]) -> list[Path]:
-    """Write the checkpoints of those models that are made of random weights and lack; those written.
+    """Write the checkpoints of those models that are made of random weights and lack, or were written by
+    another version; those written.
 
     say: is told what takes long. Raises ModelMissing where torch or diffusers is not installed.
     """
+    from hpcwise.models.diffusion import tiny
     from hpcwise.models.registry import Registry
 
     cards = Registry.read(find_configs() / "models", models_dir)
     wanted = dict.fromkeys(cards.card(name).folder for name in models)
-    lacking = [name for name in wanted if name and not (models_dir / name).is_dir()]
-    if not lacking:
-        return []
-    try:
-        from hpcwise.models.diffusion import tiny
-    except ImportError as error:
-        raise ModelMissing(f"tiny checkpoints: {error}; install hpcwise[models]") from error
     made = []
-    for name in lacking:
-        if name in tiny.BUILDERS:
+    for name in wanted:
+        if name in tiny.BUILDERS and not tiny.stands(name, models_dir / name):
             say(f"writing {name} to {models_dir}")
-            tiny.build(name, models_dir / name)
+            try:
+                tiny.build(name, models_dir / name)
+            except ImportError as error:
+                raise ModelMissing(f"tiny checkpoints: {error}; install hpcwise[models]") from error
             made.append(models_dir / name)
     return made
 
@@ -71,7 +69,7 @@ def check_runnable(job: JobSpec, where: Path) -> None:
     asked = {**STAGE_MODELS, **{stage: name for stage, name in job.models.items() if stage == ENCODE}}
     for stage, usual in asked.items():
         model = job.models.get(stage, usual)
-        if stage == "upscale" and not job.upscale:
+        if (stage == "upscale" and not job.upscale) or (stage == "screenplay" and job.script):
             continue
         if model not in cards:
             raise UsageError(
@@ -81,8 +79,8 @@ def check_runnable(job: JobSpec, where: Path) -> None:
         card = registry.card(model)
         if stage == "sketch" and card.options.get("text") is False and ENCODE not in job.models:
             raise UsageError(
-                f"{where}: models.{ENCODE}: nothing, but {model!r} has no text encoder (options.text); name a "
-                "model that encodes its prompts"
+                f"{where}: models.{ENCODE}: nothing, but {model!r} has no text encoder (options.text); "
+                "name a model that encodes its prompts"
             )
         if card.folder and not registry.folder(card).is_dir():
             source = f" ({cards[model].source})" if cards[model].source else ""

@@ -35,8 +35,7 @@ STAGE_MODELS = {
     "image": ("drawn-scene",),
     "animate": ("drawn-scene",),
 }
-#: The screenplay of a job that brings its own, and of one that names an endpoint.
-SCRIPT_MODEL = "approved-script"
+#: The screenplay of a job that names an endpoint.
 LLM_MODEL = "llm-screenplay"
 #: Named for the stage `upscale` of a podcast, it enlarges pictures that are smaller than the film.
 ENLARGER = "realesr-animevideov3-x2"
@@ -71,7 +70,7 @@ def expand(
 def models_of(job: JobSpec, stage: str) -> tuple[str, ...]:
     """Models of a stage, best first."""
     if stage == "screenplay" and job.script:
-        return (SCRIPT_MODEL,)
+        return (streamcast.SCRIPT_MODEL,)
     chosen = job.models.get(stage)
     if not chosen and stage == "screenplay" and job.llm is not None:
         return (LLM_MODEL, *STAGE_MODELS[stage])
@@ -152,7 +151,7 @@ def _podcast(request: RequestRecord) -> AddTasks:
         task_id=f"{rid}/screenplay",
         request_id=rid,
         stage="screenplay",
-        params=_written(job),
+        params=streamcast.written(job),
         inputs=(Edge("document", document.task_id),),
         alternatives=_screenplay_alternatives(job),
         expand="screenplay",
@@ -179,12 +178,6 @@ def _own_pictures(job: JobSpec, *, paths: bool) -> dict[str, Any]:
     if paths:
         return {"picture_paths": [p.file.path for p in job.pictures]}
     return {"pictures": [{"sha256": p.file.sha256, "caption": p.caption} for p in job.pictures]}
-
-
-def _written(job: JobSpec) -> dict[str, Any]:
-    if job.script:
-        return {"scenes": msgspec.to_builtins(job.script)}
-    return {"duration_s": job.duration_s, "cast": msgspec.to_builtins(job.cast)}
 
 
 def _screenplay_alternatives(job: JobSpec) -> tuple[Alternative, ...]:

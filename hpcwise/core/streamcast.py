@@ -45,6 +45,8 @@ STAGE_MODELS: Final[dict[str, str]] = {
     "sync": "fantasytalking",
     "upscale": "real-esrgan",
 }
+#: The screenplay of a job that brings its own.
+SCRIPT_MODEL: Final = "approved-script"
 #: Denoising steps of the sync model, and its picture's size as a share of the film's (section 5.2). The
 #: best rung is the second enlarged, as in the paper's artifact; drawn directly it takes DIRECT_STEPS.
 RUNGS: Final[dict[Tier, tuple[int, float]]] = {
@@ -74,6 +76,8 @@ class Crew(msgspec.Struct, frozen=True):
     known: EngineConfig
 
     def model(self, stage: str) -> str:
+        if stage == "screenplay" and self.job.script:
+            return SCRIPT_MODEL
         return self.job.models.get(stage) or STAGE_MODELS[stage]
 
     def info(self, stage: str) -> ModelInfo | None:
@@ -125,7 +129,7 @@ def first_tasks(request: RequestRecord, known: EngineConfig) -> AddTasks:
         task_id=f"{rid}/screenplay",
         request_id=rid,
         stage="screenplay",
-        params={"duration_s": job.duration_s, "cast": msgspec.to_builtins(job.cast)},
+        params=written(job),
         inputs=(Edge("document", document.task_id),),
         alternatives=(_made(crew, "screenplay", _screenplay_features(job)),),
         expand="streamcast",
@@ -153,6 +157,13 @@ def scene_tasks(request: RequestRecord, facts: dict[str, Any], known: EngineConf
         total_s=max(request.job.duration_s, request.total_s) if not scene.last else 0.0,
         last=scene.last,
     )
+
+
+def written(job: JobSpec) -> dict[str, Any]:
+    """What the screenplay is made of, beside the document: the job's own, or the wish for one."""
+    if job.script:
+        return {"scenes": msgspec.to_builtins(job.script)}
+    return {"duration_s": job.duration_s, "cast": msgspec.to_builtins(job.cast)}
 
 
 def sketch_segments(request: RequestRecord, known: EngineConfig) -> int:

@@ -7,10 +7,12 @@ of the big model, only the pictures mean nothing. Nothing is fetched: vocabulari
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import string
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +20,9 @@ from hpcwise.core.errors import UsageError
 from hpcwise.models.diffusion.checkpoint import SUMS, sums
 
 _SEED: Final = 0
+#: Of what is written here; those of another one are written again.
+_EDITION: Final = "2"
+_EDITION_FILE: Final = "edition.txt"
 #: Widths of the tiny text encoders; the transformers' text inputs are as wide.
 _TEXT_DIM: Final = 32
 
@@ -32,12 +37,35 @@ def build(name: str, folder: Path) -> None:
     beside = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(beside, ignore_errors=True)
     beside.parent.mkdir(parents=True, exist_ok=True)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _quiet():
         torch.manual_seed(_SEED)
         BUILDERS[name](beside)
+    (beside / _EDITION_FILE).write_text(_EDITION)
     (beside / SUMS).write_text(sums(beside))
     shutil.rmtree(folder, ignore_errors=True)
     beside.rename(folder)
+
+
+def stands(name: str, folder: Path) -> bool:
+    """Whether `folder` holds checkpoint `name` as this version writes it."""
+    try:
+        return name in BUILDERS and (folder / _EDITION_FILE).read_text() == _EDITION
+    except OSError:
+        return False
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Libraries warn of what they would like to have beside them, and show a bar for each file."""
+    import transformers
+
+    logging.disable(logging.WARNING)
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers.utils.logging.enable_progress_bar()
+        logging.disable(logging.NOTSET)
 
 
 def _wan(
