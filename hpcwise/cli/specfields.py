@@ -103,6 +103,7 @@ _SPEAKER_SCHEMA: Final[Schema] = {
         "role": {"enum": list(read.ROLES)},
         "voice": {"enum": list(read.VOICES)},
         "look": {"enum": list(read.LOOKS)},
+        "pace": {"type": "number", "minimum": read.PACES[0], "maximum": read.PACES[1]},
     },
 }
 _GRAPH_SCHEMA: Final[Schema] = {

@@ -22,6 +22,9 @@ VOICES: Final = ("af_heart", "am_michael", "bf_emma", "bm_george")
 LOOKS: Final = ("maya", "dan", "ada", "ken", "lin", "noor", "leo", "sol")
 ROLES: Final = ("host", "expert", "sceptic", "guest")
 MOST_SPEAKERS: Final = 4
+#: Slower or faster than this nobody speaks, by the voice's own pace.
+PACES: Final = (0.7, 1.4)
+_SPEAKER: Final = ("id", "name", "role", "voice", "look", "pace")
 OUTPUTS: Final[tuple[str, ...]] = get_args(Output)
 SUBTITLES: Final = ("srt", "vtt")
 STAGES: Final = (
@@ -219,13 +222,14 @@ def cast(value: Value) -> tuple[Character, ...]:
     found: list[Character] = []
     for i, item in enumerate(value.data):
         at = f"[{i}]"
-        fields = part(at, item, lambda v: mapping(v, ("id", "name", "role", "voice", "look"), ("id",)))
+        fields = part(at, item, lambda v: mapping(v, _SPEAKER, ("id",)))
         readers: Mapping[str, Callable[[Value], Any]] = {
             "id": token,
             "name": text(40),
             "role": one_of(ROLES),
             "voice": one_of(VOICES),
             "look": one_of(LOOKS),
+            "pace": pace,
         }
         given = {name: part(f"{at}.{name}", v, readers[name]) for name, v in fields.items()}
         base = (*DEFAULT_CAST, *_NEXT_SPEAKERS)[i]
@@ -236,6 +240,7 @@ def cast(value: Value) -> tuple[Character, ...]:
                 role=given.get("role", base.role),
                 voice=given.get("voice", base.voice),
                 look=given.get("look", base.look),
+                pace=given.get("pace", base.pace),
             )
         )
         if found[i].id in [c.id for c in found[:i]]:
@@ -245,6 +250,14 @@ def cast(value: Value) -> tuple[Character, ...]:
         if roles.count(role) != 1:
             raise Part("[1]", value.data[1], "one speaker is the host, one the expert")
     return tuple(found)
+
+
+def pace(value: Value) -> float:
+    """How fast somebody speaks, by the voice's own pace."""
+    found = value.data
+    if isinstance(found, bool) or not isinstance(found, int | float) or not PACES[0] <= found <= PACES[1]:
+        raise ValueError(f"choose {PACES[0]:g} (slow) to {PACES[1]:g} (fast)")
+    return float(found)
 
 
 def models(value: Value) -> dict[str, str]:

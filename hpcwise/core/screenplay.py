@@ -10,14 +10,18 @@ import msgspec
 ShotKind = Literal["title", "chapter", "two_shot", "close_up", "over_shoulder", "split", "figure", "end"]
 
 
-class Character(msgspec.Struct, frozen=True, kw_only=True):
-    """A member of the cast. `voice` names a voice of the speech model, `look` one of the renderer."""
+class Character(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A member of the cast. `voice` names a voice of the speech model, `look` one of the renderer.
+
+    pace: how fast this one speaks, by the voice's own pace.
+    """
 
     id: str
     name: str
     role: str
     voice: str
     look: str
+    pace: float = 1.0
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):

@@ -51,7 +51,7 @@ input: mills.md
 name: Tide mills
 cast:
   - {id: ada, name: Ada, role: host, voice: bf_emma, look: ada}
-  - {id: ken, name: Ken, role: expert, voice: bm_george, look: ken}
+  - {id: ken, name: Ken, role: expert, voice: bm_george, look: ken, pace: 0.9}
 set: lecture
 show: Water
 duration: 1m30s
@@ -78,7 +78,7 @@ music: {level: 30}
         input_sha256=hashlib.sha256((tmp_path / "mills.md").read_bytes()).hexdigest(),
         cast=(
             Character(id="ada", name="Ada", role="host", voice="bf_emma", look="ada"),
-            Character(id="ken", name="Ken", role="expert", voice="bm_george", look="ken"),
+            Character(id="ken", name="Ken", role="expert", voice="bm_george", look="ken", pace=0.9),
         ),
         set_name="lecture",
         show="Water",
@@ -191,6 +191,8 @@ BAD: list[tuple[str, list[str]]] = [
      ["job.yaml:4: cast[1].id: 'a' is not usable; give every speaker an id of their own"]),
     ("input: mills.md\ncast:\n  - {id: a, voice: af_hart}\n  - {id: b}\n",
      ["job.yaml:3: cast[0].voice: 'af_hart' is not usable; did you mean af_heart?"]),
+    ("input: mills.md\ncast:\n  - {id: a, pace: 3}\n  - {id: b}\n",
+     ["job.yaml:3: cast[0].pace: 3 is not usable; choose 0.7 (slow) to 1.4 (fast)"]),
     ("input: mills.md\ncast:\n  - {id: a}\n  - {name: B}\n", ["job.yaml:3: cast[1].id: is missing; add it"]),
     ("input: mills.md\nname: \"bad\\u0007bell\"\n",
      ["job.yaml:2: name: 'bad\\x07bell' is not usable; write one line of 1 to 120 printable characters"]),

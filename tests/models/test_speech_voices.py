@@ -90,6 +90,19 @@ def test_words_keep_their_spelling_and_their_times_are_in_order_inside_the_shot(
     check_times(*shot)
 
 
+def test_each_of_the_cast_speaks_at_a_pace_of_their_own(
+    shot: tuple[Output, Speech], kokoro: KokoroAdapter, tmp_path: Path
+) -> None:
+    paced = [CAST[0], {**CAST[1], "pace": 0.75}]
+    _, slow = spoken(kokoro, tmp_path, cast=paced)
+    usual = [end - start for _, start, end in shot[1].spans]
+    (first, second) = [end - start for _, start, end in slow.spans]
+    assert first == usual[0]
+    assert 1.2 < second / usual[1] < 1.45
+    with pytest.raises(UsageError, match=r"^speech: pace of dan is 9\.0; give a number from 0\.5 to 2$"):
+        spoken(kokoro, tmp_path / "b", cast=[CAST[0], {**CAST[1], "pace": 9}])
+
+
 def test_lips_open_with_the_sound(shot: tuple[Output, Speech]) -> None:
     out, speech = shot
     audio = read_wav(out.files["audio.wav"]).astype(np.float64)

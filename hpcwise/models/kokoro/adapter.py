@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hpcwise.core.errors import BadOutput, ModelMissing, Stopped, UsageError
-from hpcwise.core.screenplay import Word
+from hpcwise.core.screenplay import Line, Word
 from hpcwise.models.base import Call, Devices, ModelSpec, OnStep, Output
 from hpcwise.models.kokoro.assemble import SpokenLine, assembled
 from hpcwise.models.kokoro.loudness import Samples
@@ -65,13 +65,14 @@ class KokoroAdapter:
         spoken = []
         for i, line in enumerate(params.lines):
             on_step(i, len(params.lines), f"speaking: {line.speaker}")
-            spoken.append(self._speak(line.text, voices[line.speaker], params, should_stop))
+            spoken.append(self._speak(line, voices[line.speaker], params, should_stop))
         on_step(len(params.lines), len(params.lines), "spoken")
         yield assembled(params, spoken, call.work)
 
     def _speak(
-        self, text: str, voice: str, params: SpeechParams, should_stop: Callable[[], bool]
+        self, line: Line, voice: str, params: SpeechParams, should_stop: Callable[[], bool]
     ) -> SpokenLine:
+        text, pace = line.text, params.pace_of(line.speaker)
         words = spoken_words(text, params.lexicon)
         marked = self._pronouncer.pronounce(words, british=voice.startswith("b"))
         known = [m for m in marked if m[0] in self._tokens]
@@ -81,7 +82,7 @@ class KokoroAdapter:
         for piece in chunked(known, MOST_TOKENS):
             if should_stop():
                 raise Stopped(f"stopped while speaking {text[:40]!r}")
-            samples, heard = self._infer(piece, self._voices[voice], params.pace)
+            samples, heard = self._infer(piece, self._voices[voice], pace)
             sounds += [Sound(s.symbol, s.word, at / RATE_HZ + s.start_s, s.length_s) for s in heard]
             audio.append(samples)
             at += samples.size

@@ -119,7 +119,7 @@ class FallbackVoiceAdapter:
             words = spoken_words(line.text, params.lexicon)
             text = " ".join(w.spoken for w in words)
             audio = (
-                self._engine.say(text, manner[line.speaker], params.pace)
+                self._engine.say(text, manner[line.speaker], params.pace_of(line.speaker))
                 if words
                 else np.zeros(0, np.float32)
             )

@@ -15,7 +15,8 @@ RATE_HZ = 24_000
 
 
 class SpeechParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The lines of one shot and how they are spoken. Times in seconds; pace 1.0 is the voice's own.
+    """The lines of one shot and how they are spoken. Times in seconds; pace 1.0 is the voice's own,
+    and is multiplied by that of who speaks.
 
     lexicon: words of these lines that are said otherwise than they are written ("USP": "U S P").
     """
@@ -28,6 +29,10 @@ class SpeechParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     pause_after_s: float = 0.25
     lexicon: dict[str, str] = {}
 
+    def pace_of(self, speaker: str) -> float:
+        """The pace of one of the cast."""
+        return self.pace * next(c.pace for c in self.cast if c.id == speaker)
+
 
 def speech_params(raw: Mapping[str, Any]) -> SpeechParams:
     """`raw` as a `SpeechParams`; raises `UsageError` that names the field and its value."""
@@ -37,6 +42,11 @@ def speech_params(raw: Mapping[str, Any]) -> SpeechParams:
         raise UsageError(f"speech: {error}") from error
     if not 0.5 <= params.pace <= 2.0:
         raise UsageError(f"speech: pace is {params.pace}; give a number from 0.5 to 2")
+    for character in params.cast:
+        if not 0.5 <= character.pace <= 2.0:
+            raise UsageError(
+                f"speech: pace of {character.id} is {character.pace}; give a number from 0.5 to 2"
+            )
     for field in ("lead_s", "gap_s", "pause_after_s"):
         if not 0.0 <= getattr(params, field) <= 30.0:
             raise UsageError(f"speech: {field} is {getattr(params, field)}; give seconds from 0 to 30")

@@ -29,7 +29,7 @@ class ShotMaker:
 
     def __init__(self, document: Document, cast: Sequence[Character]) -> None:
         self._spans, self._text = document.spans(), document.text
-        self._voices = voices_of(cast)
+        self._voices, self._paces = voices_of(cast), {c.id: c.pace for c in cast}
 
     def _exchange(self, question: Line, answer: Line, prominence: float) -> list[Shot]:
         quick = min(self._length([question]) / _QUICK_S, self._length([answer]) / _MIN_SHOT_S) < 1
@@ -100,7 +100,7 @@ class ShotMaker:
         )
 
     def _length(self, lines: Sequence[Line], after_s: float = AFTER_SHOT_S) -> float:
-        return lines_s(lines, after_s, self._voices)
+        return lines_s(lines, after_s, self._voices, self._paces)
 
     def sourced(self, speaker: str, text: str, source: str, page: int) -> Line:
         """A line that rests on a sentence or caption, with its place in the document."""

@@ -48,10 +48,16 @@ def _cardinal(number: int) -> str:
 
 
 def lines_s(
-    lines: Sequence[Line], after_s: float = AFTER_SHOT_S, voices: Mapping[str, str] | None = None
+    lines: Sequence[Line],
+    after_s: float = AFTER_SHOT_S,
+    voices: Mapping[str, str] | None = None,
+    paces: Mapping[str, float] | None = None,
 ) -> float:
-    """Seconds of a shot with these lines. voices: of the speakers by id, where they are known."""
-    said = [expected_s(line.text, (voices or {}).get(line.speaker, "")) for line in lines]
+    """Seconds of a shot with these lines. voices, paces: of the speakers by id, where they are known."""
+    said = [
+        expected_s(line.text, (voices or {}).get(line.speaker, "")) / (paces or {}).get(line.speaker, 1.0)
+        for line in lines
+    ]
     return shot_s(said, after_s)
 
 
