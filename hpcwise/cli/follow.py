@@ -10,13 +10,17 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
 import click
+import msgspec
 
 from hpcwise.cli import client
-from hpcwise.cli.progress import Lines, picture
+from hpcwise.cli.progress import PREVIEW_CELLS, Lines, picture
 from hpcwise.cli.run import Run
 from hpcwise.cli.specfile import relative
+from hpcwise.cli.watchevents import Changes
 from hpcwise.core.errors import HeadError, WireError
 from hpcwise.core.report import RequestView
+from hpcwise.core.shotwork import ShotWork
+from hpcwise.store.preview import read_preview
 from hpcwise.wire import messages as w
 
 if TYPE_CHECKING:
@@ -27,6 +31,8 @@ _WATCH_S: Final = 15.0
 #: Between two pictures: more would only heat the terminal.
 _PICTURE_S: Final = 0.25
 _LIVE: Final = ("growing", "running")
+#: A terminal with fewer lines has no room for pictures beside all else.
+_LINES_FOR_PICTURES: Final = PREVIEW_CELLS[1] + 13
 #: Without any head for so long following gives up.
 _PATIENCE_S: Final = 60.0
 
@@ -76,9 +82,14 @@ def _watch(request_id: str, after: int, ident: int) -> w.Query:
 
 
 class Screen:
-    """Shows views as they come; a context manager. On a terminal one picture is kept up to date."""
+    """Shows views as they come; a context manager. On a terminal one picture is kept up to date.
 
-    def __init__(self, run: Run, request_id: str) -> None:
+    previews: with what is being made as its worker sees it, where the terminal has colours and room.
+    """
+
+    def __init__(self, run: Run, request_id: str, *, previews: bool = True) -> None:
+        self._run = run
+        self._previews = previews
         self._play = relative(run.film(request_id) / "live" / "index.m3u8")
         self._lines = Lines()
         self._live: Live | None = None
@@ -103,13 +114,48 @@ class Screen:
     def show(self, view: RequestView) -> None:
         """Bring what is shown up to `view`."""
         if self._live is not None:
-            self._live.update(picture(view, self._play, self._note))
+            width = self._live.console.width
+            self._live.update(picture(view, self._play, self._note, self._pictures(view), width))
             return
         for line in self._lines.of(view, self._play):
             click.echo(line)
+
+    def _pictures(self, view: RequestView) -> dict[int, bytes]:
+        assert self._live is not None
+        screen = self._live.console
+        coloured = screen.color_system in ("256", "truecolor") and not screen.no_color
+        if not (self._previews and coloured and screen.height >= _LINES_FOR_PICTURES):
+            return {}
+        found = {s.shot: read_preview(self._run.paths, s.work) for s in view.shots if s.work is not None}
+        return {shot: preview.jpeg for shot, preview in found.items() if preview is not None}
 
     def note(self, text: str) -> None:
         """A line about the work itself, such as a head that was started again."""
         self._note = text
         if self._live is None:
             click.echo(text)
+
+
+class Events:
+    """Prints views as they come as JSON lines of what has changed; a context manager like `Screen`."""
+
+    def __init__(self, run: Run, request_id: str, *, previews: bool = True) -> None:
+        self._changes = Changes(str(run.film(request_id) / "live" / "index.m3u8"), self._pictured)
+        self._run = run
+        self._previews = previews
+
+    def __enter__(self) -> Events:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+    def show(self, view: RequestView) -> None:
+        """Print what is new in `view`."""
+        for event in self._changes.of(view):
+            click.echo(msgspec.json.encode(event).decode())
+        sys.stdout.flush()
+
+    def _pictured(self, work: ShotWork) -> str:
+        preview = read_preview(self._run.paths, work) if self._previews and work.steps else None
+        return preview.path if preview is not None else ""

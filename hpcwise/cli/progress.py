@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
+from hpcwise.cli.halfblocks import half_blocks
 from hpcwise.cli.values import format_s
 from hpcwise.core.report import Receipt, RequestView, ShotRow
 
@@ -18,15 +20,27 @@ _STAGES: Final = {
     "image": "draw the set",
     "speech": "speak",
     "animate": "film",
+    "detect": "find the faces",
+    "sketch": "draw",
+    "decode": "develop",
+    "sync": "sync the lips",
+    "upscale": "enlarge",
 }
+#: What is told of once a film, not once a shot.
+_ONCE: Final = frozenset({"document", "screenplay", "image"})
 _TIER_STYLE: Final = {"high": "green", "medium": "cyan", "low": "yellow", "static": "magenta"}
 _RUNS: Final = frozenset({"running", "pausing", "recalling", "revoking"})
 _BAR: Final = 28
 _MOST_RUNNING: Final = 4
+#: Cells of the picture of a shot that is being made: half blocks, so 32 × 18 pixels.
+PREVIEW_CELLS: Final = (32, 9)
 
 
-def picture(view: RequestView, play: str, note: str = "") -> Group:
-    """The whole state of a request for a terminal. play: what to open to watch it while it is made."""
+def picture(
+    view: RequestView, play: str, note: str = "", previews: Mapping[int, bytes] | None = None, width: int = 80
+) -> Group:
+    """The whole state of a request for a terminal `width` cells wide. play: what to open to watch it while it
+    is made. previews: JPEGs of shots that are being made, by shot."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -53,8 +67,10 @@ def picture(view: RequestView, play: str, note: str = "") -> Group:
             if any(shot.tier == tier and shot.state == "finished" for shot in view.shots):
                 strip.append(f" {tier}", style=style)
         parts.append(strip)
-        running_shots = [s for s in view.shots if s.state in _RUNS][:_MOST_RUNNING]
-        parts += [Text(f"       shot {s.shot}: {_doing(s)}", style="dim") for s in running_shots]
+        at_work = [s for s in view.shots if s.state in _RUNS or s.work is not None][:_MOST_RUNNING]
+        parts += [Text(f"       shot {s.shot}: {_doing(s)}", style="dim") for s in at_work]
+        if shown := _previews(view, previews or {}, width):
+            parts += [Text(), shown, Text()]
     parts.append(_clock_line(view, play))
     if note:
         parts.append(Text(note, style="yellow"))
@@ -85,7 +101,7 @@ class Lines:
         for stage in view.stages:
             before = self._done.get(stage.stage, 0)
             self._done[stage.stage] = stage.done
-            if stage.done > before and stage.stage not in ("animate", "speech"):
+            if stage.done > before and (stage.stage in _ONCE or stage.stage not in _STAGES):
                 lines.append(f"{at}{_STAGES.get(stage.stage, stage.stage)}: done")
         if view.play is not None and not self._first:
             self._first = True
@@ -166,7 +182,38 @@ def _cell(shot: ShotRow) -> tuple[str, str]:
     return ("×", "red") if shot.state in ("quarantined", "failed") else ("░", "dim")
 
 
+def _previews(view: RequestView, previews: Mapping[int, bytes], width: int) -> Table | None:
+    """The pictures side by side, as many as there is room for, each above its step."""
+    from rich.table import Table
+    from rich.text import Text
+
+    columns, rows = PREVIEW_CELLS
+    shots = [s for s in view.shots if s.shot in previews][: max(1, width // (columns + 3))]
+    drawn = {s.shot: half_blocks(previews[s.shot], columns, rows) for s in shots}
+    made = [(s, shown) for s in shots if (shown := drawn[s.shot]) is not None]
+    if not made:
+        return None
+    grid = Table.grid(padding=(0, 3, 0, 0))
+    for _ in made:
+        grid.add_column(no_wrap=True, vertical="bottom")
+    grid.add_row(*(shown for _, shown in made))
+    grid.add_row(*(Text(f"shot {s.shot}  {steps_of(s)}") for s, _ in made))
+    return grid
+
+
+def steps_of(shot: ShotRow) -> str:
+    """`step 7/20, 50 % saved`; empty where no loop runs."""
+    work = shot.work
+    if work is None or not work.steps:
+        return ""
+    return f"step {work.step}/{work.steps}" + (f", {100 * work.saved:.0f} % saved" if work.saved else "")
+
+
 def _doing(shot: ShotRow) -> str:
+    if shot.work is not None and (steps := steps_of(shot)):
+        return f"{shot.work.stage} by {shot.work.model}, {steps}, on {shot.work.worker}"
+    if shot.work is not None and shot.state not in _RUNS:
+        return f"{shot.work.stage} by {shot.work.model} on {shot.work.worker}"
     share = f" {100 * shot.progress:.0f} %" if shot.progress else ""
     lowered = f", {shot.why}" if shot.degraded and shot.why else ""
     return f"{shot.model}, tier {shot.tier}{share} on {shot.worker}{lowered}"

@@ -127,21 +127,25 @@ def show_command(request_id: str, run: Run, as_json: bool) -> None:
 @click.command("watch")
 @request_argument
 @run_dir_option
-def watch_command(request_id: str, run: Run) -> int:
+@click.option("--no-preview", is_flag=True, help="Without pictures of what is being denoised.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line for each change.")
+def watch_command(request_id: str, run: Run, no_preview: bool, as_json: bool) -> int:
     """Follow a request until it ends; Ctrl-C leaves it running. Exit code 1 where it failed."""
-    from hpcwise.cli.follow import Screen, ended, views
+    from hpcwise.cli.follow import Events, Screen, ended, views
     from hpcwise.core.report import RequestView
 
     view, _ = ask_of(run, request_id, lambda ident: w.AskShow(ident, request_id), RequestView)
     name = view.row.request_id
-    with Screen(run, name) as screen:
+    shown = Events(run, name, previews=not no_preview) if as_json else None
+    with shown or Screen(run, name, previews=not no_preview) as screen:
         screen.show(view)
         if not ended(view):
             need_head(run).close()
             for view in views(run, name):
                 screen.show(view)
-    said = f"{view.row.state}: {view.row.reason}" if view.row.reason else view.row.state
-    click.echo(f"{name}: {said}")
+    if not as_json:
+        said = f"{view.row.state}: {view.row.reason}" if view.row.reason else view.row.state
+        click.echo(f"{name}: {said}")
     return 0 if view.row.state == "done" else 1
 
 

@@ -12,6 +12,7 @@ from hpcwise.core.errors import UsageError
 from hpcwise.core.estimate import eta_s
 from hpcwise.core.film import film_task, licences_of, speech_of, title_of
 from hpcwise.core.planner import sketch_shots
+from hpcwise.core.shotwork import ShotWork, progress, shot_work
 from hpcwise.core.spec import Batch, By, JobSpec, Live
 from hpcwise.core.state import HELD, RequestRecord, TaskRecord
 from hpcwise.core.units import RequestId
@@ -72,6 +73,7 @@ class ShotRow(msgspec.Struct, frozen=True, kw_only=True):
     speech_key: str = ""
     speech_model: str = ""
     progress: float = 0.0
+    work: ShotWork | None = None
 
 
 class StageRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -387,11 +389,6 @@ def _shot_row(
         hashes=tuple(artifact.chunk_digests) if artifact else (),
         speech_key=speech.key if speech else "",
         speech_model=world.alternative_of(speech).model if speech else "",
-        progress=_progress(task, artifact.n_chunks if artifact else 0),
+        progress=progress(task),
+        work=shot_work(world.state.tasks, task),
     )
-
-
-def _progress(task: TaskRecord, n_chunks: int) -> float:
-    if task.state == "finished":
-        return 1.0
-    return task.step / task.steps if task.steps else 0.0

@@ -17,6 +17,7 @@ from hpcwise.core.errors import Stopped, TornArtifact
 from hpcwise.models.base import Adapter, Call, Input, Output
 from hpcwise.store.artifacts import Store
 from hpcwise.store.checkpoints import CheckpointStore
+from hpcwise.store.preview import Stamp, stamped
 from hpcwise.wire.messages import WorkerEvent
 from hpcwise.worker.exchange import LatentFiles
 from hpcwise.worker.saving import Saver
@@ -233,7 +234,7 @@ class Attempt:
         now_s = time.monotonic()
         if now_s - self._previewed_s < PREVIEW_S:
             return
-        jpeg = make()
+        jpeg = stamped(make(), Stamp(self.task.task_id, self.task.attempt, self.done_steps))
         # Lost with the attempt, and no harm done: no sync, and nobody is told. Rarer where one takes long.
         self._previewed, self._previewed_s = True, now_s + 50 * (time.monotonic() - now_s)
         beside = self._preview_path.with_suffix(".new")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import itertools
 import json
 import os
@@ -16,6 +17,10 @@ from types import TracebackType
 from typing import Any, Self
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+
+
+class Navigated(Exception):
+    """The page went elsewhere while something was asked of it."""
 
 
 class Browser:
@@ -73,6 +78,8 @@ class Browser:
         while True:
             answer = self._read(20.0)
             if answer.get("id") == number:
+                if "navigated" in answer.get("error", {}).get("message", ""):
+                    raise Navigated(method)
                 assert "error" not in answer, (method, answer["error"])
                 result: dict[str, Any] = answer["result"]
                 return result
@@ -119,8 +126,9 @@ class Browser:
         )
         end_s = time.monotonic() + within_s
         while time.monotonic() < end_s:
-            if found := self.js(wait % (1000 * min(5.0, max(0.1, end_s - time.monotonic())), expression)):
-                return found
+            with contextlib.suppress(Navigated):  # to a page where it may come true
+                if found := self.js(wait % (1000 * min(5.0, max(0.1, end_s - time.monotonic())), expression)):
+                    return found
         raise AssertionError(f"did not happen within {within_s:g} s: {expression}")
 
     def choose_file(self, selector: str, path: Path) -> None:

@@ -209,6 +209,15 @@ def make_app(run: Run, doors: Doors, feed: Feed) -> Starlette:
         headers = {"Cache-Control": "private, max-age=31536000, immutable"}
         return Response(path.read_bytes(), media_type="image/jpeg", headers=headers)
 
+    async def picture(request: Request) -> Response:
+        found = feed.picture(request.path_params["request"], request.path_params["shot"])
+        if found is None:
+            return _nothing()
+        headers = {"Cache-Control": "private, no-cache", "ETag": f'"{found.tag}"'}
+        if request.headers.get("if-none-match") == headers["ETag"]:
+            return Response(status_code=304, headers=headers)
+        return Response(found.jpeg, media_type="image/jpeg", headers=headers)
+
     app = Starlette(
         lifespan=lifespan,
         routes=[
@@ -226,6 +235,7 @@ def make_app(run: Run, doors: Doors, feed: Feed) -> Starlette:
             Route("/films/{request}/live/{name}", _plain(live)),
             Route("/films/{request}/{name}", _plain(film)),
             Route("/thumbs/{key}/{chunk:int}.jpg", _plain(thumb)),
+            Route("/pictures/{request}/{shot:int}.jpg", _plain(picture)),
         ],
     )
     app.router.redirect_slashes = False

@@ -25,6 +25,7 @@ from hpcwise.core.engine import Engine
 from hpcwise.core.errors import HpcwiseError, UsageError, WireError
 from hpcwise.core.report import RequestRow, RequestView
 from hpcwise.store.inbox import Inbox
+from hpcwise.store.preview import Preview, read_preview
 from hpcwise.wire import messages as w
 
 T = TypeVar("T")
@@ -32,6 +33,8 @@ T = TypeVar("T")
 LOOK_S: Final = 0.3
 #: Between two looks after our own head while nobody watches, and between two searches for a head.
 _IDLE_S: Final = 2.0
+#: Between two looks at the pictures of what is being made, seconds; workers renew them every 2 s at most.
+_PICTURES_S: Final = 0.9
 #: Viewers at once; a browser tab is one.
 MOST_VIEWERS: Final = 64
 #: Requests that the page lists; `hpcwise ls` has all of them.
@@ -47,6 +50,13 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     ours: bool
     rows: tuple[RequestRow, ...]
     pending: tuple[str, ...]
+
+
+class Pictures(msgspec.Struct, frozen=True, kw_only=True):
+    """Which shots of a film have a picture of what is being made: shot -> tag, another for each picture."""
+
+    request_id: str
+    tags: dict[int, str]
 
 
 class Viewer:
@@ -104,6 +114,8 @@ class Feed:
         self._searched_s = -_IDLE_S
         self._trouble = ""
         self._offline: tuple[tuple[tuple[str, int], ...], Engine] | None = None
+        self._pictures: dict[str, dict[int, Preview]] = {}
+        self._pictured_s = 0.0
 
     def start(self) -> None:
         self._thread.start()
@@ -144,6 +156,10 @@ class Feed:
     async def need_head(self) -> None:
         """Start a head unless one runs. Raises HpcwiseError with the reason where it cannot."""
         await self.call(self._need_head)
+
+    def picture(self, request_id: str, shot: int) -> Preview | None:
+        """The picture of a shot that is being made; None where there is none, or nobody watches that film."""
+        return self._pictures.get(request_id, {}).get(shot)
 
     # -- in the thread -------------------------------------------------------------------------------------
 
@@ -249,17 +265,30 @@ class Feed:
                 pending=tuple(token for token in reversed(pending) if token not in known),
             )
         )
-        films: dict[str, bytes] = {}
+        views = {film: self._film(film) for film in {viewer.film for viewer in viewers} & known}
+        if time.monotonic() - self._pictured_s >= _PICTURES_S:
+            self._pictured_s = time.monotonic()
+            self._pictures = {film: self._look_at(view) for film, view in views.items()}
+        films = {film: msgspec.json.encode(view) for film, view in views.items()}
+        pictures = {film: self._told(film) for film in views}
         for viewer in viewers:
             viewer.offer("overview", overview)
-            if viewer.film in known:
-                if viewer.film not in films:
-                    films[viewer.film] = self._film(viewer.film)
+            if viewer.film in films:
                 viewer.offer("film", films[viewer.film])
+                viewer.offer("pictures", pictures[viewer.film])
 
-    def _film(self, request_id: str) -> bytes:
-        view, _ = self._ask(lambda ident: w.AskShow(ident, request_id), RequestView)
-        return msgspec.json.encode(view)
+    def _film(self, request_id: str) -> RequestView:
+        return self._ask(lambda ident: w.AskShow(ident, request_id), RequestView)[0]
+
+    def _told(self, request_id: str) -> bytes:
+        tags = {shot: preview.tag for shot, preview in self._pictures.get(request_id, {}).items()}
+        return msgspec.json.encode(Pictures(request_id=request_id, tags=tags))
+
+    def _look_at(self, view: RequestView) -> dict[int, Preview]:
+        if self._client is None:
+            return {}  # who ran when the journal ended runs no more
+        found = {s.shot: read_preview(self._run.paths, s.work) for s in view.shots if s.work is not None}
+        return {shot: preview for shot, preview in found.items() if preview is not None}
 
 
 def _do(function: Callable[[], Any], future: Future[Any]) -> None:

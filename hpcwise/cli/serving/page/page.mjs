@@ -3,6 +3,7 @@ const $ = (id) => document.getElementById(id);
 const LIVE = ["growing", "running"];
 const WORDS = { growing: "being written", running: "being made", done: "ready", failed: "failed", cancelled: "cancelled", submitted: "waiting", withdrawn: "withdrawn" };
 const SHOT = { finished: "ready", running: "being made", assigned: "next", ready: "waits for a worker", waiting: "waits", twin: "waits for its twin", paused: "paused", pausing: "paused", quarantined: "failed", dropped: "dropped", cancelling: "stopping" };
+const DOING = { speech: "speaking", detect: "looking", encode: "reading", sketch: "drawing", denoise: "drawing", decode: "developing", sync: "lip sync", upscale: "enlarging" };
 const SIZES = {
   "16:10": ["320x200", "640x400", "1280x800"], "16:9": ["384x216", "640x360", "1280x720"],
   "1:1": ["256x256", "480x480", "960x960"], "9:16": ["216x384", "360x640", "720x1280"],
@@ -10,6 +11,7 @@ const SIZES = {
 let site = { suffixes: [], most_bytes: 0 };
 let overview = null;
 let view = null; // of the film that is shown
+let pictures = {}; // of its shots that are being made: shot -> tag
 let shownFilm = "";
 let source = null;
 let file = null;
@@ -65,6 +67,10 @@ function listen() {
   source.addEventListener("film", (event) => {
     const news = JSON.parse(event.data);
     if (news.row.request_id === shownFilm) { view = news; drawFilm(); }
+  });
+  source.addEventListener("pictures", (event) => {
+    const news = JSON.parse(event.data);
+    if (news.request_id === shownFilm) { pictures = news.tags; if (view) drawShots(); }
   });
   source.onopen = () => { if (overview) drawOverview(); };
   source.onerror = () => {
@@ -229,7 +235,7 @@ function drawFilm() {
   }
   const onAir = player.kind === "live" && live && (!view.complete || made < row.film_s - 0.1);
   show($("live-badge"), onAir && player.started);
-  $("veil").firstElementChild.hidden = !live;
+  show($("veil").querySelector(".spin"), live);
   // A film that is being watched live is not torn away under its viewer's eyes: the better one is offered.
   const better = view.film_version > 0 && (player.kind === "live" ? !onAir || video.ended : view.film_version > player.version);
   show($("better"), better && view.shots.some((shot) => shot.remade) && player.version < view.film_version);
@@ -286,7 +292,8 @@ function drawShots() {
   view.shots.forEach((shot, i) => {
     const item = box.children[i], find = (name) => item.querySelector(name);
     const done = shot.state === "finished";
-    const state = done && shot.remade ? "made again" : done && shot.cache_hit ? "kept from before" : SHOT[shot.state] || shot.state;
+    const work = LIVE.includes(view.row.state) && !done ? shot.work : null;
+    const state = done && shot.remade ? "made again" : done && shot.cache_hit ? "kept from before" : (work && DOING[work.stage]) || SHOT[shot.state] || shot.state;
     text(find(".number"), String(shot.shot + 1));
     text(find(".tier"), shot.tier);
     find(".tier").classList.toggle("low", shot.degraded);
@@ -296,16 +303,43 @@ function drawShots() {
     const left = shot.deadline_s === null || !LIVE.includes(view.row.state) ? null : shot.deadline_s - view.row.age_s;
     text(slack, shot.slack_s !== null ? signed(shot.slack_s) : left === null ? "" : left < 0 ? `${seconds(-left)} late` : `due in ${seconds(left)}`);
     slack.className = `slack ${(shot.slack_s ?? left ?? 0) < 0 ? "late" : shot.slack_s === null ? "" : "ahead"}`;
-    text(find(".more"), [seconds(shot.film_s), shot.worker].filter(Boolean).join(" · "));
-    find(".bar span").style.transform = `scaleX(${shot.state === "running" ? shot.progress : 0})`;
-    const picture = find("img");
-    if (shot.hashes.length && shot.key && picture.dataset.key !== shot.key) {
-      picture.dataset.key = shot.key;
-      picture.src = `/thumbs/${shot.key}/0.jpg`;
-      picture.onload = () => { picture.hidden = false; };
-    }
+    text(find(".more"), [seconds(shot.film_s), work?.worker || shot.worker].filter(Boolean).join(" · "));
+    const steps = work?.steps || 0;
+    text(find(".steps"), steps ? `step ${work.step} of ${steps}${work.saved ? `, ${Math.round(100 * work.saved)} % saved` : ""}` : "");
+    show(find(".steps"), steps > 0);
+    find(".bar .kept").style.transform = `scaleX(${steps ? work.saved : 0})`;
+    find(".bar .now").style.transform = `scaleX(${steps ? work.step / steps : shot.state === "running" ? shot.progress : 0})`;
+    drawPicture(find("img"), shot, work);
     item.firstElementChild.title = `${shot.model}${shot.why ? `: ${shot.why}` : ""}`;
   });
+  drawVeil();
+}
+
+// Before anything can be played: the first shot as far as it is drawn.
+function drawVeil() {
+  const first = view.shots.find((shot) => shot.state !== "finished"), work = first?.work, tag = pictures[first?.shot];
+  text($("veil-steps"), work?.steps ? `${DOING[work.stage] || work.stage}, step ${work.step} of ${work.steps}` : "");
+  if (player.kind || !LIVE.includes(view.row.state) || !work) return;
+  if (tag && $("veil-picture").dataset.tag !== tag) {
+    $("veil-picture").dataset.tag = tag;
+    $("veil-picture").src = `/pictures/${shownFilm}/${first.shot}.jpg?${tag}`;
+    $("veil-picture").onload = () => show($("veil-picture"), true);
+    $("veil-picture").onerror = () => show($("veil-picture"), false);
+  }
+}
+
+// The shot's thumbnail once it has one; before, what its worker sees of it after the last few steps.
+function drawPicture(picture, shot, work) {
+  const ready = shot.hashes.length > 0 && shot.key !== "", tag = pictures[shot.shot];
+  const source = ready ? `/thumbs/${shot.key}/0.jpg` : work && tag ? `/pictures/${shownFilm}/${shot.shot}.jpg?${tag}` : "";
+  // Between the loop's end and the thumbnail the last of what was seen stays.
+  if (source && picture.dataset.source !== source) {
+    picture.dataset.source = source;
+    picture.onload = () => { picture.hidden = false; picture.classList.toggle("so-far", !ready); };
+    picture.onerror = () => { picture.hidden = true; }; // replaced in the meantime: the next one is told of soon
+    picture.src = source;
+    picture.alt = ready ? "" : "Preview of what is being drawn. ";
+  }
 }
 
 async function explain(shot) {
@@ -510,6 +544,7 @@ function route() {
   if (chosen === shownFilm && source) return;
   shownFilm = chosen;
   view = null;
+  pictures = {};
   timeline.state = "";
   stopPlayer();
   window.hpcwisePlayer = { stalls: [], errors: [] };
@@ -518,7 +553,8 @@ function route() {
   $("timeline").replaceChildren();
   $("legend").replaceChildren();
   for (const id of ["timeline-desc", "film-title", "film-line"]) text($(id), "");
-  for (const id of ["why-box", "download", "receipt", "cancel", "trouble", "live-badge", "better"]) show($(id), false);
+  delete $("veil-picture").dataset.tag;
+  for (const id of ["veil-picture", "why-box", "download", "receipt", "cancel", "trouble", "live-badge", "better"]) show($(id), false);
   text($("veil-text"), "The document is being read …");
   document.body.classList.toggle("watching", shownFilm !== "");
   show($("film"), shownFilm !== "");
