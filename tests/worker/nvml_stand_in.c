@@ -8,10 +8,12 @@
 #include <string.h>
 #include <time.h>
 
-enum { OK = 0, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7, IS_LOST = 15 };
+enum { OK = 0, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7, DRIVER_NOT_LOADED = 9,
+       IS_LOST = 15 };
 
 static int find(const char *name, int device, long long *value) {
-    FILE *file = fopen(getenv("NVML_STAND_IN"), "r");
+    const char *path = getenv("NVML_STAND_IN");
+    FILE *file = path ? fopen(path, "r") : NULL;
     char word[64];
     int number, found = NOT_SUPPORTED;
     long long read;
@@ -31,7 +33,7 @@ static int get(void *handle, const char *name, long long *value) {
 
 static long long devices(void) { long long n = 0; find("devices", 0, &n); return n; }
 
-int nvmlInitWithFlags(unsigned flags) { (void)flags; return OK; }
+int nvmlInitWithFlags(unsigned flags) { (void)flags; return getenv("NVML_STAND_IN") ? OK : DRIVER_NOT_LOADED; }
 int nvmlShutdown(void) { return OK; }
 const char *nvmlErrorString(int code) {
     return code == IS_LOST ? "GPU is lost" : code == NOT_SUPPORTED ? "Not Supported" : "Not Found";

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import subprocess
@@ -18,7 +19,7 @@ WELL = {"total": 80_000_000_000, "free": 79_000_000_000, "retired_pending": 0, "
 
 
 class Gpus:
-    """What the stand-in's devices say; a process that starts behind `__init__` finds them."""
+    """What the stand-in's devices say; this process finds them, and those that it starts."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, n: int = 1) -> None:
         pytest.importorskip("pynvml")
@@ -27,7 +28,10 @@ class Gpus:
             pytest.skip("needs a C compiler")
         folder.mkdir(exist_ok=True)
         library = folder / "libnvidia-ml.so.1"
-        subprocess.run([compiler, "-shared", "-fPIC", "-o", library, SOURCE], check=True)
+        named = "-Wl,-soname,libnvidia-ml.so.1"
+        subprocess.run([compiler, "-shared", "-fPIC", named, "-o", library, SOURCE], check=True)
+        # For this process: a library of that name is there when it is asked for.
+        ctypes.CDLL(str(library))
         self._path = folder / "said"
         self._said: dict[tuple[str, int], int] = {("devices", 0): n}
         monkeypatch.setenv("NVML_STAND_IN", str(self._path))

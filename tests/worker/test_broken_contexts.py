@@ -28,7 +28,7 @@ REASON = "AcceleratorError: CUDA error: device-side assert triggered"
 def folder(head: ScriptedHead, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Of a job that submitit's local executor starts: `w1`, which may restart three times an hour."""
     monkeypatch.setenv("PYTHONPATH", str(CONFIGS.parent))
-    payload = config_of(head.paths.root, lifetime_s=1000.0, restarts=3)
+    payload = config_of(head.paths.root, lifetime_s=1000.0, restarts=3, heartbeat_s=5.0)
     launcher = SubmititLauncher(head.paths.workers, {"cpu": LaunchProfile()})
     handle = launcher.launch("cpu", "w1", Entry("tests.worker.poisoned:work", payload))
     yield head.paths.workers / "w1" / "submitit"
@@ -49,7 +49,7 @@ def test_a_broken_context_is_answered_by_a_fresh_process_in_place_and_at_last_by
         assert failed == m.TaskFailed(name, attempt, REASON, transient=True)
         head.until(lambda: len(head.hellos) > hellos)
 
-    [first] = head.until(lambda: head.hellos)
+    head.until(lambda: head.hellos)
     pids = by_folder([folder])[folder]
     twice = {"poison": {"file": str(tmp_path / "count"), "times": 2}}
     head.say("w1", m.LoadModel("w1", "emulated"))
@@ -99,51 +99,41 @@ def caused(error: Exception, cause: Exception) -> Exception:
     return error
 
 
+def said(error: Exception, cause: str) -> Failure:
+    """Tried again, in the words of its first line."""
+    return Failure(f"{type(error).__name__}: {str(error).splitlines()[0]}", True, False, cause, not cause)  # type: ignore[arg-type]
+
+
+CUBLAS = RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm( handle)`")
+NCCL = RuntimeError("NCCL error in: x.cpp:1, unhandled system error\nncclSystemError: call failed.")
+TORCH = OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+DRIVER = RuntimeError("CUDA error: out of memory\nadvice")
+HOST = RuntimeError("[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: can't allocate memory: you tried")
+KERNEL = RuntimeError("CUDA error: no kernel image is available for execution on the device")
+DISK = OSError(5, "Input/output error")
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
         (AcceleratorError(SAID), Failure(REASON, True, False, "device", False)),
-        (
-            RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm( handle)`"),
-            Failure("RuntimeError: CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm( handle)`",
-                    True, False, "device", False),
-        ),
-        (
-            RuntimeError("NCCL error in: x.cpp:1, unhandled system error\nncclSystemError: call failed."),
-            Failure("RuntimeError: NCCL error in: x.cpp:1, unhandled system error", True, False, "device", False),
-        ),
+        (CUBLAS, said(CUBLAS, "device")),
+        (NCCL, said(NCCL, "device")),
         # Adapters give some errors a name of their own.
-        (
-            caused(ModelError("the decoder failed"), AcceleratorError(SAID)),
-            Failure("the decoder failed", True, False, "device", False),
-        ),
-        (
-            OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."),
-            Failure("OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB.", True, False, "memory", False),
-        ),
-        (
-            RuntimeError("CUDA error: out of memory\nadvice"),
-            Failure("RuntimeError: CUDA error: out of memory", True, False, "memory", False),
-        ),
-        (
-            RuntimeError("[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: can't allocate memory: you x"),
-            Failure("RuntimeError: [enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: can't allocate memory: "
-                    "you x", True, False, "memory", False),
-        ),
+        (caused(ModelError("no frames"), CUBLAS), Failure("no frames", True, False, "device", False)),
+        (TORCH, said(TORCH, "memory")),
+        (DRIVER, said(DRIVER, "memory")),
+        (HOST, said(HOST, "memory")),
         # A fresh process would say the same.
-        (
-            RuntimeError("CUDA error: no kernel image is available for execution on the device"),
-            Failure("RuntimeError: CUDA error: no kernel image is available for execution on the device",
-                    False, False, "", True),
-        ),
+        (KERNEL, Failure(f"RuntimeError: {KERNEL}", False, False, "", True)),
         (ValueError("a shape"), Failure("ValueError: a shape", False, False, "", True)),
-        (OSError(5, "Input/output error"), Failure("OSError: [Errno 5] Input/output error", True, False, "", True)),
+        (DISK, said(DISK, "")),
         (BadOutput("black"), Failure("black", True, True, "", True)),
         (UsageError("sides"), Failure("sides", False, False, "", False)),
         (GangLost("rank 1: CUDA error: x"), Failure("rank 1: CUDA error: x", True, False, "", False)),
         (NoRoom("NoRoom: a\x1b", 1.0), Failure("NoRoom: a?", True, False, "", False)),
     ],
-)  # fmt: skip
+)
 def test_what_an_error_means(error: Exception, expected: Failure) -> None:
     assert failure(error) == expected
     assert isinstance(error, HpcwiseError) or expected.reason.startswith(type(error).__name__)

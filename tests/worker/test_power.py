@@ -47,7 +47,7 @@ def test_every_end_of_an_attempt_has_what_the_counter_of_its_gpu_went_on(
     gpus.say(0, energy_mj=1)
     gpus.say(1, energy_mj=10_000)
     gpus.say(2, energy_mj=9_000_000_000)
-    start("w1", device_kind="cuda", memory_gb=80.0)
+    start("w1", device_kind="cuda", memory_gb=80.0, heartbeat_s=5.0)
     [hello] = head.until(lambda: head.hellos, SLOW_S)
     assert hello.worker.ranks[0].devices == (2, 1)
     source(head, K[0])
@@ -80,7 +80,7 @@ def test_a_gpu_without_a_counter_is_sampled_and_a_slice_or_a_share_of_one_is_not
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     for device in (0, 1):
         gpus.say(device, power_mw=300_000)
-    start("w1", device_kind="cuda", memory_gb=80.0)
+    start("w1", device_kind="cuda", memory_gb=80.0, heartbeat_s=5.0)
     [hello] = head.until(lambda: head.hellos, SLOW_S)
     assert hello.worker.ranks[0].devices == (0, 1)
     head.run("w1", task("t", K[0], seconds=0.5, steps=10))
@@ -88,8 +88,8 @@ def test_a_gpu_without_a_counter_is_sampled_and_a_slice_or_a_share_of_one_is_not
     assert 600.0 * 0.5 <= done.energy_j <= 600.0 * (done.seconds + 0.5)
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-1")
-    start("w2", device_kind="cuda", memory_gb=80.0)
-    shared = start("w3", device_kind="cuda", memory_gb=20.0)
+    start("w2", device_kind="cuda", memory_gb=80.0, heartbeat_s=5.0)
+    shared = start("w3", device_kind="cuda", memory_gb=20.0, heartbeat_s=5.0)
     head.until(lambda: len(head.hellos) == 3, SLOW_S)
     assert {h.worker.ranks[0].devices for h in head.hellos[1:]} == {(1,)}
     assert shared.poll() is None
@@ -107,7 +107,7 @@ def test_a_gang_counts_the_devices_of_all_its_processes(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     for device in (0, 1):
         gpus.say(device, energy_mj=1000)
-    config = config_of(tmp_path / "run", device_kind="cuda", memory_gb=80.0, gang=2)
+    config = config_of(tmp_path / "run", device_kind="cuda", memory_gb=80.0, gang=2, heartbeat_s=5.0)
     ranks = [
         subprocess.Popen(
             [sys.executable, "-c", CODE, config.decode()], cwd=REPOSITORY, stdin=subprocess.DEVNULL,
