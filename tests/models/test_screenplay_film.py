@@ -10,15 +10,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from hpcwise.core.document import Document, Figure, Section, Sentence
+from hpcwise.core.document import Document, Figure, Section, Sentence, split_sentences
 from hpcwise.core.errors import Stopped, UsageError
-from hpcwise.core.screenplay import Line, Scene, Screenplay
+from hpcwise.core.screenplay import Character, Line, Scene, Screenplay
 from hpcwise.models.base import Call, Devices, Input, ModelSpec, OnStep, Output
+from hpcwise.models.document.text import read_text
 from hpcwise.models.screenplay.adapter import ExtractiveScreenplayAdapter
 from hpcwise.models.screenplay.direction import labelled, runs
-from hpcwise.models.screenplay.material import pictures_of
+from hpcwise.models.screenplay.embed import WordStatistics
+from hpcwise.models.screenplay.pictures import pictures_of
 from hpcwise.models.screenplay.speakable import check_line
 from hpcwise.models.screenplay.timing import lines_s
+from hpcwise.models.screenplay.writer import Writer
 from tests.models.kites import CAST, kite_paper
 
 
@@ -173,6 +176,57 @@ def test_a_film_lasts_as_long_as_asked_while_there_is_something_to_say(
 ) -> None:
     scenes = scenes_of(outputs(tmp_path, kite_paper(), duration_s))
     assert sum(s.expected_s for x in scenes for s in x.shots) == pytest.approx(duration_s, rel=0.03)
+
+
+@pytest.fixture(scope="module")
+def manual() -> Document:
+    """This project's own documentation: enough to talk about for twenty minutes."""
+    root = Path(__file__).parents[2]
+    pages = [root / "README.md", *sorted((root / "docs").glob("*.md"))]
+    return read_text("\n\n".join(page.read_text("utf-8") for page in pages), True, 200)
+
+
+@pytest.mark.parametrize("duration_s", [30.0, 300.0, 1200.0])
+def test_any_length_from_half_a_minute_to_twenty_is_kept_within_a_twentieth(
+    manual: Document, duration_s: float
+) -> None:
+    cast = msgspec.convert(CAST, list[Character])
+    writer = Writer(manual, cast, duration_s, 1)
+    scenes = [writer.opening(), *writer.rest(WordStatistics(), lambda *_: None)]
+    assert sum(s.expected_s for x in scenes for s in x.shots) == pytest.approx(duration_s, rel=0.05)
+
+
+def test_with_half_a_minute_a_long_title_is_said_by_its_first_part(tmp_path: Path) -> None:
+    long = (
+        "Fjord 2.0: Steering Large Kites with Small Motors through Gusts of Wind at Sea by Night and by Day"
+    )
+    paper = msgspec.structs.replace(kite_paper(), title=long)
+    scenes = scenes_of(outputs(tmp_path, paper, 30.0))
+    assert scenes[0].shots[0].heading == long
+    assert scenes[0].shots[0].lines[0].text == "Welcome. Today's paper is Fjord 2.0."
+    assert sum(s.expected_s for x in scenes for s in x.shots) == pytest.approx(30.0, rel=0.05)
+
+
+def test_everybody_is_heard_in_a_text_without_evidence_or_limits(tmp_path: Path) -> None:
+    cast = [
+        *CAST,
+        {"id": "ada", "name": "Ada", "role": "sceptic", "voice": "v3", "look": "l3"},
+        {"id": "ken", "name": "Ken", "role": "guest", "voice": "v4", "look": "l4"},
+    ]
+    heads = ("The harbour", "The crew", "The ship")
+    said = (
+        "Old boats lie at the pier all morning. Nets are mended by hand in the sun.",
+        "Nine people live on the ship for a month. The cook rises before all of them.",
+        "Steel plates cover the bow of the ship. Two engines drive a single screw.",
+    )
+    sections = tuple(
+        Section(heading=h, page=1, sentences=tuple(Sentence(text=t, page=1) for t in split_sentences(text)))
+        for h, text in zip(heads, said, strict=True)
+    )
+    document = Document(title="Boats", authors=(), sections=sections, figures=(), n_pages=1)
+    lines = lines_of(scenes_of(outputs(tmp_path, document, 60.0, cast=cast)))
+    assert lines[1].text.startswith("I am Maya, and with me are Dan, Ken and Ada. Dan, ")
+    assert {line.speaker for line in lines} == {"maya", "dan", "ada", "ken"}
 
 
 def test_a_short_document_gives_a_shorter_film_that_ends_well(tmp_path: Path) -> None:

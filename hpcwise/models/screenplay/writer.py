@@ -103,6 +103,8 @@ class Writer(ShotMaker):
         me, you = self._cast.host, self._cast.expert
         heading = title or f"A {self._noun}, discussed"
         named = re.sub(r"\s+", " ", title).rstrip(" .")
+        if self._duration_s < 45:
+            named = _SUBTITLE.split(named, maxsplit=1)[0]
         by = _names(authors)
         stated = f"Today's {self._noun} is {named}" if named else f"Today we open a {self._noun} together"
         full = stated + (f", by {by}" if named and by and self._duration_s >= 45 else "")
@@ -111,21 +113,23 @@ class Writer(ShotMaker):
         shots: list[Shot] = []
         tells = self._hook is not None and (is_idea(self._hook) or self._name() in self._hook.text)
         asked = f"what is this {self._noun} about?" if tells or self._hook is None else "where do they start?"
+        others = [c.name for c in (you, self._cast.guest, self._cast.sceptic) if c is not None]
         if self._length([titled[0]]) > _LONG_TITLE_S:
             # Whoever plays a film while it is made waits for this shot: who else is here is said later.
             shots.append(self._shot("two_shot", [self._host_line(f"Welcome. I am {me.name}.")], 1.0))
             titled = [self._host_line(f"{full}.")]
             if self._length(titled) > MAX_SHOT_S:
                 titled = [self._host_line(f"{stated}.")]
-            others = [c.name for c in (you, self._cast.guest, self._cast.sceptic) if c is not None]
             if self._duration_s < 45:
                 asked = f"{you.name}, {asked}"
             elif len(others) == 1:
                 asked = f"With me is {you.name}, who has read it. {asked[0].upper()}{asked[1:]}"
             else:
                 asked = f"With me are {_listed(others)}. {you.name}, {asked}"
-        else:
+        elif len(others) == 1:
             asked = f"I am {me.name}, and {you.name} has read it. {you.name}, {asked}"
+        else:
+            asked = f"I am {me.name}, and with me are {_listed(others)}. {you.name}, {asked}"
         shots.append(self._shot("title", titled, 1.0, heading=heading, subheading=subheading))
         if self._hook is None:
             shots.append(self._shot("two_shot", [self._host_line(asked)], 1.0))
