@@ -101,7 +101,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """`receipt.json`. total_s: arrival to the end; film_s: arrival to the first film.mp4. slo_met: first
     frame in time and no stall (live), film.mp4 in time (by), None while that is open or nothing was promised.
     written_by: who worded the screenplay, "" for the document; script_notes: its lines that were not taken.
-    licences: of the models that made it."""
+    licences: of the models that made it. energy_measured_j: the part of energy_j that devices' counters say;
+    the rest is estimated by the hardware's usual power."""
 
     request_id: RequestId
     title: str
@@ -125,6 +126,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     written_by: str = ""
     script_notes: tuple[str, ...] = ()
     licences: dict[str, str] = {}
+    energy_measured_j: float = 0.0
 
 
 class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -226,6 +228,7 @@ def receipt(engine: Engine, request_id: str) -> Receipt:
         ttff_s=play.ttff_s if play else None,
         cost_usd=request.cost_usd,
         energy_j=request.energy_j,
+        energy_measured_j=request.measured_j,
         n_cache_hits=sum(tasks[t].cached for t in request.tasks),
         n_degraded=sum(s.degraded for s in shots),
         play=play,
