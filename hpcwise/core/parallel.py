@@ -87,15 +87,15 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def gang_layout(
-    heads: int, world: int, per_node: int, *, cfg: int = 1, ring: int = 0, ulysses: int = 0
+    heads: int, world: int, per_node: int, *, passes: int = 2, cfg: int = 1, ring: int = 0, ulysses: int = 0
 ) -> Layout:
     """Layout of `world` ranks, `per_node` on each node. A degree of 0 is chosen: the largest Ulysses that
-    divides the heads and stays in the node, ring the rest.
+    divides the heads and stays in the node, ring the rest. passes: that a step of this model has, at most.
 
     Raises UsageError for degrees that do not multiply to `world` or heads that cannot be dealt out.
     """
-    if cfg not in (1, 2):
-        raise UsageError(f"parallel.cfg is {cfg}: a step has at most two passes, use 1 or 2")
+    if not 1 <= cfg <= passes:
+        raise UsageError(f"parallel.cfg is {cfg}: a step has at most {passes} passes, use 1 to {passes}")
     if world % cfg:
         raise UsageError(f"parallel.cfg is {cfg}, which does not divide {world} processes")
     share = world // cfg

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,9 @@ import torch.distributed as dist
 from hpcwise.core.errors import HpcwiseError
 from hpcwise.models.base import Devices
 from hpcwise.models.diffusion.adapter import DENOISERS
+from hpcwise.models.diffusion.decode import load_vae
 from hpcwise.models.parallel import shared
+from hpcwise.models.parallel.tiles import in_tiles
 from hpcwise.models.parallel.usp import ParallelOptions
 from hpcwise.models.sync.attention import AudioCondition, Conductor
 from hpcwise.worker.gangnotes import Work
@@ -64,13 +69,7 @@ class Led:
 
     def follow(self) -> None:
         """The other ranks, until rank 0 is done."""
-        mates: Any = self.devices.mates
-        while True:
-            note = mates.spoke.next(200.0)
-            if isinstance(note, Work):
-                if not note.payload:
-                    return
-                self.replica.assist(note.payload)
+        follow(self.devices, self.replica)
 
 
 def off(devices: Devices, folder: Path, name: str, options: ParallelOptions) -> float:
@@ -107,7 +106,9 @@ def of_four(devices: Devices, folder: Path) -> dict[str, Any]:
     }
     both = ParallelOptions(ring=2, ulysses=2)
     found[f"tiny-fantasytalking {named(both)}"] = off_hearing(devices, folder, both)
-    return {"off": found, "runs": guided(devices, folder)}
+    heard = heard_steps(devices, folder, ParallelOptions(cfg=2, ulysses=2))
+    pictures = {name: decoded(devices, folder, name) for name in ("tiny-wan2.1-t2v", "tiny-framepack")}
+    return {"off": found, "runs": guided(devices, folder), "heard": heard, "decoded": pictures}
 
 
 def guided(devices: Devices, folder: Path) -> dict[str, int]:
@@ -161,6 +162,128 @@ def off_hearing(devices: Devices, folder: Path, options: ParallelOptions) -> flo
     return max(float((results[i] - results[i + 2]).abs().max()) for i in (0, 1))
 
 
+def heard_steps(devices: Devices, folder: Path, options: ParallelOptions) -> dict[str, Any]:
+    """Three steps of a Wan that hears, three passes each, against one process: the largest difference, and
+    how many passes each call of the ranks had."""
+    name = "tiny-fantasytalking"
+    condition = AudioCondition.read(folder / name / "audio_condition", "m").eval()
+    wan = model(folder, name)
+    replica = shared.Replica({DENOISERS[0]: wan}, options, devices, "m", passes=3)
+    part, conductor = replica.parts[DENOISERS[0]], Conductor(wan, condition)
+    conductor.share(part)
+    if devices.rank:
+        follow(devices, replica)
+        return {}
+    runs, run = [], part._run
+
+    def counted(passes: list[Any]) -> Any:
+        runs.append(len(passes))
+        return run(passes)
+
+    part._run = counted  # type: ignore[method-assign]
+    alone, words = model(folder, name), [inputs("tiny-wan2.1-i2v", seed) for seed in (5, 6)]
+    results: list[list[Any]] = []
+    for transformer, conducts in ((wan, conductor), (alone, Conductor(alone, condition))):
+        sound = torch.randn(1, 30, 16, generator=torch.Generator().manual_seed(2))
+        found = []
+        with torch.no_grad(), conducts.conducting(sound, 5.0, 2.5):
+            for step in range(3):
+                latents = inputs("tiny-wan2.1-i2v", 10 + step)["hidden_states"]
+                for passed, given in zip(("cond", "uncond"), words, strict=True):
+                    with transformer.cache_context(passed):
+                        now = {
+                            **given,
+                            "encoder_hidden_states_image": words[0]["encoder_hidden_states_image"],
+                        }
+                        found.append(transformer(**{**now, "hidden_states": latents}, return_dict=False)[0])
+        results.append(found)
+    devices.mates.tell("m", b"")  # type: ignore[union-attr]
+    offs = [float((a - b).abs().max()) for a, b in zip(*results, strict=True)]
+    return {"off": max(offs), "runs": runs, "calls": len(offs)}
+
+
+def of_three(devices: Devices, folder: Path) -> dict[str, Any]:
+    """The three passes of a step, each on a rank of its own; a model that has but two; and an end."""
+    folder = folder / "checkpoints"
+    steps = heard_steps(devices, folder, ParallelOptions(cfg=3))
+    two = refusal(devices, folder, ParallelOptions(cfg=3))
+    return {"steps": steps, "two": two, "dies": dies(devices, folder)}
+
+
+def follow(devices: Devices, replica: shared.Replica) -> None:
+    """Ranks other than 0: what rank 0 says, until it says nothing."""
+    mates: Any = devices.mates
+    while True:
+        note = mates.spoke.next(200.0)
+        if isinstance(note, Work):
+            if not note.payload:
+                return
+            replica.assist(note.payload)
+
+
+#: Checkpoint -> latents of a clip large enough to be shared.
+LATENTS = {
+    "tiny-wan2.1-t2v": (1, 16, 3, 24, 40), "tiny-wan2.2-ti2v": (1, 16, 3, 12, 28),
+    "tiny-ltx-0.9.8": (1, 8, 3, 40, 56), "tiny-framepack": (1, 4, 6, 24, 40),
+}  # fmt: skip
+
+
+def decoded(devices: Devices, folder: Path, name: str) -> dict[str, Any]:
+    """A decoder on all ranks against diffusers' tiled decode by one process, bit by bit."""
+    vae = load_vae(folder / name, torch.float32, torch.device("cpu"))
+    replica = shared.Replica({}, ParallelOptions(vae=True), devices, "m", vae=vae)
+    if devices.rank:
+        follow(devices, replica)
+        return {}
+    own: Any = replica.vae
+    latents = torch.randn(LATENTS[name], generator=torch.Generator().manual_seed(3))
+    told = (torch.tensor([0.05]),) if getattr(vae.config, "timestep_conditioning", False) else ()
+    tiles: list[int] = []
+    tile = own._tile
+
+    def noted(inner: Any, number: int, *rest: Any, **named: Any) -> Any:
+        tiles.append(number)
+        return tile(inner, number, *rest, **named)
+
+    own._tile = noted
+    tiling = own.tiling(latents)
+    with torch.no_grad(), in_tiles(vae, tiling):
+        single = vae.decode(latents, *told, return_dict=False)[0]
+    parts = dict(own.decoded(latents, told))
+    # Left after the first latent frame, and asked again.
+    next(own.decoded(latents, told))
+    again = dict(own.decoded(latents, told))
+    devices.mates.tell("m", b"")  # type: ignore[union-attr]
+    made, repeated = (torch.cat(list(some.values()), dim=2) for some in (parts, again))
+    return {
+        "same": bool(torch.equal(made, single)), "again": bool(torch.equal(repeated, single)),
+        "shape": list(single.shape), "tiles": 1 + max(tiles), "parts": list(parts),
+        "tiled": vae.use_tiling, "small": own.tiling(latents[..., :8, :8]) is None,
+    }  # fmt: skip
+
+
+def dies(devices: Devices, folder: Path) -> dict[str, Any]:
+    """All but rank 0 are killed in the middle of a clip that all decode."""
+    name = "tiny-wan2.1-t2v"
+    vae = load_vae(folder / name, torch.float32, torch.device("cpu"))
+    replica = shared.Replica({}, ParallelOptions(vae=True), devices, "m", vae=vae)
+    if devices.rank:
+        mates: Any = devices.mates
+        while not isinstance(note := mates.spoke.next(200.0), Work):
+            pass
+        replica.assist(note.payload)
+        os.kill(os.getpid(), signal.SIGKILL)
+    own: Any = replica.vae
+    done, began_s = 0, time.monotonic()
+    try:
+        for done, _ in own.decoded(torch.randn(LATENTS[name]), ()):  # noqa: B007
+            began_s = time.monotonic()
+    except (RuntimeError, HpcwiseError):
+        pass
+    gang: Any = devices.mates
+    return {"frames": done, "lost": gang.lost, "took_s": time.monotonic() - began_s, "tiled": vae.use_tiling}
+
+
 def of_two(devices: Devices, folder: Path) -> dict[str, Any]:
     """Each package on two ranks; and attention that is wrong on one of them."""
     folder, results = folder / "checkpoints", folder
@@ -172,6 +295,8 @@ def of_two(devices: Devices, folder: Path) -> dict[str, Any]:
     deepspeed = ParallelOptions(by="deepspeed", ulysses=2)
     found["deepspeed ulysses"] = off(devices, folder, name, deepspeed)
     found["deepspeed hears"] = off_hearing(devices, folder, deepspeed)
+    heard = heard_steps(devices, folder, ParallelOptions(cfg=2))
+    pictures = {name: decoded(devices, folder, name) for name in LATENTS}
     refused = refusal(devices, folder, ParallelOptions(by="deepspeed", ring=2))
     ltx = refusal(devices, folder, ParallelOptions(ulysses=2), "tiny-ltx-i2v")
     xfuser_on_cpu.load()
@@ -187,7 +312,10 @@ def of_two(devices: Devices, folder: Path) -> dict[str, Any]:
     (results / f"wrong-{devices.rank}").write_text(wrong)
     dist.barrier()
     both = [(results / f"wrong-{rank}").read_text() for rank in range(2)]
-    return {"off": found, "deepspeed ring": refused, "ltx": ltx, "wrong": both}
+    return {
+        "off": found, "deepspeed ring": refused, "ltx": ltx, "wrong": both, "heard": heard,
+        "decoded": pictures,
+    }  # fmt: skip
 
 
 def _reversed(exchange: Callable[..., Any]) -> Callable[..., Any]:

@@ -29,7 +29,7 @@ from hpcwise.models.diffusion.options import DTYPES as DTYPES
 from hpcwise.models.diffusion.options import DiffuseParams as DiffuseParams
 from hpcwise.models.diffusion.options import DiffusersOptions, picture_of, plain, tensor_of
 from hpcwise.models.diffusion.options import converted as converted
-from hpcwise.models.frames import checked, write_frames
+from hpcwise.models.frames import Frame, checked, write_frames
 from hpcwise.models.parallel.shared import Replica
 
 #: Components of a pipeline that denoise; some have one for early steps and one for late ones.
@@ -45,7 +45,11 @@ _STAGES: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 class DiffusersAdapter:
-    """See the module. Loaded once; the components of one pipeline serve all calls."""
+    """See the module. Loaded once; the components of one pipeline serve all calls. passes: of the denoiser in
+    a step with guidance."""
+
+    passes = 2
+    _replica: Replica | None = None
 
     def load(self, spec: ModelSpec, devices: Devices) -> None:
         """Raises ModelMissing for a checkpoint that is not whole, UsageError for a card that is wrong."""
@@ -63,15 +67,19 @@ class DiffusersAdapter:
                 f"model {spec.name}: options.first_block: ranks could skip different steps; leave it out "
                 "where a replica has several processes"
             )
+        together = devices.world > 1 and options.parallel.vae
         if options.parts == "decode":
-            # One process decodes, frame by frame; the others of a gang have nothing to do with it.
-            if devices.rank == 0:
+            # One process decodes, frame by frame, and the others have nothing to do with it; or all do.
+            if devices.rank == 0 or together:
                 self._vae = decode.load_vae(spec.path, dtype, self._device)
+            if together:
+                self._replica = Replica({}, options.parallel, devices, self._name, vae=self._vae)
             return
         if devices.rank:
-            if options.parts == "encode":  # as with decoding
+            if options.parts == "encode":
                 return
-            self._share(denoisers(spec.path, dtype, self._device), devices)
+            vae = decode.load_vae(spec.path, dtype, self._device) if together else None
+            self._share(denoisers(spec.path, dtype, self._device), devices, vae)
             return
         diffusers.utils.logging.set_verbosity_error()
         absent = dict.fromkeys(name for name in self._left_out() if name in index)
@@ -97,7 +105,8 @@ class DiffusersAdapter:
             self._grid, self._vae = grid_of(pipe), pipe.vae
             if not options.video:
                 decode.patiently(pipe.vae)
-            self._share({part: model for part in DENOISERS if (model := getattr(pipe, part, None))}, devices)
+            models = {part: model for part in DENOISERS if (model := getattr(pipe, part, None))}
+            self._share(models, devices, pipe.vae if together else None)
 
     def _left_out(self) -> frozenset[str]:
         """Components that this part of the pipeline does without."""
@@ -107,15 +116,17 @@ class DiffusersAdapter:
             return frozenset({*DENOISERS, *text.PARTS, "image_encoder"})
         return frozenset() if self._options.text else text.PARTS
 
-    def _share(self, models: Mapping[str, Any], devices: Devices) -> None:
+    def _share(self, models: Mapping[str, Any], devices: Devices, vae: Any = None) -> None:
         for model in models.values():
             self._tune(model)
-        self._transformer, self._replica = models.get("transformer"), None
+        self._transformer = models.get("transformer")
         if devices.world > 1:
-            self._replica = Replica(models, self._options.parallel, devices, self._name)
+            self._replica = Replica(
+                models, self._options.parallel, devices, self._name, vae=vae, passes=self.passes
+            )
 
     def assist(self, payload: bytes) -> None:
-        """Ranks other than 0: their part of one call of the denoiser."""
+        """Ranks other than 0: their part of one call of the denoiser, or of the decoder."""
         assert self._replica is not None
         self._replica.assist(payload)
 
@@ -224,7 +235,7 @@ class DiffusersAdapter:
     ) -> dict[str, Any]:  # fmt: skip
         """The pictures of `latents`, in `path`; the facts of the file."""
         total = int(latents.shape[2])
-        pictures = decode.pictures(self._vae, latents, lambda done: on_step(done, total, "decoding"), noise)
+        pictures = self._pictures(latents, lambda done: on_step(done, total, "decoding"), noise)
         # The first picture of a segment that goes on is the last one of the segment before it.
         skip = int(of.get("overlap", 1 if of.get("chained") else 0))
         kept = (frame for index, frame in enumerate(pictures) if index >= skip)
@@ -239,8 +250,14 @@ class DiffusersAdapter:
 
         assert call.own is not None
         latents, noise = self._read(call, call.own(chunk))
-        *_, last = decode.pictures(self._vae, latents, lambda _: None, noise)
+        *_, last = self._pictures(latents, lambda _: None, noise)
         return Image.fromarray(last)
+
+    def _pictures(
+        self, latents: torch.Tensor, on_frame: Callable[[int], object], noise: decode.Noise | None = None
+    ) -> Iterator[Frame]:
+        shared = self._replica.vae if self._replica is not None else None
+        return decode.pictures(self._vae, latents, on_frame, noise, shared)
 
     # -- the loop ----------------------------------------------------------------------------------------
 

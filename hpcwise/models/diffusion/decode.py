@@ -18,6 +18,7 @@ import torch
 from hpcwise.core.errors import BadOutput, UsageError
 from hpcwise.models.diffusion.options import DTYPES
 from hpcwise.models.frames import Frame
+from hpcwise.models.parallel.tiles import SharedDecoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +90,13 @@ def check_latents(vae: Any, shape: tuple[int, ...], kind: str, name: str) -> Non
 
 
 def pictures(
-    vae: Any, latents: torch.Tensor, on_frame: Callable[[int], object], noise: Noise | None = None
-) -> Iterator[Frame]:
+    vae: Any, latents: torch.Tensor, on_frame: Callable[[int], object], noise: Noise | None = None,
+    shared: SharedDecoder | None = None,
+) -> Iterator[Frame]:  # fmt: skip
     """Pictures [height, width, 3] of 8 bits from a pipeline's latents [1, channels, frames, h, w].
 
-    on_frame: is told how many latent frames are done. Where the device's memory is too small the same latents
+    on_frame: is told how many latent frames are done. shared: the replica's processes decode together, where
+    a picture is large enough for that. Where the device's memory is too small the same latents
     are decoded once more, in tiles; pictures that are out already are not made twice. Raises BadOutput for
     values that are no numbers.
     """
@@ -102,6 +105,11 @@ def pictures(
     if noise is not None:
         scaled = (1 - noise.scale) * scaled + noise.scale * noise.drawn.to(scaled)
         told = (torch.tensor([noise.timestep], device=scaled.device, dtype=scaled.dtype),)
+    if shared is not None and shared.tiling(scaled) is not None:
+        for done, values in shared.decoded(scaled, told):
+            yield from _eight_bits(values)
+            on_frame(done)
+        return
     first = _causal if type(vae).__name__ == "AutoencoderKLWan" else _whole
     shown = 0
     for way in (first, _tiled):

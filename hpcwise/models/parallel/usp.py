@@ -28,12 +28,13 @@ _TOKENS_EACH: Final = 8
 
 class ParallelOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Of a model card: `parallel`. Degrees of 0 are chosen (core/parallel.py); their product is the number
-    of the replica's processes. by: whose attention."""
+    of the replica's processes. by: whose attention. vae: whether the decoder is shared too."""
 
     cfg: int = 1
     ring: int = 0
     ulysses: int = 0
     by: By = "diffusers"
+    vae: bool = False
 
 
 @dataclass(frozen=True, slots=True)

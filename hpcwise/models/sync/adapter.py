@@ -21,7 +21,6 @@ import torch
 from hpcwise.core.errors import BadOutput, UsageError
 from hpcwise.core.screenplay import Speech
 from hpcwise.models.base import Call, Devices, ModelSpec, OnStep, Output
-from hpcwise.models.diffusion import decode
 from hpcwise.models.diffusion.adapter import DTYPES, DiffuseParams, DiffusersAdapter, Loop, converted
 from hpcwise.models.frames import Frame, checked, read_frames, stretched, write_frames
 from hpcwise.models.segment import write_segments
@@ -48,6 +47,8 @@ class SyncParams(DiffuseParams, frozen=True, kw_only=True):
 
 class SyncAdapter(DiffusersAdapter):
     """The checkpoint holds Wan's folders and two more: audio_encoder and audio_condition."""
+
+    passes = 3
 
     def load(self, spec: ModelSpec, devices: Devices) -> None:
         super().load(spec, devices)
@@ -113,7 +114,7 @@ class SyncAdapter(DiffusersAdapter):
         if not bool(torch.isfinite(latents).all()):
             raise BadOutput(f"{self._name}: latents that are no numbers, run {loop.chunk}")
         # Not by the pipeline: a decoder that runs out of memory must not cost the denoising.
-        made = list(decode.pictures(self._vae, latents, lambda _: None))[: len(below)]
+        made = list(self._pictures(latents, lambda _: None))[: len(below)]
         if not self._options.last_image:
             for back in range(1, min(_BLEND, len(made) - 1) + 1):
                 own = back / (_BLEND + 1)

@@ -8,7 +8,7 @@ the words and not the sentence. Three passes a step: words and sound, words alon
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +16,7 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-from hpcwise.core.errors import ModelMissing, UsageError
+from hpcwise.core.errors import ModelMissing
 from hpcwise.models.parallel.shared import Shared
 
 #: Sound on either side of a latent frame's own that its tokens hear, in sound tokens.
@@ -128,14 +128,14 @@ class Conductor:
     def __init__(self, transformer: Any, condition: AudioCondition) -> None:
         self._transformer, self._condition = transformer, condition
         self._heard = Heard()
+        self._beside: Callable[..., tuple[Any, Any]] | None = None
         for block, key, value in zip(transformer.blocks, condition.keys, condition.values, strict=True):
             block.attn2.set_processor(listening(block.attn2.processor, key, value, self._heard))
 
     def share(self, shared: Shared) -> None:
-        """Where several processes compute the transformer: each hears what rank 0 hears, with the windows
-        of its own tokens. A call has its passes one by one, since they differ in more than a condition."""
-        if shared.layout.cfg > 1:
-            raise UsageError("parallel.cfg: a model that hears makes its passes one by one; use cfg: 1")
+        """Where several processes compute the transformer: those of the pass with sound hear what rank 0
+        hears, each with the windows of its own tokens. With parallel.cfg the pass without sound is computed
+        beside it, and with 3 that without anything too."""
         heard = self._heard
 
         def out() -> dict[str, Any]:
@@ -146,7 +146,8 @@ class Conductor:
         def take(extra: Mapping[str, Any]) -> None:
             heard.context, heard.allowed = extra.get("context"), extra.get("allowed")
 
-        shared.extra_out, shared.extra_in, shared.one_by_one = out, take, True
+        shared.extra_out, shared.extra_in = out, take
+        self._beside = shared.both if shared.layout.cfg > 1 else None
 
     @contextmanager
     def conducting(self, features: Any, guidance: float, sound_guidance: float) -> Iterator[None]:
@@ -171,11 +172,16 @@ class Conductor:
             tokens = (height // patch[1]) * (width // patch[2])
             heard.allowed = windows(frames // patch[0], tokens, context.shape[1]).to(hidden_states.device)
             heard.context = context.to(hidden_states.dtype)
+            words = None
             try:
-                both = forward(hidden_states, *rest, **named)[0]
+                if self._beside is not None:
+                    both, words = self._beside(hidden_states, *rest, **named)
+                else:
+                    both = forward(hidden_states, *rest, **named)[0]
             finally:
                 heard.context = None
-            words = forward(hidden_states, *rest, **named)[0]
+            if words is None:
+                words = forward(hidden_states, *rest, **named)[0]
             # Without guidance by words the pipeline makes no second call, and adds nothing to this one.
             return (words + (sound_guidance / max(1.0, guidance)) * (both - words),)
 
