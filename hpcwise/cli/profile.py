@@ -13,11 +13,12 @@ import click
 import msgspec
 
 from hpcwise.cli.output import console, print_json, table
+from hpcwise.cli.profilegpu import Beside
 from hpcwise.cli.profilejobs import Plan, plan_for
 from hpcwise.cli.run import Run, json_option
 from hpcwise.core.catalogue import LinearProfile, ModelInfo
 from hpcwise.core.errors import HpcwiseError, UsageError
-from hpcwise.core.measure import Judgement, Measurement, check_measurement, judge
+from hpcwise.core.measure import VIDEO_TERMS, Judgement, Measurement, check_measurement, judge
 from hpcwise.core.profiles import profile_s
 
 #: Where a site keeps the profiles that it measured; they replace those on the cards.
@@ -29,13 +30,16 @@ _HEAD = (
 
 
 class Profiled(msgspec.Struct, frozen=True, kw_only=True):
-    """What a measuring run gave, by hardware."""
+    """What a measuring run gave, by hardware. beside: the artifact's times on `beside_hardware`, for results
+    of scripts/bench/gpu."""
 
     model: str
     measurements: tuple[Measurement, ...]
     profiles: dict[str, LinearProfile]
     verdicts: dict[str, Judgement]
     written: str = ""
+    beside: tuple[Beside, ...] = ()
+    beside_hardware: str = ""
 
 
 @click.command("profile")
@@ -46,18 +50,33 @@ class Profiled(msgspec.Struct, frozen=True, kw_only=True):
     "--run-dir", "folder", default="results/profiles", show_default=True, metavar="FOLDER",
     help="Where the measuring jobs run.",
 )  # fmt: skip
+@click.option(
+    "--from", "source", type=click.Path(path_type=Path), metavar="FILE",
+    help="Fit a result of scripts/bench/gpu; run nothing.",
+)  # fmt: skip
+@click.option("--hardware", default="", metavar="NAME", help="What --from was measured on (by its device).")
 @json_option
-def profile_command(model: str, rounds: int, write: bool, folder: str, as_json: bool) -> int:
+def profile_command(
+    model: str, rounds: int, write: bool, folder: str, source: Path | None, hardware: str, as_json: bool
+) -> int:
     """Measure MODEL: jobs of several sizes through a real head with one worker, and fit its profile.
 
     Prints what was measured and what the profile says of it. Close other programs first: what disturbs a
     run is measured too. Of equal sizes the fastest run counts.
+
+    With --from the measurements are those of a GPU benchmark's result, which are also compared with the
+    StreamWise artifact's.
     """
     from hpcwise.head.settings import find_configs, find_models_dir, read_models
     from hpcwise.models.registry import Registry
 
     _need_sklearn()
     configs = find_configs()
+    if source is not None:
+        result = of_gpu(source, model, hardware, write=write)
+        return _end(result, configs, write=write, as_json=as_json)
+    if hardware:
+        raise UsageError("--hardware: says what --from was measured on; leave it out without it")
     card = Registry.read(configs / "models", find_models_dir()).card(model)
     info = read_models(configs / "models")[model]
     run = Run.at(folder)
@@ -71,9 +90,41 @@ def profile_command(model: str, rounds: int, write: bool, folder: str, as_json: 
         click.echo(f"{model}: {len(plan.samples)} runs on one worker …", err=True)
     measured = measure(run, model, plan)
     result = fitted(info, measured, plan.terms, datetime.date.today().isoformat())
+    return _end(result, configs, write=write, as_json=as_json)
+
+
+def of_gpu(source: Path, model: str, hardware: str, *, write: bool) -> Profiled:
+    """The profile of a result of scripts/bench/gpu, and the artifact beside it. write: it is to be used.
+    Raises UsageError."""
+    from hpcwise.cli import profilegpu
+    from hpcwise.cli.measurements import read_all
+    from hpcwise.head.planning import read_planning
+    from hpcwise.head.settings import ProfileFile, find_configs, read_file
+
+    configs = find_configs()
+    catalogue = read_planning(configs, "fitted")
+    made = profilegpu.read_gpu(source)
+    if hardware and hardware not in catalogue.hardware:
+        raise UsageError(f"--hardware: {hardware!r} is none of {', '.join(catalogue.hardware)}")
+    hardware = hardware or profilegpu.hardware_of(made.device, catalogue.hardware)
+    measured = profilegpu.measurements_of(made, model, hardware)
+    if write:
+        profilegpu.check_size(made, catalogue.models[profilegpu.WHOLE])
+    published = read_file(configs / "profiles" / "fitted.yaml", ProfileFile).profiles[model]
+    result = fitted(catalogue.models[model], measured, VIDEO_TERMS, made.measured_on)
+    power_w = made.figures.get("power_w", 0.0) if profilegpu.MODELS[model][0] else 0.0
+    own = profilegpu.refined(result.profiles[hardware], published.get(hardware), measured, power_w)
+    result = msgspec.structs.replace(result, profiles={hardware: own})
+    other = hardware if hardware in published else profilegpu.ELSE_HARDWARE
+    artifact = [m for m in read_all(configs / "profiles" / "measured") if m.hardware == other]
+    rows = profilegpu.beside(made, model, artifact, published[other])
+    return msgspec.structs.replace(result, beside=tuple(rows), beside_hardware=other)
+
+
+def _end(result: Profiled, configs: Path, *, write: bool, as_json: bool) -> int:
     if write:
         path = configs / "profiles" / f"{SITE}.yaml"
-        write_site(path, model, result.profiles)
+        write_site(path, result.model, result.profiles)
         result = msgspec.structs.replace(result, written=str(path))
     if as_json:
         print_json(result)
@@ -184,4 +235,19 @@ def _print(result: Profiled) -> None:
         v = result.verdicts[hardware]
         out.print(f"{result.model} on {hardware}: {' + '.join(terms)}", markup=False)
         out.print(f"R2 {v.r2:.4f}, mean error {v.mape:.1%}, worst {v.worst:.1%}", markup=False)
+    if result.beside:
+        _print_beside(result)
     out.print(f"written to {result.written}" if result.written else "not written; --write uses it")
+
+
+def _print_beside(result: Profiled) -> None:
+    """The points of a GPU benchmark and the artifact's times for them."""
+    rows = []
+    for row in result.beside:
+        theirs = f"{row.artifact_s:.3f}" if row.artifact_s else "-"
+        ratio = row.seconds / (row.artifact_s or row.profile_s) if row.artifact_s or row.profile_s else 0.0
+        size = f"{row.width}x{row.height}", str(row.frames), str(row.steps)
+        rows.append((*size, f"{row.seconds:.3f}", theirs, f"{row.profile_s:.3f}", f"{ratio:.2f}"))
+    artifact = f"ARTIFACT ({result.beside_hardware}) S"
+    columns = ("SIZE", "FRAMES", "STEPS", "HERE S", artifact, "ITS PROFILE S", "RATIO")
+    console().print(table(columns, rows, right=columns[1:]))
