@@ -15,6 +15,7 @@ from hpcwise.core.apply_workers import lose_worker
 from hpcwise.core.errors import CoreError
 from hpcwise.core.film import segment_of
 from hpcwise.core.growth import tails_of
+from hpcwise.core.moving import spared
 from hpcwise.core.state import HELD, LaunchRecord, ShotRecord, step_request, step_task, step_worker
 from hpcwise.core.units import TaskId
 from hpcwise.core.workflow import TaskSpec
@@ -88,6 +89,9 @@ def _dispatch(world: World, c: m.Dispatch) -> None:
     world.hold(worker, task, c.expected_s)
     if c.first_chunk > task.chunks:
         world.note_chunks(task, c.first_chunk)
+    if task.bound:
+        task.bound, task.relocated_s = "", state.now_s
+    task.begun = spared(task)
 
 
 def _revoke(world: World, c: m.Revoke) -> None:
@@ -95,7 +99,9 @@ def _revoke(world: World, c: m.Revoke) -> None:
 
 
 def _pause(world: World, c: m.Pause) -> None:
-    step_task(world.state.tasks[c.task_id], "pause")
+    task = world.state.tasks[c.task_id]
+    step_task(task, "pause")
+    task.bound, task.left = c.to, c.reason
 
 
 def _cancel(world: World, c: m.Cancel) -> None:

@@ -95,11 +95,14 @@ class Revoke(Outward, frozen=True):
 
 
 class Pause(Outward, frozen=True):
-    """Stop between two steps and keep a checkpoint, so that tighter work can run."""
+    """Stop between two steps and keep a checkpoint: so that tighter work can run, or (`to`) to go on at once
+    on that worker. reason: why (for explain)."""
 
     worker_id: WorkerId
     task_id: TaskId
     attempt: int
+    to: WorkerId = ""
+    reason: str = ""
 
 
 class Cancel(Outward, frozen=True):

@@ -22,6 +22,7 @@ from hpcwise.core.film import FilmPlan, advance_film, film_plan
 from hpcwise.core.invariants import check
 from hpcwise.core.placement import place_models
 from hpcwise.core.planner import expand, first_tasks
+from hpcwise.core.preemption import preempt, relocate
 from hpcwise.core.quality import adapt, turn
 from hpcwise.core.recovery import (
     deliver_chunks,
@@ -32,7 +33,7 @@ from hpcwise.core.recovery import (
     watch_workers,
 )
 from hpcwise.core.scaling import next_change_s, scale
-from hpcwise.core.scheduler import assign, preempt, preload, settle_fresh, take_back
+from hpcwise.core.scheduler import assign, preload, settle_fresh, take_back
 from hpcwise.core.state import LIVE_REQUEST, State, TaskRecord
 from hpcwise.core.units import RequestId
 from hpcwise.core.world import World
@@ -177,6 +178,7 @@ class Engine:
         if tick:
             take_back(world, emit)
             preempt(world, emit)
+            relocate(world, emit)
         if type(event) in _SCALES:
             scale(world, emit)
 

@@ -7,7 +7,7 @@ import msgspec
 from hpcwise.core.engine import Engine
 from hpcwise.core.errors import UsageError
 from hpcwise.core.report import find_request, slo_text
-from hpcwise.core.scheduler import place
+from hpcwise.core.scheduler import place, shared_by
 from hpcwise.core.spec import Batch
 from hpcwise.core.state import HELD, OPEN, RequestRecord, TaskRecord
 from hpcwise.core.world import World
@@ -105,9 +105,13 @@ def _why(world: World, task: TaskRecord) -> tuple[str, str]:
         if task.state == "assigned":
             return "queued", f"in the queue of {where}"
         steps = f", step {task.step} of {task.steps}" if task.steps else ""
-        return "runs", f"{task.state} on {where}{steps}"
+        if task.state == "pausing":
+            return "runs", f"leaves {where} after this step{steps}: {task.left}"
+        again = f"; was paused: {task.left}" if task.left else ""
+        return "runs", f"{task.state} on {where}{steps}{again}"
     if task.state in OPEN:
-        return _why_open(world, task, model)
+        code, text = _why_open(world, task, model)
+        return code, f"paused: {task.left}; {text}" if task.state == "paused" and task.left else text
     if task.state == "finished" and task.cached:
         return "cached", "its result was in the store already"
     if task.state == "finished":
@@ -126,6 +130,9 @@ def _why_open(world: World, task: TaskRecord, model: str) -> tuple[str, str]:
         if any(model in item.models for item in world.config.fleet):
             return "waits_launch", f"no worker has {model}; one will be launched"
         return "no_worker_can", f"no kind of worker in this fleet can host {model}"
+    classes = tuple(cls for cls in classes if shared_by(world, task, cls))
+    if not classes:
+        return "no_worker_can", f"no replica there is can share the tokens of {model} at this size evenly"
     if place(world, task, world.deadline_s(task)) is None:
         n = sum(len(c.members) for c in classes)
         head = world.pool_of(task).peek()

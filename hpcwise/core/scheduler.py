@@ -11,8 +11,10 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from hpcwise.core import messages as m
-from hpcwise.core.fleet import WorkerClass
+from hpcwise.core.drawing import shares_out
+from hpcwise.core.fleet import WorkerClass, takes_more
 from hpcwise.core.memory import booked_free_gb, held_gb
+from hpcwise.core.moving import move_s, spared, whole_s
 from hpcwise.core.planner import coming_models
 from hpcwise.core.policies import Placement
 from hpcwise.core.state import OPEN, TaskRecord, WorkerRecord
@@ -123,14 +125,19 @@ def preload(world: World, emit: Emit) -> None:
 
 
 def place(world: World, task: TaskRecord, deadline_s: float) -> Placement | None:
-    """The worker that the policy chooses for `task`, or None while waiting is better."""
+    """The worker that the policy chooses for `task`, or None while waiting is better. One that was taken from
+    its worker for another goes to that one, if it is still free."""
     alternative = task.spec.alternatives[task.alternative]
     options: list[Placement] = []
     for cls in world.fleet.hosting(alternative.model):
-        exec_s = world.profiles.expected_s(
-            alternative.model, cls.hardware, alternative.features, cls.n_devices, task.scale
-        ) * (1.0 - task.saved)
-        options.extend(_options_in(world, task, alternative.model, cls, exec_s))
+        if not shared_by(world, task, cls):
+            continue
+        exec_s = whole_s(world, task, cls) * (1.0 - spared(task))
+        if task.bound in cls.members and takes_more(cls.members[task.bound]):
+            bound = option_on(world, task, cls.members[task.bound], alternative.model, exec_s, cls, True)
+            if bound is not None:
+                return bound
+        options.extend(options_in(world, task, alternative.model, cls, exec_s, world.policy.waits))
     if not options:
         return None
     if len(options) == 1:
@@ -139,9 +146,24 @@ def place(world: World, task: TaskRecord, deadline_s: float) -> Placement | None
     return world.policy.choose(options, deadline_s, info is not None and info.light, world.state.now_s)
 
 
-def _options_in(
-    world: World, task: TaskRecord, model: ModelName, cls: WorkerClass, exec_s: float
+def shared_by(world: World, task: TaskRecord, cls: WorkerClass) -> bool:
+    """Whether replicas of that many devices can share the task's tokens (core/drawing.py)."""
+    if cls.n_devices == 1:
+        return True
+    alternative = task.spec.alternatives[task.alternative]
+    size = (alternative.params or task.spec.params).get
+    drawn = size("render_width", size("width")), size("render_height", size("height"))
+    if not (isinstance(drawn[0], int) and isinstance(drawn[1], int)):
+        return True  # a task of somebody's own
+    return shares_out(
+        world.config.catalogue.models.get(alternative.model), (drawn[0], drawn[1]), cls.n_devices
+    )
+
+
+def options_in(
+    world: World, task: TaskRecord, model: ModelName, cls: WorkerClass, exec_s: float, waits: bool
 ) -> list[Placement]:
+    """The best workers of a class; waits: also the one that is free first of those that are busy."""
     fleet = world.fleet
     loaded_heap = cls.open_loaded.get(model)
     loaded = fleet.best(loaded_heap) if loaded_heap else None
@@ -149,25 +171,25 @@ def _options_in(
     found = []
     for worker in (loaded, free if free is not loaded else None):
         if worker is not None:
-            option = _option(world, task, worker, model, exec_s, cls, True)
+            option = option_on(world, task, worker, model, exec_s, cls, True)
             if option is None:
                 heap = loaded_heap if worker is loaded and loaded_heap else cls.open
                 for other in fleet.some(heap, LIFETIME_LOOKS)[1:]:
-                    option = _option(world, task, other, model, exec_s, cls, True)
+                    option = option_on(world, task, other, model, exec_s, cls, True)
                     if option is not None:
                         break
             if option is not None:
                 found.append(option)
-    if world.policy.waits and cls.busy:
+    if waits and cls.busy:
         busy = fleet.best(cls.busy)
         if busy is not None:
-            option = _option(world, task, busy, model, exec_s, cls, False)
+            option = option_on(world, task, busy, model, exec_s, cls, False)
             if option is not None:
                 found.append(option)
     return found
 
 
-def _option(
+def option_on(
     world: World,
     task: TaskRecord,
     worker: WorkerRecord,
@@ -175,10 +197,11 @@ def _option(
     exec_s: float,
     cls: WorkerClass,
     is_open: bool,
+    free_at_s: float | None = None,
 ) -> Placement | None:
-    """What it would mean to run the task there; None if it cannot end (or save its work) in time."""
-    now_s = world.state.now_s
-    start_s = max(now_s, worker.free_at_s)
+    """What it would mean to run the task there; None if the worker leaves before it ends, unless what is done
+    until then is worth more than going on elsewhere costs. free_at_s: if another time than expected."""
+    start_s = max(world.state.now_s, worker.free_at_s) if free_at_s is None else free_at_s
     load_s, loads = 0.0, False
     evicts: tuple[ModelName, ...] = ()
     if model not in worker.loaded and model not in worker.loading:
@@ -192,10 +215,14 @@ def _option(
             artifact = world.state.artifacts.get(world.state.tasks[edge.source].key)
             if artifact is not None:
                 transfer_s += world.profiles.transfer_s(artifact.region, cls.region, artifact.nbytes)
-    finish_s = start_s + load_s + transfer_s + exec_s
+    begins_s = start_s + load_s + transfer_s
+    finish_s, moved_s = begins_s + exec_s, 0.0
     if worker.ends_s is not None and finish_s > worker.ends_s:
         info = world.config.catalogue.models.get(model)
-        if info is None or not info.checkpoints or start_s + load_s + transfer_s >= worker.ends_s:
+        if info is None or not info.checkpoints:
+            return None
+        moved_s = move_s(world, task, whole_s(world, task, cls), load_s=world.profiles.load_s(model)).total_s
+        if worker.ends_s - begins_s <= moved_s:
             return None
     return Placement(
         worker=worker,
@@ -203,8 +230,11 @@ def _option(
         load_s=load_s,
         transfer_s=transfer_s,
         exec_s=exec_s,
-        finish_s=finish_s,
-        usd=world.profiles.cost_usd(cls.hardware, cls.n_devices, load_s + transfer_s + exec_s, spot=cls.spot),
+        moved_s=moved_s,
+        finish_s=finish_s + moved_s,
+        usd=world.profiles.cost_usd(
+            cls.hardware, cls.n_devices, load_s + transfer_s + exec_s + moved_s, spot=cls.spot
+        ),
         open=is_open,
         loads=loads,
         evicts=evicts,
@@ -254,9 +284,17 @@ def _dispatch(world: World, emit: Emit, task: TaskRecord, chosen: Placement, dea
             expected_s=chosen.load_s + chosen.transfer_s + chosen.exec_s,
             first_chunk=0 if artifact is None else artifact.n_chunks,
             checkpoint=task.checkpoint,
-            reason="" if chosen.open else "waits for a faster worker",
+            reason=_reason(chosen, task),
         )
     )
+
+
+def _reason(chosen: Placement, task: TaskRecord) -> str:
+    if task.bound == chosen.worker.info.worker_id:
+        return f"moved here: {task.left}"
+    if chosen.open:
+        return "begins here, ends elsewhere: its worker leaves before" if chosen.moved_s else ""
+    return "waits for a faster worker"
 
 
 def take_back(world: World, emit: Emit) -> None:
@@ -290,7 +328,7 @@ def _idle_for(
     model = alternative.model
     for cls in world.fleet.hosting(model):
         workers = idle.get(cls)
-        if not workers:
+        if not workers or not shared_by(world, task, cls):
             continue
         exec_s = world.profiles.expected_s(
             model, cls.hardware, alternative.features, cls.n_devices, task.scale
@@ -300,50 +338,13 @@ def _idle_for(
         # Idle workers of a class differ in what they have loaded, and in how long they live.
         loaded = [w for w in workers if model in w.loaded][:LIFETIME_LOOKS]
         for other in loaded or workers[:LIFETIME_LOOKS]:
-            option = _option(world, task, other, model, exec_s, cls, True)
+            option = option_on(world, task, other, model, exec_s, cls, True)
             if option is None:
                 continue
             if option.finish_s < before_s:
                 return cls, other
             break
     return None
-
-
-def preempt(world: World, emit: Emit) -> None:
-    """Pause a running task of a model that checkpoints, when a ready one would otherwise be late.
-
-    Only for a ready task whose deadline is nearer than the running one's by more than both runtimes.
-    """
-    for model, pool in world.pools.items():
-        head = pool.peek()
-        if head is None:
-            continue
-        task = head[1]
-        deadline_s = world.deadline_s(task)
-        need_s = world.typical_s(world.alternative_of(task), task.scale)
-        if deadline_s - world.state.now_s > 4 * need_s:
-            continue
-        for cls in world.fleet.hosting(model):
-            victim = _victim(world, cls, deadline_s + 2 * need_s)
-            if victim is not None:
-                emit(m.Pause(victim.worker, victim.spec.task_id, victim.attempt))
-                break
-
-
-def _victim(world: World, cls: WorkerClass, later_than_s: float) -> TaskRecord | None:
-    found: tuple[float, TaskRecord] | None = None
-    for worker in cls.members.values():
-        if any(world.state.tasks[t].state == "pausing" for t in worker.held):
-            return None
-        for task_id in worker.held:
-            task = world.state.tasks[task_id]
-            info = world.config.catalogue.models.get(world.alternative_of(task).model)
-            if task.state != "running" or info is None or not info.checkpoints:
-                continue
-            deadline_s = world.deadline_s(task)
-            if deadline_s > later_than_s and (found is None or deadline_s > found[0]):
-                found = (deadline_s, task)
-    return found[1] if found else None
 
 
 def _chain(task: TaskRecord) -> m.ReplaceTask:

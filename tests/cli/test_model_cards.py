@@ -307,7 +307,7 @@ def test_a_denoiser_without_text_encoder_needs_a_model_that_encodes(
     card = (configs / "models" / "tiny-wan-dit.yaml").read_text()
     deaf = card.replace("name: tiny-wan-dit", "name: deaf").replace("  parts:", "  text: false\n  parts:")
     (configs / "models" / "deaf.yaml").write_text(deaf)
-    models = {stage: "drawn-scene" for stage in STAGE_MODELS} | {"sketch": "deaf"}
+    models = dict.fromkeys(STAGE_MODELS, "drawn-scene") | {"sketch": "deaf"}
     with pytest.raises(UsageError) as error:
         check_runnable(paper_job(models=models), Path("film.yaml"))
     assert str(error.value) == (

@@ -154,7 +154,7 @@ def test_a_shot_longer_than_a_models_longest_clip_is_cut_and_its_clips_are_chain
     assert sketch.params["chunks"] == len(segments)
     frames = sketch.alternatives[0].params.get("frames")
     if stage == "sketch":
-        assert frames <= limits["max_frames"] and frames % 4 == 1
+        assert frames is not None and frames <= limits["max_frames"] and frames % 4 == 1
         # Enough for what is shown of each, whose first picture was the last one's before.
         assert frames - 1 >= segments[0] * limits["fps"]
     else:

@@ -226,8 +226,13 @@ def test_a_running_task_that_checkpoints_is_paused_for_a_tighter_deadline_and_re
     e.handle(m.TaskStarted("batch/long", e.state.tasks["batch/long"].attempt), 0.0)
     submit(e, "live", task("now"), slo=Live(ttff_s=6.0), now_s=1.0)
     attempt = e.state.tasks["batch/long"].attempt
-    assert e.handle(m.Tick(), 1.0) == [m.Pause("w", "batch/long", attempt)]
+    why = "live/now would be 1.0 s late behind it"
+    assert e.handle(m.Tick(), 1.0) == [m.Pause("w", "batch/long", attempt, reason=why)]
+    [told] = explain(e, "batch").reasons
+    assert (told.code, told.text) == ("runs", f"leaves w on localhost after this step: {why}")
     commands = e.handle(m.TaskPaused("batch/long", attempt, checkpoint="f" * 40, done=3), 1.5)
+    [told] = explain(e, "batch").reasons
+    assert told.text == f"paused: {why}; all 1 workers that can host dit are busy"
     assert placed(commands) == [("live/now", "w")]
     resumed = finish(e, "live/now", 5.0)
     assert [(c.task_id, c.checkpoint) for c in resumed if isinstance(c, m.Dispatch)] == [

@@ -14,7 +14,7 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
     """A worker that could take a task, and when the task would end there (engine time, seconds).
 
     open: the worker takes it now; otherwise it would wait behind what the worker runs. evicts: models to
-    unload first.
+    unload first. moved_s: price of going on elsewhere, in finish_s, where the worker leaves before the end.
     """
 
     worker: WorkerRecord
@@ -25,6 +25,7 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
     finish_s: float
     usd: float
     open: bool
+    moved_s: float = 0.0
     loads: bool = False
     evicts: tuple[str, ...] = ()
 
