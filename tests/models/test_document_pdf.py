@@ -14,7 +14,8 @@ from PIL import Image, ImageDraw
 from hpcwise.core.document import Document
 from hpcwise.models.base import Call, Output
 from hpcwise.models.document.adapter import DocumentAdapter
-from hpcwise.models.document.glyphs import Line
+from hpcwise.models.document.glyphs import Line, PageText
+from hpcwise.models.document.layout import in_reading_order
 from hpcwise.models.document.prose import to_sections
 from hpcwise.models.document.sentences import join_lines
 
@@ -269,3 +270,20 @@ def test_a_compound_keeps_the_hyphen_at_which_its_line_ends() -> None:
     assert join_lines(["a state-of\u00ad", "the-art method"], words) == "a state-of-the-art method"
     assert join_lines(["a physics\u00ad", "based method"], words) == "a physics-based method"
     assert join_lines(["post-process\u00ad", "ing of a grasp"], words) == "post-processing of a grasp"
+
+
+def test_a_heading_below_two_columns_belongs_to_the_text_across_them() -> None:
+    page = PageText(0, 600.0, 800.0, False)
+    for n in range(5):
+        page.lines.append(line(f"left column, line {n} of the text", 100 + 12 * n))
+        right = line(f"right column, line {n} of the text", 100 + 12 * n, x1=560.0)
+        right.x0 = 310.0
+        page.lines.append(right)
+    page.lines.append(line("Additional Features", 180, x1=140.0))
+    page.lines.append(
+        line("Simple operation with a display that guides you through all of it", 192, x1=560.0)
+    )
+    found = [x.text for x in in_reading_order(page)]
+    assert found[:5] == [f"left column, line {n} of the text" for n in range(5)]
+    assert found[5:10] == [f"right column, line {n} of the text" for n in range(5)]
+    assert found[10:] == ["Additional Features", page.lines[-1].text]

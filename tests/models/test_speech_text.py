@@ -92,6 +92,7 @@ def test_emphasised_words_are_stressed_and_shown_without_their_asterisks() -> No
 
 def test_acronyms_are_words_where_people_say_them_as_words() -> None:
     said = {"NASA": "nˈæsə", "LSTM": "ˌɛlˌɛstˌiˈɛm", "BLEU": "blˈu", "PCIe": "pˌisˌiˌIˈi", "QoS": "kjˌuˌOˈɛs"}
+    said |= {"FOOTSWITCH": "fˈʊtswɪʧ", "CHANGES": "ʧˈAnʤᵻz", "HTTPS": "ˌAʧtˌitˌipˌiˈɛs"}
     found = {w: "".join(s for s, _ in Pronouncer().pronounce(spoken_words(w))) for w in said}
     assert found == said
 

@@ -132,8 +132,10 @@ def in_reading_order(page: PageText) -> list[Line]:
             if line is not None and line.column >= 0:
                 bands.append(line)
                 continue
-            out += sorted((x for x in bands if x.column == 0), key=_top)
-            out += sorted((x for x in bands if x.column == 1), key=_top)
+            left = sorted((x for x in bands if x.column == 0), key=_top)
+            right = sorted((x for x in bands if x.column == 1), key=_top)
+            below = [left.pop()] if line is not None and _heads_what_follows(left, right) else []
+            out += [*left, *right, *below]
             bands = []
             if line is not None:
                 out.append(line)
@@ -145,6 +147,15 @@ def in_reading_order(page: PageText) -> list[Line]:
     if side_by_side > 0.3 * max(1, len(by_base)):
         return list(page.lines)
     return sorted(page.lines, key=_top)
+
+
+def _heads_what_follows(left: Sequence[Line], right: Sequence[Line]) -> bool:
+    """Whether the last line on the left stands alone below both columns: the heading of text across them."""
+    if len(left) < 2 or not right:
+        return False
+    last, before = left[-1], left[-2]
+    ends = max(before.base, *(x.base for x in right))
+    return last.base - ends > 1.5 * last.size and last.width < 0.7 * max(x.width for x in left)
 
 
 def _top(line: Line) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -58,6 +59,8 @@ NAMES = {
     "ViTs": "vˈɪts",
 }
 
+#: Letters that people say as a word ("FOOTSWITCH"): the dictionary spells what it does not know.
+_LONG_CAPITALS = re.compile(r"\b(?=(?:[A-Z]*[AEIOU]){2})[A-Z]{6,}\b")
 _VOWELS = "AIOQWYaeiouɑɐɒæɔəɛɜɪʊʌᵻ"
 
 Marked = tuple[str, int]
@@ -79,7 +82,7 @@ class Pronouncer:
         text, owner = "", []
         for i, word in enumerate(words):
             blank = " " if text else ""
-            text += blank + word.spoken
+            text += blank + _LONG_CAPITALS.sub(lambda m: m[0].lower(), word.spoken)
             owner += [-1] * len(blank) + [i] * len(word.spoken)
         tokens = reading.tokenize(text)
         for token in tokens:
