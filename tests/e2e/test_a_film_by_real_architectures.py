@@ -44,8 +44,8 @@ SPEC: dict[str, Any] = {
     ],
 }  # fmt: skip
 LINES = [
-    {"maya": "Large kites can pull cargo ships across an ocean."},
-    {"dan": "A computer steers the kite through two lines."},
+    {"maya": "Kites can pull cargo ships."},
+    {"dan": "A computer steers them."},
 ]
 SCRIPT: dict[str, Any] = {
     "job": "film.yaml", "scenes": [{"title": "Kites", "shots": [{"shot": "two_shot", "lines": LINES}]}],
@@ -141,7 +141,7 @@ def undisturbed(place: Place) -> Iterator[Film]:
 def test_the_big_models_workflow_makes_a_film_with_sound_and_captions(undisturbed: Film) -> None:
     film = probe(undisturbed.folder / "film.mp4")
     assert (film.width, film.height, film.fps, film.video_codec) == (384, 256, 12.0, "h264")
-    assert film.audio_codec == "aac" and 5.0 <= film.duration_s <= 9.0
+    assert film.audio_codec == "aac" and 3.6 <= film.duration_s <= 6.0
     assert [line["speaker"] for line in _lines(undisturbed)] == ["maya", "dan"]
     assert "pull cargo" in (undisturbed.folder / "film.srt").read_text()
     receipt = undisturbed.receipt
@@ -162,8 +162,8 @@ def test_kill_9_inside_the_denoising_loop_costs_no_saved_step_and_changes_no_bit
     run = Run.at(str(place.root / "killed"))
     command = place.begin(run)
     try:
-        # The second segment's loop has begun, and some step of it is durable.
-        saved = until(lambda: list(run.paths.checkpoints.glob("*/*/00001-*.h5")), SLOW_S)
+        # In the second segment's loop of ten steps the second or third is durable.
+        saved = until(lambda: list(run.paths.checkpoints.glob("*/*/00001-00000[23].h5")), SLOW_S)
         key = saved[0].parent.name
         [log] = run.paths.workers.glob("*/worker.log")
         process = re.search(r", process (\d+)", log.read_text())
@@ -178,7 +178,7 @@ def test_kill_9_inside_the_denoising_loop_costs_no_saved_step_and_changes_no_bit
     assert len(logs) == 2 and "goes on after step" not in logs.pop(log)
     [second] = logs.values()
     found = re.findall(rf"{key[:12]}: goes on after step (\d+) of chunk 1", second)
-    assert len(found) == 1 and 0 < int(found[0]) < 10
+    assert len(found) == 1 and 2 <= int(found[0]) < 10
     assert film.digests == undisturbed.digests
     assert film.sha256() == undisturbed.sha256()
     assert not run.paths.checkpoints_of(key).exists()
