@@ -1,5 +1,6 @@
-"""`hpcwise generate SPEC --models tiny`: a film by Flux, Wan's denoiser and decoder apart, speech-driven Wan and
-Real-ESRGAN with random weights, on one machine; and the same film when the denoiser is killed in its loop."""
+"""`hpcwise generate SPEC --models tiny`: a film by Flux, Wan's text encoder, denoiser and decoder apart,
+speech-driven Wan and Real-ESRGAN with random weights, on one machine; and the same film when the denoiser is
+killed in its loop."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ through two lines. The trial ship saved fuel.
 #: One shot of two segments, so that its sketch is a stream of two loops.
 SPEC: dict[str, Any] = {
     "input": "kites.md", "duration": "20s", "resolution": "384x256", "fps": 12, "quality": ["high"],
-    "models": {"speech": "fallback-voice"}, "slo": "batch", "subtitles": ["srt"], "script": "kites.script.yaml",
+    "models": {"speech": "fallback-voice"}, "slo": "batch", "subtitles": ["srt"],
+    "script": "kites.script.yaml",
     "cast": [
         {"id": "maya", "name": "Maya", "role": "host", "voice": "af_heart", "look": "maya"},
         {"id": "dan", "name": "Dan", "role": "expert", "voice": "am_michael", "look": "dan"},
