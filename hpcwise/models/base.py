@@ -10,7 +10,7 @@ next, so that a consumer on another node can start on it and a crash loses at mo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -164,6 +164,22 @@ class Adapter(Protocol):
 
     def run(self, call: Call, on_step: OnStep, should_stop: Callable[[], bool]) -> Iterator[Output]:
         """Yield the outputs in chunk order; calls `on_step` at least twice a second where it can."""
+
+
+@runtime_checkable
+class Batched(Protocol):
+    """An adapter that computes several calls of one stage together. A batch may round otherwise than its
+    calls do one by one: as equal recipes are to give equal bytes, `batch` is 1 unless a card says more."""
+
+    @property
+    def batch(self) -> int:
+        """The most calls at once; 1 for none."""
+
+    def run_batch(
+        self, calls: Sequence[Call], on_step: OnStep, should_stop: Callable[[], bool]
+    ) -> Iterator[tuple[int, Output]]:
+        """Outputs of each call by its index. All inputs of all of them are whole. Whatever is raised ends the
+        batch: its calls are then run one by one."""
 
 
 @runtime_checkable

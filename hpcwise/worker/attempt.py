@@ -95,9 +95,15 @@ class Attempt:
     def run(self, adapter: Adapter) -> m.TaskFinished:
         """Run to the end; the caller emits the result. Raises Stopped when `stop` was set, TornInput,
         DiskFull, and whatever the adapter raises."""
-        task = self.task
         started_s = time.monotonic()
-        call = Call(
+        for output in adapter.run(self.call(), self._on_step, self._should_stop):
+            self.take(output)
+        return self.finish(time.monotonic() - started_s)
+
+    def call(self) -> Call:
+        """What the adapter is asked to do."""
+        task = self.task
+        return Call(
             stage=task.stage,
             params=task.params,
             seed=task.seed,
@@ -109,15 +115,20 @@ class Attempt:
             own=self._own,
             preview=self._preview,
         )
-        for output in adapter.run(call, self._on_step, self._should_stop):
-            self._commit_held()
-            if output.files:
-                self._commit(output)
-            else:
-                # Facts alone need no store if this is the only chunk. Whether it is, is known as soon
-                # as the adapter ends, makes a step or waits: until then it is held back.
-                self._held = output
-        seconds = time.monotonic() - started_s
+
+    def take(self, output: Output) -> None:
+        """The next chunk: into the store."""
+        self._commit_held()
+        if output.files:
+            self._commit(output)
+        else:
+            # Facts alone need no store if this is the only chunk. Whether it is, is known as soon
+            # as the adapter ends, makes a step or waits: until then it is held back.
+            self._held = output
+
+    def finish(self, seconds: float) -> m.TaskFinished:
+        """The adapter has ended, and took so long: what to tell."""
+        task = self.task
         self.saver.close(finished=True)
         if self._held is not None and self._chunk == 0:
             facts = dict(self._held.facts)

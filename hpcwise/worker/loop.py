@@ -88,8 +88,7 @@ class Worker:
 
     def say(self) -> tuple[WorkerInfo, tuple[AttemptRef, ...]]:
         """What a Hello holds: this worker now, and every attempt that it holds."""
-        current = self._runs.current
-        running = () if current is None else (ref_of(current.task),)
+        running = tuple(ref_of(attempt.task) for attempt in self._runs.running)
         info = self._config.info(self._ranks, self._shelf.loaded, self._left_s())
         return info, running + self._queue.refs()
 
@@ -110,10 +109,17 @@ class Worker:
             if self._chores:
                 self._runs.chore(self._chores.pop(0))
                 continue
-            batch = () if self._give_up_s is not None and self._hurried() else self._queue.take()
-            for entry in batch:
-                self._runs.run(self._tasks.pop(entry.ref), self._delivered.pop(entry.ref, ()))
+            batch = (
+                () if self._give_up_s is not None and self._hurried() else self._queue.take(self._runs.most)
+            )
             if batch:
+                tasks = [self._tasks.pop(entry.ref) for entry in batch]
+                delivered = {entry.ref: self._delivered.get(entry.ref, ()) for entry in batch}
+                left = self._runs.run(tasks, delivered)
+                for task in left:
+                    self._hold(task)
+                for ref in set(delivered) - set(map(ref_of, left)):
+                    self._delivered.pop(ref, None)
                 if len(self._queue):
                     link.flush_soon()
                 else:
@@ -172,8 +178,8 @@ class Worker:
 
     def _pump(self, timeout_s: float) -> None:
         """Handle signals, times and messages; sends what waits. Called at every step."""
-        if self._runs.current is not None:
-            self._pulse.last_step_s = self._runs.current.last_step_s
+        if self._runs.running:
+            self._pulse.last_step_s = self._runs.running[0].last_step_s
             self._link.flush_soon()
         for note in self._link.receive(timeout_s):
             handler = _HANDLERS.get(type(note))
@@ -197,19 +203,15 @@ class Worker:
                 self._drain("its allocation ends", max(0.0, left))
             elif (
                 self._config.idle_timeout_s is not None
-                and self._runs.current is None
+                and not self._runs.running
                 and not len(self._queue)
                 and now - self._runs.ended_s > self._config.idle_timeout_s
             ):
                 self._link.emit(m.WorkerDraining(self._config.worker_id, 0.0, "idle"))
                 self._drain("idle", None)
-        current = self._runs.current
-        if (
-            current is not None
-            and not current.stop
-            and (self._hurried() or self._link.silent_s > self._config.patience_s)
-        ):
-            current.stop = "leave"
+        if self._runs.running and (self._hurried() or self._link.silent_s > self._config.patience_s):
+            for attempt in self._runs.running:
+                attempt.stop = attempt.stop or "leave"
 
     def _notice(self, left_s: float | None) -> tuple[str, float]:
         """What a signal means, and how long there is: near the end of the allocation that end, else it has to
@@ -258,9 +260,8 @@ class Worker:
 
     def _last_words(self, reason: str) -> None:
         """From a thread of the gang: the main one is inside a collective that will not end."""
-        current = self._runs.current
-        if current is not None:
-            self._link.emit(m.TaskFailed(current.task.task_id, current.task.attempt, reason, True))
+        for attempt in self._runs.running:
+            self._link.emit(m.TaskFailed(attempt.task.task_id, attempt.task.attempt, reason, True))
         self._link.flush()
         self._link.goodbye(reason)
 
@@ -278,17 +279,21 @@ class Worker:
         if self._leaving:
             self._link.emit(m.Revoked(task.task_id, task.attempt))
             return
-        if self._runs.is_current(ref):
-            return
-        entry = QueueEntry(ref=ref, model=task.model, deadline_s=task.deadline_s, expected_s=task.expected_s)
+        if self._runs.attempt(ref) is None:
+            self._hold(task)
+
+    def _hold(self, task: RunTask) -> None:
+        entry = QueueEntry(
+            ref=ref_of(task), model=task.model, deadline_s=task.deadline_s, expected_s=task.expected_s
+        )
         if self._queue.put(entry):
-            self._tasks[ref] = task
+            self._tasks[entry.ref] = task
 
     def _on_deliver(self, note: m.DeliverChunk) -> None:
         ref = AttemptRef(note.task_id, note.attempt)
-        if self._runs.is_current(ref):
-            assert self._runs.current is not None
-            self._runs.current.deliver(note.name, note.n_chunks, note.done)
+        attempt = self._runs.attempt(ref)
+        if attempt is not None:
+            attempt.deliver(note.name, note.n_chunks, note.done)
         elif ref in self._tasks:
             self._delivered.setdefault(ref, []).append(note)
 
@@ -303,9 +308,9 @@ class Worker:
 
     def _on_cancel(self, note: m.Cancel) -> None:
         ref = AttemptRef(note.task_id, note.attempt)
-        if self._runs.is_current(ref):
-            assert self._runs.current is not None
-            self._runs.current.stop = "cancel"
+        attempt = self._runs.attempt(ref)
+        if attempt is not None:
+            attempt.stop = "cancel"
             return
         # Queued, or over already, or never seen: in each case it does not run here any more.
         self._queue.revoke(ref)
@@ -314,9 +319,9 @@ class Worker:
         self._link.flush()
 
     def _on_pause(self, note: m.Pause) -> None:
-        if self._runs.is_current(AttemptRef(note.task_id, note.attempt)):
-            assert self._runs.current is not None
-            self._runs.current.stop = self._runs.current.stop or "pause"
+        attempt = self._runs.attempt(AttemptRef(note.task_id, note.attempt))
+        if attempt is not None:
+            attempt.stop = attempt.stop or "pause"
 
     def _on_chore(self, note: m.LoadModel | m.UnloadModel) -> None:
         self._chores.append(note)

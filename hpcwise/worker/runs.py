@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -15,12 +15,13 @@ from hpcwise.core.calls import RunTask
 from hpcwise.core.errors import DiskFull, HpcwiseError, NoRoom, Stopped
 from hpcwise.core.resources import AttemptRef
 from hpcwise.core.units import QUICK_S
-from hpcwise.models.base import Adapter
+from hpcwise.models.base import Adapter, Batched
 from hpcwise.store.artifacts import Store
 from hpcwise.store.checkpoints import CheckpointStore
 from hpcwise.store.paths import RunPaths, translate_oserror
 from hpcwise.wire.start import WorkerConfig
 from hpcwise.worker.attempt import Attempt, TornInput
+from hpcwise.worker.batch import Together
 from hpcwise.worker.failures import Failure, cause_of, failure, line
 from hpcwise.worker.gang import Gang
 from hpcwise.worker.power import Meter
@@ -60,35 +61,102 @@ class Runs:
         self._checkpoints = CheckpointStore(paths, durable=config.durable)
         self._preview = paths.preview(config.worker_id)
         self.link: Link
-        self.current: Attempt | None = None
+        self.running: tuple[Attempt, ...] = ()
+        self._singly = 0
         self.ended_s = time.monotonic()
         self.broken = ""
         self.doubt = False
 
-    def is_current(self, ref: AttemptRef) -> bool:
-        return self.current is not None and ref_of(self.current.task) == ref
+    def attempt(self, ref: AttemptRef) -> Attempt | None:
+        """The attempt, if it is being run."""
+        return next((attempt for attempt in self.running if ref_of(attempt.task) == ref), None)
 
-    def run(self, task: RunTask, deliveries: Iterable[m.DeliverChunk]) -> None:
-        """One attempt from its start to what is told of its end."""
-        ref = ref_of(task)
+    def most(self, model: str) -> int:
+        """How many tasks of a model may be run together."""
+        adapter = self._shelf.get(model)
+        if self._gang is not None or self._singly > 0 or not isinstance(adapter, Batched):
+            return 1
+        return adapter.batch
+
+    def run(
+        self, tasks: Sequence[RunTask], delivered: Mapping[AttemptRef, Iterable[m.DeliverChunk]]
+    ) -> Sequence[RunTask]:
+        """Attempts at tasks of one model from their start to what is told of their end. Several are run
+        together where their inputs are whole; those that it did not work for come back, to be run singly."""
+        adapter = self._shelf.get(tasks[0].model)
+        if len(tasks) > 1 and isinstance(adapter, Batched) and all(map(_whole, tasks)):
+            return self._together(adapter, tasks)
+        self._singly = max(0, self._singly - 1)
+        self._alone(tasks[0], delivered.get(ref_of(tasks[0]), ()))
+        return tasks[1:]
+
+    def _together(self, adapter: Batched, tasks: Sequence[RunTask]) -> Sequence[RunTask]:
+        works = [self._work / f"call-{number}" for number in range(len(tasks))]
+        for work in works:
+            work.mkdir()
+        attempts = tuple(self._begin(task, work) for task, work in zip(tasks, works, strict=True))
+        batch = Together(attempts, self._pump)
+        before_j = self._meter.joules()
+        self.running = attempts
+        try:
+            batch.run(adapter)
+        except Stopped:
+            pass  # all of them
+        except (Exception, SystemExit) as error:
+            what = failure(error)
+            log.error("%d tasks together, %s first: %s", len(tasks), tasks[0].task_id, what.reason)
+            self.broken = what.reason if what.cause == "device" else ""
+        joules = self._meter.since(before_j) / len(tasks)
+        left = []
+        for attempt in attempts:
+            task = attempt.task
+            made = batch.made.get(task.task_id)
+            if made is not None:
+                self.link.emit_end(replace(made, energy_j=joules))
+            elif attempt.stop:
+                self._stopped(attempt, ref_of(task), joules)
+            elif self.broken:
+                self.link.emit(
+                    m.TaskFailed(task.task_id, task.attempt, self.broken, transient=True, energy_j=joules)
+                )
+            else:
+                left.append(task)
+            attempt.clean()
+        self._ended()
+        for work in works:
+            work.rmdir()
+        self._singly = len(left)
+        return left
+
+    def _begin(self, task: RunTask, work: Path) -> Attempt:
         attempt = Attempt(
-            task, self._store, self._checkpoints, self._work, self.link.emit, self._pump,
+            task, self._store, self._checkpoints, work, self.link.emit, self._pump,
             losses_per_h=self._config.losses_per_h, preview=self._preview,
         )  # fmt: skip
-        for delivery in deliveries:
-            attempt.deliver(delivery.name, delivery.n_chunks, delivery.done)
-        self.current = attempt
         self._pulse.last_step_s = attempt.last_step_s
-        self._pulse.running = ref
+        self._pulse.running = ref_of(task)
         self.link.emit(m.TaskStarted(task.task_id, task.attempt))
         if task.expected_s >= QUICK_S:
             # A model may end the process at once: what had begun then must be known.
             self.link.flush()
+        return attempt
+
+    def _ended(self) -> None:
+        self.running = ()
+        self._pulse.running = None
+        self.ended_s = time.monotonic()
+
+    def _alone(self, task: RunTask, deliveries: Iterable[m.DeliverChunk]) -> None:
+        ref = ref_of(task)
+        attempt = self._begin(task, self._work)
+        for delivery in deliveries:
+            attempt.deliver(delivery.name, delivery.n_chunks, delivery.done)
+        self.running = (attempt,)
         before_j = self._meter.joules()
         try:
             result = attempt.run(self._shelf.get(task.model) or self._load(task.model))
         except Stopped:
-            self._stopped(attempt, ref, before_j)
+            self._stopped(attempt, ref, self._meter.since(before_j))
         except TornInput as error:
             log.warning("%s: %s", task.task_id, error)
             self.link.emit(m.ArtifactTorn(error.key))
@@ -100,9 +168,7 @@ class Runs:
             joules = self._meter.since(before_j)
             self.link.emit_end(replace(result, energy_j=joules) if joules else result)
         finally:
-            self.current = None
-            self._pulse.running = None
-            self.ended_s = time.monotonic()
+            self._ended()
             attempt.clean()
 
     def chore(self, chore: m.LoadModel | m.UnloadModel) -> None:
@@ -142,8 +208,7 @@ class Runs:
         joules = self._meter.since(before_j)
         self.link.emit(m.TaskFailed(ref.task_id, ref.attempt, what.reason, what.transient, what.bad, joules))
 
-    def _stopped(self, attempt: Attempt, ref: AttemptRef, before_j: float | None) -> None:
-        joules = self._meter.since(before_j)
+    def _stopped(self, attempt: Attempt, ref: AttemptRef, joules: float) -> None:
         if attempt.stop == "pause":
             share = attempt.saver.share
             key = attempt.task.key if share else ""
@@ -199,6 +264,11 @@ class Runs:
                 self._config.worker_id, model, reason[:500], free_gb >= 0 or cause == "device", free_gb
             )
         )
+
+
+def _whole(task: RunTask) -> bool:
+    """Whether its inputs are all there, and nothing of it has been made."""
+    return not task.first_chunk and all(ref.done or ref.only >= 0 for ref in task.inputs)
 
 
 def ref_of(task: RunTask) -> AttemptRef:

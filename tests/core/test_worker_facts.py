@@ -124,7 +124,7 @@ def test_a_fresh_process_of_a_worker_gets_its_work_again_at_once_and_loads_it_ag
     lost = "the worker no longer has it"
     assert sent[:2] == [m.Requeue("r/t", lost, counts=False), m.LoadModel("w", "wan")]
     (again,) = [c for c in sent if isinstance(c, m.Dispatch)]
-    assert (again.worker_id, again.expected_s) == ("w", pytest.approx(5.0 + 4.0))
+    assert again.worker_id == "w" and again.expected_s == pytest.approx(5.0 + 4.0)
     # A load that ended with the old process bars nothing.
     e.handle(m.ModelLoadFailed("w", "wan", "AcceleratorError: CUDA error: x", transient=True), 13.0)
     assert e.state.workers["w"].info.models == NAMES and e.state.unloadable == {}

@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,7 +52,7 @@ def test_a_broken_context_is_answered_by_a_fresh_process_in_place_and_at_last_by
 
     head.until(lambda: head.hellos)
     pids = by_folder([folder])[folder]
-    twice = {"poison": {"file": str(tmp_path / "count"), "times": 2}}
+    twice: dict[str, Any] = {"poison": {"file": str(tmp_path / "count"), "times": 2}}
     head.say("w1", m.LoadModel("w1", "emulated"))
     head.event(m.ModelLoaded)
     head.run("w1", task("t", K[0], **twice), task("waits", K[1], deadline_s=9.0))
@@ -69,7 +70,7 @@ def test_a_broken_context_is_answered_by_a_fresh_process_in_place_and_at_last_by
     lifetimes = [h.worker.lifetime_s or 0.0 for h in head.hellos]
     assert lifetimes == sorted(lifetimes, reverse=True) and lifetimes[-1] > 900
 
-    always = {"poison": {"file": str(tmp_path / "always"), "times": 99}}
+    always: dict[str, Any] = {"poison": {"file": str(tmp_path / "always"), "times": 99}}
     head.run("w1", task("bad", K[2], attempt=4, **always))
     broken("bad", 4)
     head.run("w1", task("bad", K[2], attempt=5, **always))

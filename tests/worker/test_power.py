@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,6 +54,7 @@ def test_every_end_of_an_attempt_has_what_the_counter_of_its_gpu_went_on(
     source(head, K[0])
 
     ends: dict[str, float] = {}
+    kind: Any
     for name, fields, said, kind in (
         ("made", {"chunks": 2}, None, m.TaskFinished),
         ("failed", {"chunks": 2, "fail": "error", "fail_at_chunk": 1}, None, m.TaskFailed),

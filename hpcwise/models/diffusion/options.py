@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 import torch
@@ -26,7 +26,8 @@ class DiffusersOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     model's own rate, 0 for any, and its longest clip. sampler: a class of diffusers and its settings, in
     place of the checkpoint's. backend: of attention, by diffusers' names. compile: torch.compile for the
     transformer's blocks. first_block: threshold of the first-block cache, 0 for none. parallel: how the
-    processes of a replica share the denoiser.
+    processes of a replica share the denoiser. batch: prompts that text encoders take at once; more than one
+    may round otherwise, so the same prompt in other company gives other bits.
     """
 
     parts: Literal["all", "encode", "denoise", "decode"] = "all"
@@ -44,6 +45,7 @@ class DiffusersOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     backend: str = ""
     compile: bool = False
     first_block: float = 0.0
+    batch: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
     parallel: ParallelOptions = ParallelOptions()
 
 

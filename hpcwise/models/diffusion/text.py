@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -59,13 +59,22 @@ def cut(pipe: Any, text: str, options: Mapping[str, Any]) -> tuple[str, str]:
 def encoded(pipe: Any, params: DiffuseParams, options: Mapping[str, Any], device: Any) -> dict[str, Any]:
     """Conditions by the argument of the pipeline that takes them. Raises UsageError for a pipeline whose
     encoders cannot stand apart."""
+    (conditions,) = encoded_together(pipe, (params,), options, device)
+    return conditions
+
+
+def encoded_together(
+    pipe: Any, many: Sequence[DiffuseParams], options: Mapping[str, Any], device: Any
+) -> list[dict[str, Any]]:
+    """The conditions of each, computed in one batch."""
     kind = type(pipe).__name__
     names = next((found for prefix, found in _RETURNS.items() if kind.startswith(prefix)), None)
     if names is None:
         raise UsageError(f"encode: {kind} does not take its prompts from elsewhere; use parts: all")
     known = inspect.signature(pipe.encode_prompt).parameters
     wanted = {
-        "prompt": params.prompt, "prompt_2": None, "negative_prompt": params.negative_prompt or None,
+        "prompt": [params.prompt for params in many], "prompt_2": None,
+        "negative_prompt": [params.negative_prompt for params in many],
         "do_classifier_free_guidance": True, "device": device,
         # As the pipeline's call has it: the default of encode_prompt may be another, and pads otherwise.
         "max_sequence_length": _limit(pipe, options),
@@ -73,7 +82,8 @@ def encoded(pipe: Any, params: DiffuseParams, options: Mapping[str, Any], device
     }  # fmt: skip
     with torch.no_grad():
         found = pipe.encode_prompt(**{k: v for k, v in wanted.items() if k in known})
-    return {name: value for name, value in zip(names, found, strict=True) if name and value is not None}
+    held = {name: value for name, value in zip(names, found, strict=True) if name and value is not None}
+    return [{name: value[i : i + 1] for name, value in held.items()} for i in range(len(many))]
 
 
 def written(call: Call, conditions: Mapping[str, Any]) -> dict[str, Path]:
