@@ -10,7 +10,7 @@ its sampler (sampler.py), so every step can be the last one here and go on elsew
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -145,6 +145,22 @@ class DiffusersAdapter:
             yield from self._clips(call, params, on_step)
         else:
             yield self._picture(call, params, on_step)
+
+    @property
+    def batch(self) -> int:
+        """Prompts at once, where text encoders stand alone."""
+        return self._options.batch if self._options.parts == "encode" else 1
+
+    def run_batch(
+        self, calls: Sequence[Call], on_step: OnStep, should_stop: Callable[[], bool]
+    ) -> Iterator[tuple[int, Output]]:
+        """Stage `encode`."""
+        asked = [self._within_tokens(converted(call.params, DiffuseParams, call.stage)) for call in calls]
+        on_step(0, 1, f"encoding {len(calls)} prompts")
+        prompts = [params for params, _ in asked]
+        many = text.encoded_together(self._pipe, prompts, self._options.call, self._device)
+        for index, (call, conditions) in enumerate(zip(calls, many, strict=True)):
+            yield index, Output(files=text.written(call, conditions), facts=asked[index][1])
 
     # -- stages ------------------------------------------------------------------------------------------
 
