@@ -57,7 +57,7 @@ class Found:
 
 def drawn_boxes(page: pdfium.PdfPage, width: float, height: float) -> list[Box]:
     """Bounds of all that is drawn and is no text, in points from the top left; page backgrounds left out."""
-    left, bottom, _, _ = page.get_cropbox()
+    left, bottom, _, _ = page.get_bbox()
     out: list[Box] = []
     depth = 1
     objects = list(page.get_objects(filter=_DRAWN, max_depth=1))
@@ -141,9 +141,88 @@ def find(page: PageText, drawn: Sequence[Box], body_pt: float, words: frozenset[
             (0.0, page.width) if column == -1 else (0.0, middle) if column == 0 else (middle, page.width)
         )
         others = [x for b in blocks if b is not block for x in b]
+        x_range = _beside(block, [b for b in blocks if b is not block], x_range)
         box, inside = _region(page, block, others, drawn, body_pt, x_range, kind, owned)
+        if box is not None and two:
+            box = _in_gutter(box, page, column)
         out.append(Found(label, text, page.index, box, [*block, *inside]))
+    _part(out, drawn)
     return out
+
+
+def _beside(
+    block: Sequence[Line], others: Sequence[Sequence[Line]], x_range: tuple[float, float]
+) -> tuple[float, float]:
+    """The part of a column that belongs to a caption with another one to its left or right."""
+    x0, x1 = x_range
+    left, right = min(x.x0 for x in block), max(x.x1 for x in block)
+    top, bottom = block[0].y0, block[-1].y1
+    for other in others:
+        if other[0].y0 > bottom or other[-1].y1 < top:
+            continue
+        its_left, its_right = min(x.x0 for x in other), max(x.x1 for x in other)
+        if x0 < its_right < left:
+            x0 = (its_right + left) / 2
+        elif right < its_left < x1:
+            x1 = (right + its_left) / 2
+    return x0, x1
+
+
+def _in_gutter(box: Box, page: PageText, column: int) -> Box:
+    """The box without what reaches into the text of the other column."""
+    x0, y0, x1, y1 = box
+    if column == 1:
+        x0 = max(
+            x0, min(x1, max((x.x1 for x in page.lines if x.column == 0 and _level(x, box)), default=x0) + 2)
+        )
+    elif column == 0:
+        x1 = min(
+            x1, max(x0, min((x.x0 for x in page.lines if x.column == 1 and _level(x, box)), default=x1) - 2)
+        )
+    return x0, y0, x1, y1
+
+
+def _level(line: Line, box: Box) -> bool:
+    return line.y1 > box[1] and line.y0 < box[3]
+
+
+def _part(found: Sequence[Found], drawn: Sequence[Box]) -> None:
+    """A table below its caption and a picture above its own, with nothing between them, are one region to
+    both captions: it is parted where most is white."""
+    for upper in found:
+        for lower in found:
+            if upper is lower or upper.box is None or lower.box is None:
+                continue
+            a, b = upper.box, lower.box
+            together = min(a[3], b[3]) - max(a[1], b[1]) > 0.8 * min(a[3] - a[1], b[3] - b[1])
+            across = min(a[2], b[2]) - max(a[0], b[0]) > 0.5 * min(a[2] - a[0], b[2] - b[0])
+            between = upper.lines[0].y1 <= a[1] + 14 and lower.lines[0].y0 >= b[3] - 14
+            if not (together and across and between):
+                continue
+            whole = _union([a, b])
+            inside = [(x.y0, x.y1) for x in [*upper.lines, *lower.lines] if _holds(whole, x)]
+            inside += [(d[1], d[3]) for d in drawn if d[1] >= whole[1] - 1 and d[3] <= whole[3] + 1]
+            cut = _widest_white(inside)
+            if cut is not None:
+                upper.box, lower.box = (a[0], a[1], a[2], cut), (b[0], cut, b[2], b[3])
+                both = {id(x): x for x in [*upper.lines, *lower.lines]}.values()
+                captions_of = {id(upper): upper.lines[0], id(lower): lower.lines[0]}
+                upper.lines = [captions_of[id(upper)], *(x for x in both if _holds(upper.box, x))]
+                lower.lines = [captions_of[id(lower)], *(x for x in both if _holds(lower.box, x))]
+
+
+def _holds(box: Box, line: Line) -> bool:
+    return box[1] - 1 <= line.y0 and line.y1 <= box[3] + 1 and line.x1 > box[0] and line.x0 < box[2]
+
+
+def _widest_white(spans: Sequence[tuple[float, float]]) -> float | None:
+    """The middle of the widest gap between spans, in points; None where there is none worth it."""
+    best, at, reach = 8.0, None, float("-inf")
+    for start, end in sorted(spans):
+        if reach > float("-inf") and start - reach > best:
+            best, at = start - reach, (start + reach) / 2
+        reach = max(reach, end)
+    return at
 
 
 def _is_prose(line: Line, body_pt: float, two: bool, area: tuple[float, float]) -> bool:

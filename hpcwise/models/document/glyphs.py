@@ -253,7 +253,7 @@ class _Building:
 
 def read_page(page: pdfium.PdfPage, index: int) -> PageText:
     """All upright text of a page as lines, in drawing order."""
-    left, bottom, right, top = page.get_cropbox()
+    left, bottom, right, top = page.get_bbox()  # the crop box may stand in the page's parent
     width, height = right - left, top - bottom
     out = PageText(index, width, height, rotated=page.get_rotation() != 0)
     building: _Building | None = None

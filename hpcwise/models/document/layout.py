@@ -16,6 +16,7 @@ _FIXED_NOISE = re.compile(
     r"|page \d+( of \d+)?$|received:? \d|issn\b|isbn\b|all rights reserved)",
     re.I,
 )
+_SAME_HEIGHT_PT, _MOST_IN_A_HEAD = 2.0, 4
 _LINE_NUMBER = re.compile(r"^(\d{1,4})(?:\s+|$)")
 
 
@@ -35,18 +36,27 @@ def _pattern(text: str) -> str:
 
 def drop_running_heads(pages: Sequence[PageText]) -> None:
     """Remove lines in the top and bottom margin that repeat over pages, page numbers, stamps."""
-    counts: Counter[str] = Counter()
+    places: dict[str, list[tuple[int, float]]] = defaultdict(list)
     for page in pages:
         for line in _margin(page):
-            counts[_pattern(line.text)] += 1
+            places[_pattern(line.text)].append((page.index, line.base))
+
+    def on_pages(line: Line, pattern: str) -> int:
+        """A head stands at one height on all pages; the labels of two figures that share a word do not."""
+        return len({page for page, base in places[pattern] if abs(base - line.base) <= _SAME_HEIGHT_PT})
+
     for page in pages:
         margin = {id(line) for line in _margin(page)}
         kept = []
         for line in page.lines:
             pattern = _pattern(line.text)
-            if id(line) in margin and page.index > 0 and (counts[pattern] >= 2 or pattern in ("#", "- # -")):
+            if (
+                id(line) in margin
+                and page.index > 0
+                and (on_pages(line, pattern) >= 2 or pattern in ("#", "- # -"))
+            ):
                 continue
-            if id(line) in margin and page.index == 0 and (pattern == "#" or counts[pattern] >= 3):
+            if id(line) in margin and page.index == 0 and (pattern == "#" or on_pages(line, pattern) >= 3):
                 continue
             if _FIXED_NOISE.match(line.text):
                 continue
@@ -63,11 +73,22 @@ def _margin(page: PageText) -> list[Line]:
     """Lines on the first two or last two baselines of the page near its edge."""
     tops = sorted({round(line.base) for line in page.lines})
     edge = set(tops[:2] + tops[-2:])
-    return [
+    found = [
         line
         for line in page.lines
         if round(line.base) in edge and (line.y1 < 0.14 * page.height or line.y0 > 0.88 * page.height)
     ]
+    rows: dict[int, list[Line]] = defaultdict(list)
+    for line in found:
+        rows[round(line.base)].append(line)
+    # More than an outer and an inner head, or numbers side by side: the first row of a table.
+    heads = [
+        row
+        for row in rows.values()
+        if len(row) == 1
+        or (len(row) <= _MOST_IN_A_HEAD and any(c.isalpha() for line in row for c in line.text))
+    ]
+    return [line for row in heads for line in row]
 
 
 def strip_line_numbers(pages: Sequence[PageText]) -> None:
