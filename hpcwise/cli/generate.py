@@ -142,7 +142,7 @@ def _stopped(run: Run, request_id: str, head: Any) -> None:
 
 def _segments(run: Run, request_id: str) -> int:
     folder = run.film(request_id) / "live"
-    return len(list(folder.glob("*.m4s"))) if folder.is_dir() else 0
+    return len(list(folder.glob("seg-?????.m4s"))) if folder.is_dir() else 0
 
 
 def _film_is_there(run: Run, request_id: str) -> bool:

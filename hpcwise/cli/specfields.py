@@ -10,10 +10,11 @@ from hpcwise.cli import specown as own
 from hpcwise.cli import specread as read
 from hpcwise.cli import values
 from hpcwise.cli.yamlread import Value
-from hpcwise.core.spec import TIERS
+from hpcwise.core.spec import MOST_RENDITIONS, TIERS
 
 _DURATION_PATTERN: Final = r"^\s*(\d+(\.\d+)?d)?\s*(\d+(\.\d+)?h)?\s*(\d+(\.\d+)?m)?\s*(\d+(\.\d+)?s)?\s*$"
 _MONEY_PATTERN: Final = r"^\s*\$?\s*\d+(\.\d+)?\s*([Uu][Ss][Dd]|[Dd]ollars?|\$)?\s*$"
+_SIZE_PATTERN: Final = r"^\s*\d{1,5}\s*[xX×]\s*\d{1,5}\s*$"
 _TOKEN_PATTERN: Final = r"^[A-Za-z][A-Za-z0-9_-]{0,39}$"
 Schema = dict[str, Any]
 
@@ -190,8 +191,20 @@ FIELDS: Final[Mapping[str, Field]] = {
     "resolution": Field(
         lambda v: values.parse_size(read.scalar_text(v)),
         _described(
-            {"type": "string", "pattern": r"^\s*\d{1,5}\s*[xX×]\s*\d{1,5}\s*$"},
+            {"type": "string", "pattern": _SIZE_PATTERN},
             "640x400: even width and height",
+        ),
+    ),
+    "renditions": Field(
+        read.sizes,
+        _described(
+            {
+                "type": "array",
+                "maxItems": MOST_RENDITIONS,
+                "items": {"type": "string", "pattern": _SIZE_PATTERN},
+                "uniqueItems": True,
+            },
+            "smaller sizes that the live film is also offered in, largest first: [480x300, 320x200]",
         ),
     ),
     "fps": Field(

@@ -246,9 +246,13 @@ def _find(root: Value, field: str) -> Value | None:
     found: Value | None = None
     value = root
     for name in re.split(r"[.\[]", field):
-        if not isinstance(value.data, dict) or name not in value.data:
+        place = int(name[:-1]) if re.fullmatch(r"\d+]", name) else -1
+        if isinstance(value.data, dict) and name in value.data:
+            value = found = value.data[name]
+        elif isinstance(value.data, list) and 0 <= place < len(value.data):
+            value = found = value.data[place]
+        else:
             break
-        value = found = value.data[name]
     return found
 
 

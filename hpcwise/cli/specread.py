@@ -161,6 +161,17 @@ def some_of(
     return read
 
 
+def sizes(value: Value) -> tuple[tuple[int, int], ...]:
+    """A list of sizes, `[480x300, 320x200]`."""
+    found = []
+    for i, item in enumerate(value.data if isinstance(value.data, list) else [value]):
+        try:
+            found.append(values.parse_size(scalar_text(item)))
+        except ValueError as error:
+            raise Part(f"[{i}]", item, str(error)) from None
+    return tuple(found)
+
+
 def whole(low: int, high: int) -> Callable[[Value], int]:
     """A whole number."""
 

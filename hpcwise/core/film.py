@@ -32,6 +32,7 @@ class FilmPlan(msgspec.Struct, frozen=True, kw_only=True):
     scenes: int = 0
     last_shot: int = -1
     music: Music | None = None
+    renditions: tuple[tuple[int, int], ...] = ()
 
 
 def advance_film(world: World, emit: Emit, request_id: RequestId) -> None:
@@ -113,6 +114,7 @@ def film_plan(world: World, request_id: RequestId, live: bool) -> FilmPlan:
         scenes=told.n_chunks if told else 0,
         last_shot=len(request.shots) - 1 if request.last else -1,
         music=job.music,
+        renditions=job.renditions,
     )
 
 

@@ -18,6 +18,8 @@ Output = Literal["mp4", "hls", "poster", "subtitles", "receipt"]
 
 #: Best first; a job may leave rungs out, the order is fixed.
 TIERS: Final[tuple[Tier, ...]] = ("high", "medium", "low", "static")
+#: Smaller sizes of one live film.
+MOST_RENDITIONS: Final = 4
 
 
 class Live(msgspec.Struct, frozen=True, kw_only=True, tag="live"):
@@ -123,6 +125,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     fonts: dict[Literal["regular", "bold"], Asset] = {}
     pictures: tuple[OwnPicture, ...] = ()
     music: Music | None = None
+    renditions: tuple[tuple[int, int], ...] = ()
 
     @property
     def assets(self) -> tuple[Asset, ...]:
@@ -180,6 +183,7 @@ def problems(job: JobSpec) -> list[Problem]:
         f"{job.width}x{job.height}",
         "choose an even height from 128 to 2160",
     )
+    found += _rendition_problems(job)
     need(bool(job.ladder), "quality", [], f"choose from {', '.join(TIERS)}")
     ranks = [TIERS.index(t) for t in job.ladder]
     need(ranks == sorted(set(ranks)), "quality", list(job.ladder), "order from best to worst, each once")
@@ -202,6 +206,31 @@ def problems(job: JobSpec) -> list[Problem]:
         need(0.1 <= job.slo.ttff_s <= 3600, "slo.live.ttff", job.slo.ttff_s, "choose 0.1s to 60m")
     if isinstance(job.slo, Batch):
         need(job.slo.max_age_s > 0, "slo.batch.max_age", job.slo.max_age_s, "choose more than 0s")
+    return found
+
+
+def _rendition_problems(job: JobSpec) -> list[Problem]:
+    """Smaller sizes of the live film: of its shape, each once, largest first."""
+    found: list[Problem] = []
+    above = (job.width, job.height)
+    for i, (width, height) in enumerate(job.renditions):
+        fits = width * job.height / job.width
+        fix = ""
+        if width % 2 or height % 2 or min(width, height) < 64:
+            fix = "choose even sides of 64 or more"
+        elif not (width < above[0] and height < above[1]):
+            fix = f"choose one smaller than {above[0]}x{above[1]}, which is there already; largest first"
+        elif abs(fits - height) > 2:
+            fix = f"it has another shape than the film; choose {width}x{2 * round(fits / 2)}"
+        if fix:
+            found.append(Problem(f"renditions[{i}]", f"{width}x{height}", fix))
+        above = (width, height)
+    if len(job.renditions) > MOST_RENDITIONS:
+        found.append(Problem("renditions", len(job.renditions), f"choose {MOST_RENDITIONS} at most"))
+    if job.renditions and "hls" not in job.outputs:
+        found.append(
+            Problem("renditions", list(job.outputs), "they are of the live film; add hls to outputs")
+        )
     return found
 
 

@@ -180,6 +180,7 @@ def _timeline(store: Store, plan: FilmPlan, segments: Sequence[FilmSegment], *, 
         if plan.music
         else None,
         last_shot=last_shot,
+        renditions=plan.renditions,
     )
 
 

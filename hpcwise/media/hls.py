@@ -7,13 +7,18 @@ The sound of a segment ends up to 0.1 s before its picture: the packets across t
 what comes next, and travel with it. Decode times are absolute, so players put them where they belong.
 The last segment of a `complete` timeline holds all. (A closing segment of sound alone would be simpler
 for a head, but stalls hls.js.)
+
+Smaller renditions have segments, playlist and initialisation of their own, cut where the film's are, with the
+same sound. They are there before the film's own playlist lists a segment.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
 import av
 import msgspec
@@ -22,6 +27,7 @@ from hpcwise.core.errors import StoreError, UsageError
 from hpcwise.media.boxes import Run, Sample, box, fragment, walk
 from hpcwise.media.captions import Caption, vtt
 from hpcwise.media.files import read_whole, write_whole
+from hpcwise.media.renditions import scaled
 from hpcwise.media.sound import (
     BLOCK,
     SAMPLE_RATE_HZ,
@@ -32,9 +38,49 @@ from hpcwise.media.sound import (
     encoder,
 )
 from hpcwise.media.timeline import Timeline
-from hpcwise.media.video import Coded, codec_name, open_input, read_segment, timescale
+from hpcwise.media.video import Coded, codec_name, coded_of, open_input, timescale
 
 _VIDEO, _AUDIO = 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Variant:
+    """The film in one size. mark: in the names of its files, empty for the film's own size."""
+
+    width: int
+    height: int
+    mark: str = ""
+
+    @property
+    def playlist(self) -> str:
+        return f"index{self.mark}.m3u8"
+
+    @property
+    def init(self) -> str:
+        return f"init{self.mark}.mp4"
+
+    def segment(self, index: int) -> str:
+        return f"seg{self.mark}-{index:05d}.m4s"
+
+    def opened(self, timeline: Timeline, index: int) -> Any:
+        """The coded video of a segment, open for reading; the smaller ones are made for it."""
+        if not self.mark:
+            return open_input(Path(timeline.segments[index].video))
+        return av.open(io.BytesIO(scaled(timeline, index, (self.width, self.height))))
+
+    def coded(self, timeline: Timeline, index: int, video: Any) -> Coded:
+        name = f"{timeline.segments[index].video}{f' as {self.mark[1:]}' if self.mark else ''}"
+        return coded_of(video, timeline, index, (self.width, self.height), name)
+
+
+#: Names of the film's own files, which do not tell its size.
+_OWN: Final = _Variant(0, 0)
+
+
+def _variants(timeline: Timeline) -> tuple[_Variant, ...]:
+    """The film's own size first."""
+    smaller = (_Variant(width, height, f"-{width}x{height}") for width, height in timeline.renditions)
+    return (_Variant(timeline.width, timeline.height), *smaller)
 
 
 class PublishedFiles(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,12 +109,15 @@ def publish_segment(
     live = out_dir / "live"
     ended = _ended_at(live)
     if ended is not None:
-        if index >= ended or not (live / _name(index)).exists():
+        if index >= ended or not (live / _OWN.segment(index)).exists():
             raise StoreError(f"{live}: the film ended after {ended} segments: publish to another directory")
         return _files(live, index, ended)
-    coded = read_segment(timeline, index)
-    _init(live, timeline, coded)
-    write_whole(live / _name(index), _segment(timeline, index, coded))
+    sound = _sound(timeline, index)
+    for variant in _variants(timeline):
+        with variant.opened(timeline, index) as video:
+            coded = variant.coded(timeline, index, video)
+            _init(live / variant.init, timeline, variant, coded, None if index else video)
+        write_whole(live / variant.segment(index), _segment(timeline, index, coded, sound))
     if captions is not None:
         write_whole(live / _subtitle_name(index), _subtitles(timeline, index, captions))
     return _files(live, index, _playlists(live, timeline, ended=False))
@@ -86,19 +135,22 @@ def finish_live(out_dir: Path, timeline: Timeline) -> PublishedFiles:
     if not count:
         raise UsageError("finish: the timeline has no segments")
     for index in range(count):
-        if not (live / _name(index)).exists():
+        if not _there(live, timeline, index):
             raise StoreError(f"{live}: segment {index} is not published: publish it before the end")
     if _ended_at(live) is None:
         whole = msgspec.structs.replace(timeline, complete=True)
-        data = _segment(whole, count - 1, read_segment(whole, count - 1))
-        if read_whole(live / _name(count - 1)) != data:
-            write_whole(live / _name(count - 1), data)
+        sound = _sound(whole, count - 1)
+        for variant in _variants(whole):
+            with variant.opened(whole, count - 1) as video:
+                data = _segment(whole, count - 1, variant.coded(whole, count - 1, video), sound)
+            if read_whole(live / variant.segment(count - 1)) != data:
+                write_whole(live / variant.segment(count - 1), data)
         _playlists(live, whole, ended=True)
     return _files(live, count - 1, count)
 
 
-def _name(index: int) -> str:
-    return f"seg-{index:05d}.m4s"
+def _there(live: Path, timeline: Timeline, index: int) -> bool:
+    return all((live / variant.segment(index)).exists() for variant in _variants(timeline))
 
 
 def _subtitle_name(index: int) -> str:
@@ -111,7 +163,7 @@ def _files(live: Path, index: int, listed: int) -> PublishedFiles:
         playlist=live / "index.m3u8",
         master=live / "master.m3u8",
         init=live / "init.mp4",
-        segment=live / _name(index),
+        segment=live / _OWN.segment(index),
         listed=listed,
         subtitles=subtitles if subtitles.exists() else None,
     )
@@ -128,9 +180,9 @@ def _ended_at(live: Path) -> int | None:
     return sum(line.startswith("seg-") for line in lines)
 
 
-def _init(live: Path, timeline: Timeline, coded: Coded) -> None:
-    """Write the initialisation segment once; StoreError if `coded` needs another one."""
-    path = live / "init.mp4"
+def _init(path: Path, timeline: Timeline, variant: _Variant, coded: Coded, first: Any) -> None:
+    """Write an initialisation segment once; StoreError if `coded` needs another one. first: the film's first
+    segment where it is open already."""
     if path.exists():
         if box(b"avcC", coded.avcc) not in read_whole(path):
             raise StoreError(
@@ -138,27 +190,39 @@ def _init(live: Path, timeline: Timeline, coded: Coded) -> None:
                 "(or x264's stitchable=1) for the whole film"
             )
         return
+    # The template is the first segment: the muxer copies size, colours and configuration from it.
+    if first is not None:
+        header = _header(timeline, first)
+    else:
+        with variant.opened(timeline, 0) as video:
+            header = _header(timeline, video)
+    boxes = [box(kind, data) for kind, data in walk(header) if kind in (b"ftyp", b"moov")]
+    if box(b"avcC", coded.avcc) not in boxes[-1]:
+        name = timeline.segments[0].video
+        raise StoreError(f"{name}: SPS or PPS differs from a later segment's: encode all alike")
+    write_whole(path, b"".join(boxes))
+
+
+def _header(timeline: Timeline, video: Any) -> bytes:
     buffer = io.BytesIO()
     options = {
         "movflags": "empty_moov+default_base_moof+frag_custom",
         "video_track_timescale": str(timescale(timeline.rate)[0]),
         "fflags": "+bitexact",
     }
-    # The template is the first segment: the muxer copies size, colours and configuration from it.
-    first = Path(timeline.segments[0].video)
-    with open_input(first) as source, av.open(buffer, "w", format="mp4", options=options) as output:
-        output.add_stream_from_template(source.streams.video[0])
+    with av.open(buffer, "w", format="mp4", options=options) as output:
+        output.add_stream_from_template(video.streams.video[0])
         sound = output.add_stream("aac", rate=SAMPLE_RATE_HZ, layout="stereo")
         sound.codec_context.options = dict(encoder().options)
         output.start_encoding()
-        header = buffer.getvalue()
-    boxes = [box(kind, data) for kind, data in walk(header) if kind in (b"ftyp", b"moov")]
-    if box(b"avcC", coded.avcc) not in boxes[-1]:
-        raise StoreError(f"{first}: SPS or PPS differs from a later segment's: encode all alike")
-    write_whole(path, b"".join(boxes))
+        return buffer.getvalue()
 
 
-def _sound(timeline: Timeline, first: int, stop: int) -> Run:
+def _sound(timeline: Timeline, index: int) -> Run:
+    """What is heard in segment `index`."""
+    last = timeline.complete and index + 1 == len(timeline.segments)
+    first = blocks_known(timeline, index)
+    stop = blocks_total(timeline) if last else blocks_known(timeline, index + 1)
     packets = Soundtrack(timeline).packets(first, stop)
     samples = [
         Sample(data, block_samples(timeline, block) if block + 1 == blocks_total(timeline) else BLOCK)
@@ -167,11 +231,8 @@ def _sound(timeline: Timeline, first: int, stop: int) -> Run:
     return Run(_AUDIO, first * BLOCK, samples)
 
 
-def _segment(timeline: Timeline, index: int, coded: Coded) -> bytes:
+def _segment(timeline: Timeline, index: int, coded: Coded, sound: Run) -> bytes:
     decode_ticks = timeline.first_frame(index) * timescale(timeline.rate)[1]
-    last = timeline.complete and index + 1 == len(timeline.segments)
-    stop = blocks_total(timeline) if last else blocks_known(timeline, index + 1)
-    sound = _sound(timeline, blocks_known(timeline, index), stop)
     return fragment(index + 1, [Run(_VIDEO, decode_ticks, coded.frames), sound])
 
 
@@ -189,7 +250,7 @@ def _entry(duration_s: float, name: str) -> str:
 def _playlists(live: Path, timeline: Timeline, *, ended: bool) -> int:
     """Write the playlists over what is there; returns how many segments they list."""
     count = 0
-    while count < len(timeline.segments) and (live / _name(count)).exists():
+    while count < len(timeline.segments) and _there(live, timeline, count):
         count += 1
     lengths_s = [float(segment.frames / timeline.rate) for segment in timeline.segments[:count]]
     # The promised length may not change while the playlist grows. Players round to whole seconds.
@@ -198,8 +259,7 @@ def _playlists(live: Path, timeline: Timeline, *, ended: bool) -> int:
     head += "#EXT-X-PLAYLIST-TYPE:EVENT\n#EXT-X-INDEPENDENT-SEGMENTS\n"
     end = "#EXT-X-ENDLIST\n" if ended else ""
     # Start at the first frame: a viewer who comes late has not seen the beginning.
-    main = head + '#EXT-X-START:TIME-OFFSET=0,PRECISE=YES\n#EXT-X-MAP:URI="init.mp4"\n'
-    main += "".join(_entry(length_s, _name(index)) for index, length_s in enumerate(lengths_s))
+    head_of_film = head + "#EXT-X-START:TIME-OFFSET=0,PRECISE=YES\n"
     subtitled = 0
     while subtitled < count and (live / _subtitle_name(subtitled)).exists():
         subtitled += 1
@@ -208,24 +268,29 @@ def _playlists(live: Path, timeline: Timeline, *, ended: bool) -> int:
         write_whole(live / "subs.m3u8", (head + body + end).encode())
     if count:
         write_whole(live / "master.m3u8", _master(live, timeline, lengths_s, subtitled > 0).encode())
-    # Last, since it is what makes the new segment visible.
-    write_whole(live / "index.m3u8", (main + end).encode())
+    # The film's own last, since it is what makes the new segment visible.
+    for variant in reversed(_variants(timeline)):
+        body = "".join(_entry(length_s, variant.segment(index)) for index, length_s in enumerate(lengths_s))
+        text = f'{head_of_film}#EXT-X-MAP:URI="{variant.init}"\n{body}{end}'
+        write_whole(live / variant.playlist, text.encode())
     return count
 
 
 def _master(live: Path, timeline: Timeline, lengths_s: Sequence[float], subtitled: bool) -> str:
-    bits = [8 * (live / _name(index)).stat().st_size for index in range(len(lengths_s))]
-    peak = max(round(size / length_s) for size, length_s in zip(bits, lengths_s, strict=True))
-    with_codec = read_whole(live / "init.mp4")
-    avcc = with_codec[with_codec.index(b"avcC") + 4 :]
-    stream = (
-        f"#EXT-X-STREAM-INF:BANDWIDTH={peak},AVERAGE-BANDWIDTH={round(sum(bits) / sum(lengths_s))},"
-        f'CODECS="{codec_name(avcc)},mp4a.40.2",RESOLUTION={timeline.width}x{timeline.height},'
-        f"FRAME-RATE={float(timeline.rate):.3f}"
-    )
     text = "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-INDEPENDENT-SEGMENTS\n"
     if subtitled:
         text += '#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID="subs",NAME="English",LANGUAGE="en",'
         text += 'DEFAULT=NO,AUTOSELECT=YES,FORCED=NO,URI="subs.m3u8"\n'
-        stream += ',SUBTITLES="subs"'
-    return f"{text}{stream}\nindex.m3u8\n"
+    for variant in _variants(timeline):
+        bits = [8 * (live / variant.segment(index)).stat().st_size for index in range(len(lengths_s))]
+        peak = max(round(size / length_s) for size, length_s in zip(bits, lengths_s, strict=True))
+        with_codec = read_whole(live / variant.init)
+        avcc = with_codec[with_codec.index(b"avcC") + 4 :]
+        text += (
+            f"#EXT-X-STREAM-INF:BANDWIDTH={peak},AVERAGE-BANDWIDTH={round(sum(bits) / sum(lengths_s))},"
+            f'CODECS="{codec_name(avcc)},mp4a.40.2",RESOLUTION={variant.width}x{variant.height},'
+            f"FRAME-RATE={float(timeline.rate):.3f}"
+        )
+        text += ',SUBTITLES="subs"' if subtitled else ""
+        text += f"\n{variant.playlist}\n"
+    return text

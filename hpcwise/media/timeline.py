@@ -75,6 +75,7 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
     fps: frames a second; 23.976 and 29.97 are taken as their NTSC fractions.
     complete: no segment will follow. A live film's last segment then holds all of its sound.
     longest_segment_s: bound on every segment; a live playlist has to promise it at its start.
+    renditions: width and height of smaller ones that a live film is also offered in, largest first.
     bed: music under the film. last_shot: number of the film's last shot, which must be known when its first
     segment is; -1 before. The music ends with it.
     Raises UsageError when made of segments that do not fit.
@@ -88,11 +89,13 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
     longest_segment_s: float = 4.0
     bed: Bed | None = None
     last_shot: int = -1
+    renditions: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= self.fps <= 240:
             raise UsageError(f"timeline: fps is {self.fps}: use 1 to 240")
-        for name, size in (("width", self.width), ("height", self.height)):
+        smaller = [(f"renditions[{i}]", side) for i, size in enumerate(self.renditions) for side in size]
+        for name, size in (("width", self.width), ("height", self.height), *smaller):
             if not 16 <= size <= 8192 or size % 2:
                 raise UsageError(f"timeline: {name} is {size} px: use an even number from 16 to 8192")
         if not 0 < self.longest_segment_s <= 60:

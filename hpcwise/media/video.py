@@ -60,29 +60,34 @@ def _has_idr(data: bytes) -> bool:
 
 def read_segment(timeline: Timeline, index: int) -> Coded:
     """The frames of segment `index`; StoreError names what does not fit the timeline, and the fix."""
-    segment = timeline.segments[index]
-    path = Path(segment.video)
-    where = f"segment {index}: {path}"
+    path = Path(timeline.segments[index].video)
     with open_input(path) as container:
-        if not container.streams.video:
-            raise StoreError(f"{where}: holds no video: make it again")
-        stream = container.streams.video[0]
-        context = stream.codec_context
-        if context.name != "h264" or (context.extradata or b"\0")[:1] != b"\1":
-            raise StoreError(f"{where}: video is {context.name}: use H.264 in MP4")
-        if (context.width, context.height) != (timeline.width, timeline.height):
-            raise StoreError(
-                f"{where}: {context.width}x{context.height} px, the film has "
-                f"{timeline.width}x{timeline.height}: render all segments at one size"
-            )
-        avcc = bytes(context.extradata)
-        try:
-            packets = [packet for packet in container.demux(stream) if packet.dts is not None]
-        except av.error.FFmpegError as error:
-            raise StoreError(f"{where}: torn: {error.strerror}: make it again") from error
-        unit = stream.time_base
-    if len(packets) != segment.frames:
-        raise StoreError(f"{where}: {len(packets)} frames, the timeline says {segment.frames}: make it again")
+        return coded_of(container, timeline, index, (timeline.width, timeline.height), str(path))
+
+
+def coded_of(container: Any, timeline: Timeline, index: int, size: tuple[int, int], name: str) -> Coded:
+    """As `read_segment`, of an open MP4 of `size` that is called `name`."""
+    where = f"segment {index}: {name}"
+    frames = timeline.segments[index].frames
+    if not container.streams.video:
+        raise StoreError(f"{where}: holds no video: make it again")
+    stream = container.streams.video[0]
+    context = stream.codec_context
+    if context.name != "h264" or (context.extradata or b"\0")[:1] != b"\1":
+        raise StoreError(f"{where}: video is {context.name}: use H.264 in MP4")
+    if (context.width, context.height) != size:
+        raise StoreError(
+            f"{where}: {context.width}x{context.height} px, the film has "
+            f"{size[0]}x{size[1]}: render all segments at one size"
+        )
+    avcc = bytes(context.extradata)
+    try:
+        packets = [packet for packet in container.demux(stream) if packet.dts is not None]
+    except av.error.FFmpegError as error:
+        raise StoreError(f"{where}: torn: {error.strerror}: make it again") from error
+    unit = stream.time_base
+    if len(packets) != frames:
+        raise StoreError(f"{where}: {len(packets)} frames, the timeline says {frames}: make it again")
     first = packets[0]
     for place, packet in enumerate(packets):
         if packet.pts - first.pts != packet.dts - first.dts:
@@ -91,7 +96,7 @@ def read_segment(timeline: Timeline, index: int) -> Coded:
         if abs((packet.pts - first.pts) * unit - place / timeline.rate) >= unit:
             raise StoreError(f"{where}: frame {place} is not at {float(timeline.rate):g} fps: make it again")
     ticks = timescale(timeline.rate)[1]
-    frames = [Sample(bytes(packet), ticks, packet.is_keyframe) for packet in packets]
-    if not _has_idr(frames[0].data):
+    samples = [Sample(bytes(packet), ticks, packet.is_keyframe) for packet in packets]
+    if not _has_idr(samples[0].data):
         raise StoreError(f"{where}: does not start with an IDR frame: encode each segment on its own")
-    return Coded(avcc, frames)
+    return Coded(avcc, samples)

@@ -101,6 +101,31 @@ music: {level: 30}
     )
 
 
+def test_a_live_film_may_be_offered_smaller_too(tmp_path: Path) -> None:
+    path = spec(tmp_path, "input: mills.md\nrenditions: [480x300, 320x200]\n")
+    assert load_spec(path, NOW).renditions == ((480, 300), (320, 200))
+    assert load_spec(spec(tmp_path, "input: mills.md\n"), NOW).renditions == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[big]", "[0]: 'big' is not usable; write width x height in pixels, such as 640x400"),
+        ("[321x200]", "[0]: '321x200' is not usable; choose even sides of 64 or more"),
+        ("[640x400]", "[0]: '640x400' is not usable; choose one smaller than 640x400, which is there already; "
+                      "largest first"),
+        ("[320x200, 480x300]", "[1]: '480x300' is not usable; choose one smaller than 320x200, which is there "
+                               "already; largest first"),
+        ("[320x180]", "[0]: '320x180' is not usable; it has another shape than the film; choose 320x200"),
+        ("[320x200]\noutputs: [mp4]", ": ['320x200'] is not usable; they are of the live film; add hls to outputs"),
+        ("[560x350, 480x300, 400x250, 320x200, 160x100]",
+         ": ['560x350', '480x300', '400x250', '320x200', '160x100'] is not usable; choose 4 at most"),
+    ],
+)  # fmt: skip
+def test_a_size_that_cannot_be_offered_is_named_with_the_fix(tmp_path: Path, text: str, said: str) -> None:
+    assert errors(tmp_path, f"input: mills.md\nrenditions: {text}\n") == [f"job.yaml:2: renditions{said}"]
+
+
 def test_a_document_alone_is_filmed_live_with_two_speakers(tmp_path: Path) -> None:
     job = load_document(paper(tmp_path), NOW).job
     assert (job.slo, job.cast, job.width, job.height) == (Live(), specread.DEFAULT_CAST, 640, 400)

@@ -21,7 +21,11 @@ from hpcwise.core.errors import HpcwiseError, StoreError, UsageError
 from hpcwise.head.ledger import read_records
 from hpcwise.store.paths import check_key, check_token
 
-_LIVE: Final = re.compile(r"(?:index|master|subs)\.m3u8|init\.mp4|seg-[0-9]{5}\.m4s|subs-[0-9]{5}\.vtt")
+#: Files of smaller renditions have their size in their names.
+_SIZE: Final = r"(?:-[0-9]{2,4}x[0-9]{2,4})?"
+_LIVE: Final = re.compile(
+    rf"index{_SIZE}\.m3u8|init{_SIZE}\.mp4|seg{_SIZE}-[0-9]{{5}}\.m4s|(?:master|subs)\.m3u8|subs-[0-9]{{5}}\.vtt"
+)
 _FILM: Final = ("film.mp4", "film.srt", "film.vtt", "poster.png", "receipt.json")
 TYPES: Final = {
     ".m3u8": "application/vnd.apple.mpegurl",

@@ -142,6 +142,8 @@ function stopPlayer() {
   video.removeAttribute("src");
   video.load();
   Object.assign(player, { kind: "", version: 0, position: 0, started: false });
+  $("quality").replaceChildren();
+  show($("quality-box"), false);
   show($("veil"), true);
   show($("better"), false);
 }
@@ -160,7 +162,7 @@ function play(kind, wanted = false) {
     video.src = `${base}/film.mp4?v=${view.film_version}`;
     if (keep) video.currentTime = keep;
   } else if (window.Hls?.isSupported()) {
-    const hls = new window.Hls({ lowLatencyMode: true, enableWorker: false, enableCEA708Captions: false, startPosition: 0, liveSyncDurationCount: 1, liveMaxLatencyDurationCount: Infinity, backBufferLength: 120, manifestLoadPolicy: retries(), playlistLoadPolicy: retries(), fragLoadPolicy: retries() });
+    const hls = new window.Hls({ lowLatencyMode: true, enableWorker: false, enableCEA708Captions: false, startPosition: 0, liveSyncDurationCount: 1, liveMaxLatencyDurationCount: Infinity, backBufferLength: 120, testBandwidth: false, abrEwmaDefaultEstimate: 4e6, manifestLoadPolicy: retries(), playlistLoadPolicy: retries(), fragLoadPolicy: retries() });
     player.hls = hls;
     hls.on(window.Hls.Events.ERROR, (_, data) => {
       window.hpcwisePlayer.errors.push(`${data.details}${data.fatal ? " (fatal)" : ""}`);
@@ -168,6 +170,8 @@ function play(kind, wanted = false) {
       if (data.type === window.Hls.ErrorTypes.MEDIA_ERROR) hls.recoverMediaError();
       else setTimeout(() => { if (player.hls === hls) hls.startLoad(); }, 1000);
     });
+    hls.on(window.Hls.Events.MANIFEST_PARSED, drawQuality);
+    hls.on(window.Hls.Events.LEVEL_SWITCHED, drawQuality);
     hls.on(window.Hls.Events.SUBTITLE_TRACKS_UPDATED, () => setCaptions());
     hls.on(window.Hls.Events.SUBTITLE_FRAG_PROCESSED, lift);
     hls.loadSource(`${base}/live/master.m3u8`);
@@ -183,6 +187,18 @@ function retries() {
   const retry = { maxNumRetry: 30, retryDelayMs: 500, maxRetryDelayMs: 2000 };
   return { default: { maxTimeToFirstByteMs: 10000, maxLoadTimeMs: 20000, timeoutRetry: retry, errorRetry: retry } };
 }
+
+// Which rendition is played, where there are several; the player chooses unless a person does.
+function drawQuality() {
+  const levels = player.hls?.levels || [], menu = $("quality");
+  const at = levels[player.hls?.currentLevel], size = (level) => `${level.width}×${level.height}`;
+  // hls.js counts from the smallest; here the largest stands first.
+  const choices = [[-1, `auto${at ? ` (${size(at)})` : ""}`], ...levels.map((level, i) => [i, size(level)]).reverse()];
+  if (menu.options.length !== choices.length) menu.replaceChildren(...choices.map(([value]) => make("option", { value })));
+  choices.forEach(([, words], i) => text(menu.options[i], words));
+  show($("quality-box"), levels.length > 1);
+}
+$("quality").addEventListener("change", () => { if (player.hls) player.hls.nextLevel = Number($("quality").value); });
 
 function setCaptions() {
   $("captions").setAttribute("aria-pressed", String(player.captions));
