@@ -36,6 +36,7 @@ from hpcwise.core.world import World
 WIN_S: Final = 1.0
 WIN_IN_TIME: Final = 0.1
 WIN_LATE: Final = 0.25
+_NEVER_S: Final = float("inf")
 
 
 class _Way(msgspec.Struct, frozen=True):
@@ -44,7 +45,6 @@ class _Way(msgspec.Struct, frozen=True):
     hurt_s: float
     deadline_s: float
     task: TaskRecord
-    helped_s: float
 
 
 def preempt(world: World, emit: Emit) -> None:
@@ -63,7 +63,7 @@ def preempt(world: World, emit: Emit) -> None:
             continue  # nothing would make it be in time
         waits_s = min(
             (o.finish_s for cls in classes for o in options_in(world, task, model, cls, needs[cls], True)),
-            default=float("inf"),
+            default=_NEVER_S,
         )
         if waits_s <= deadline_s or any(_pausing(world, cls) for cls in classes):
             continue
@@ -72,7 +72,12 @@ def preempt(world: World, emit: Emit) -> None:
         ]
         if found:
             way = min(found, key=lambda w: (w.hurt_s, -w.deadline_s, w.task.ordinal))
-            reason = f"{task.spec.task_id} would be {_said(way.helped_s)} late behind it"
+            late = (
+                f"would be {_said(waits_s - deadline_s)} late"
+                if waits_s < _NEVER_S
+                else "would have no worker"
+            )
+            reason = f"{task.spec.task_id} {late} behind it"
             emit(m.Pause(way.task.worker, way.task.spec.task_id, way.task.attempt, reason=reason))
 
 
@@ -109,9 +114,12 @@ def _gives_way(
         if worker.ends_s is not None and ends <= worker.ends_s < back_s:
             back_s += load_s + price.total_s  # it does not live to end it: on another one
         hurt_s = max(0.0, back_s - max(deadline_s, ends))
-        helped_s = waits_s - due_s
-        if hurt_s < helped_s and (best is None or (hurt_s, -deadline_s) < (best.hurt_s, -best.deadline_s)):
-            best = _Way(hurt_s, deadline_s, task, helped_s)
+        # What may still come for a task that no worker can take now is not known: nobody is hurt for it.
+        helped_s = waits_s - due_s if waits_s < _NEVER_S else 0.0
+        if 0 < hurt_s >= helped_s:
+            continue
+        if best is None or (hurt_s, -deadline_s) < (best.hurt_s, -best.deadline_s):
+            best = _Way(hurt_s, deadline_s, task)
     return best
 
 
@@ -178,7 +186,7 @@ def _elsewhere(
         loaded = [w for w in fresh if model in w.loaded][:LIFETIME_LOOKS]
         for other in loaded or fresh[:LIFETIME_LOOKS]:
             option = option_on(world, task, other, model, need_s, cls, True)
-            if option is None:
+            if option is None or option.moved_s:  # it would have to leave there too
                 continue
             # Loading and inputs are in the option, and the state comes from where it was written.
             finish_s = option.finish_s + price.total_s + crosses_s
@@ -204,7 +212,7 @@ def _price(world: World, task: TaskRecord, worker: WorkerRecord) -> Price:
 
 
 def _life_s(world: World, worker: WorkerRecord) -> float:
-    return float("inf") if worker.ends_s is None else max(0.0, worker.ends_s - world.state.now_s)
+    return _NEVER_S if worker.ends_s is None else max(0.0, worker.ends_s - world.state.now_s)
 
 
 def _said(seconds: float) -> str:

@@ -87,7 +87,7 @@ def assign(world: World, emit: Emit) -> None:
         if chosen is not None:
             _dispatch(world, emit, task, chosen, deadline_s)
         elif len(aside) < ASIDE_MOST and _unfit(world, task):
-            # No idle worker lives long enough for this one; shorter ones behind it need not wait.
+            # No idle worker lives long enough for this one, or can share it; others behind it need not wait.
             aside.append(world.pool_of(task).set_aside())
         else:
             blocked[task.spec.alternatives[task.alternative].model] = None
@@ -99,7 +99,7 @@ def _unfit(world: World, task: TaskRecord) -> bool:
     """Whether a worker that could take another task now cannot take this one."""
     model = task.spec.alternatives[task.alternative].model
     return any(
-        worker.ends_s is not None
+        worker.ends_s is not None or not shared_by(world, task, cls)
         for cls in world.fleet.hosting(model)
         if (worker := world.fleet.best(cls.open)) is not None
     )
@@ -290,7 +290,7 @@ def _dispatch(world: World, emit: Emit, task: TaskRecord, chosen: Placement, dea
 
 
 def _reason(chosen: Placement, task: TaskRecord) -> str:
-    if task.bound == chosen.worker.info.worker_id:
+    if chosen.open and task.bound == chosen.worker.info.worker_id:
         return f"moved here: {task.left}"
     if chosen.open:
         return "begins here, ends elsewhere: its worker leaves before" if chosen.moved_s else ""
