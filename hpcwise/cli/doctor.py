@@ -88,6 +88,7 @@ def examine(run: Run) -> Iterator[Check]:
         ("time zones", _zones),
         ("sockets", _sockets),
         ("machine", _machine),
+        ("GPUs", _gpus),
         ("Slurm", _slurm),
         ("head", lambda: _head(run)),
     )
@@ -244,6 +245,25 @@ def _machine() -> Iterator[Check]:
     good = memory >= 2e9
     fix = "" if good else "a film needs 2 GB; use fewer workers or another machine"
     yield Check(name="machine", ok=good, detail=f"{cores} cores, {format_bytes(memory)} of memory", fix=fix)
+
+
+def _gpus() -> Iterator[Check]:
+    """By NVML, where there is a driver: whether their memory is sound."""
+    from hpcwise.core.errors import Unhealthy
+    from hpcwise.worker.health import Health
+    from hpcwise.worker.nvml import described, gpus
+
+    seen = gpus({})
+    if not seen.found and not seen.trouble:
+        yield Check(name="GPUs", ok=None, detail="none that NVML shows; models run on the cores")
+        return
+    try:
+        Health(seen, Path(), None, durable=False).look_at_cards()
+    except Unhealthy as error:
+        fix = "drain this node and reset the GPU (nvidia-smi -r), or have it replaced"
+        yield Check(name="GPUs", ok=False, detail=str(error), fix=fix)
+        return
+    yield Check(name="GPUs", ok=True, detail=", ".join(described(gpu) for gpu in seen.found))
 
 
 def _slurm() -> Iterator[Check]:

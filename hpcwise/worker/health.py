@@ -45,15 +45,15 @@ class Health:
 
     def look(self) -> None:
         """Raises Unhealthy that names the device and what is wrong with it, DiskFull where the store is."""
-        if self._trouble:
-            raise Unhealthy(self._trouble)
-        self._cards()
+        self.look_at_cards()
         if self._compute is not None:
             self._answers(self._compute)
         self._store()
 
-    def _cards(self) -> None:
-        """By what their cards have counted. Errors that were there at the start are another job's."""
+    def look_at_cards(self) -> None:
+        """What they have counted; errors that were there at the start are another job's. Raises Unhealthy."""
+        if self._trouble:
+            raise Unhealthy(self._trouble)
         for gpu in self._gpus:
             for said in (_remapping(gpu), _retired(gpu)):
                 if said:

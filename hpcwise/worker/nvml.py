@@ -88,6 +88,13 @@ def asked(function: str, *arguments: Any) -> Any:
         return None
 
 
+def described(gpu: Gpu) -> str:
+    """`0: NVIDIA H200, 151 GB`."""
+    memory = asked("nvmlDeviceGetMemoryInfo", gpu.handle)
+    size = "" if memory is None else f", {memory.total / 1e9:.0f} GB"
+    return f"{gpu.name}: {asked('nvmlDeviceGetName', gpu.card) or 'a GPU'}{size}"
+
+
 def _gpu(pynvml: Any, name: str) -> Gpu:
     if name.isdigit():
         handle = card = pynvml.nvmlDeviceGetHandleByIndex(int(name))

@@ -13,6 +13,7 @@ from hpcwise.models.base import Batched, Devices, ModelSpec
 from hpcwise.models.diffusion import tiny
 from hpcwise.models.diffusion.adapter import DiffusersAdapter
 from hpcwise.store.latents import read_latent
+from scripts.bench.batchload import SIZES, gains
 from tests.models.tinies import called
 
 #: Importing diffusers takes seconds on a quiet machine, and many on a busy one.
@@ -69,3 +70,16 @@ def test_a_card_says_that_prompts_may_go_together_and_only_where_they_are_encode
     assert loaded("tiny-wan2.1-t2v", folder, batch=4, parts="denoise", text=False).batch == 1
     with pytest.raises(UsageError, match=r"options.*batch"):
         loaded("tiny-wan2.1-t2v", folder, batch=0)
+
+
+def test_the_bench_says_how_many_times_less_an_item_takes_in_the_best_batch() -> None:
+    asked: list[int] = []
+
+    def work(n: int) -> None:
+        asked.append(n)
+        sum(range(200_000 * (n if n < 4 else n // 2)))
+
+    figures = gains(2, {"halved": lambda: work})
+    assert asked == [1, *SIZES, *SIZES]
+    assert list(figures) == ["batch_item_s_halved", "batch_gain_halved", "batch_best_halved"]
+    assert 1.5 < figures["batch_gain_halved"] < 2.7 and figures["batch_best_halved"] in (4.0, 8.0)

@@ -60,6 +60,10 @@ int nvmlDeviceGetUUID(void *handle, char *uuid, unsigned length) {
     snprintf(uuid, length, "GPU-%08d-0000-4000-8000-000000000000", card(handle));
     return OK;
 }
+int nvmlDeviceGetName(void *handle, char *name, unsigned length) {
+    snprintf(name, length, "NVIDIA Stand-in %d", card(handle));
+    return OK;
+}
 int nvmlDeviceGetMigMode(void *handle, unsigned *now, unsigned *later) {
     long long on;
     int code = get(handle, "mig", &on);

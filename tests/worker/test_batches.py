@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,7 +56,7 @@ def ends(head: ScriptedHead) -> dict[str, m.TaskFinished]:
 def test_what_waits_is_computed_together_by_deadline_and_one_that_is_cancelled_harms_nobody(
     worker: ScriptedHead, gpus: Gpus, tmp_path: Path
 ) -> None:
-    gate = {"until": str(tmp_path / "gate")}
+    gate: dict[str, Any] = {"until": str(tmp_path / "gate")}
     names = ("a", "b", "c", "d")
     worker.run("w1", *(task(n, key(n), n=n, deadline_s=float(i), **gate) for i, n in enumerate(names)))
     for name in "abc":
@@ -86,7 +87,7 @@ def test_where_a_batch_fails_its_tasks_run_one_by_one_and_all_that_are_cancelled
     worker.until(lambda: set(ends(worker)) == {"good", "well", "next"})
     assert all("together" not in end.facts for end in ends(worker).values())
 
-    gate = {"until": str(tmp_path / "never")}
+    gate: dict[str, Any] = {"until": str(tmp_path / "never")}
     worker.run("w1", *(task(n, key(n), n=n, **gate) for n in ("x", "y")))
     worker.event(m.TaskStarted, "y")
     worker.say("w1", m.Cancel("w1", "x", 1), m.Pause("w1", "y", 1))

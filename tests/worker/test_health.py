@@ -165,3 +165,19 @@ def test_the_known_product_is_made_where_the_models_compute() -> None:
     assert product_on(Devices("cuda"), Seen()) is None, "without NVML torch is not imported for it"
     one = Gpu("0", 0, None, None, False)
     assert product_on(Devices("emulated"), Seen((one,))) is None
+
+
+def test_doctor_names_the_gpus_of_this_machine_and_what_is_wrong_with_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hpcwise.cli.doctor import Check, _gpus
+
+    said = Gpus(tmp_path / "nvml", monkeypatch, n=2)
+    detail = "0: NVIDIA Stand-in 0, 80 GB, 1: NVIDIA Stand-in 1, 80 GB"
+    assert list(_gpus()) == [Check(name="GPUs", ok=True, detail=detail)]
+    said.say(1, remap_pending=1)
+    [wrong] = _gpus()
+    assert (wrong.ok, wrong.detail) == (False, "GPU 1: rows of its memory wait to be replaced by a reset")
+    assert "nvidia-smi -r" in wrong.fix
+    monkeypatch.delenv("NVML_STAND_IN")
+    assert [check.ok for check in _gpus()] == [None]
