@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from hpcwise.core import messages as m
+from hpcwise.core.moving import spared
 from hpcwise.core.scheduler import Emit
 from hpcwise.core.state import HELD, LIVE_REQUEST, TaskRecord
 from hpcwise.core.world import World
+
+#: A worker that is lost says nothing against its task if so large a share of that became durable there.
+PROGRESS: Final = 0.05
 
 
 def settle_failed(world: World, emit: Emit) -> None:
@@ -18,6 +24,9 @@ def settle_failed(world: World, emit: Emit) -> None:
         if world.request_of(task).state not in LIVE_REQUEST:
             emit(m.Quarantine(task_id, task.why))
             continue
+        # A task may be longer than a worker's life: what it got done there was kept.
+        if blame == "lost" and spared(task) - task.begun >= PROGRESS:
+            blame = "blameless"
         if blame == "blameless":
             emit(m.Requeue(task_id, task.why, counts=False, blameless=True))
             continue

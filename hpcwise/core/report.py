@@ -296,7 +296,7 @@ def _row(engine: Engine, request: RequestRecord) -> RequestRow:
         state=request.state,
         slo=slo_text(request.job),
         shots_done=sum(tasks[s.task_id].state == "finished" for s in request.shots),
-        shots=len(request.shots) + sketch_shots(request),
+        shots=len(request.shots) + sketch_shots(request, engine.config),
         tasks_done=len(request.tasks) - request.open_tasks,
         tasks=len(request.tasks),
         running=sum(tasks[t].state in HELD for t in request.tasks),
@@ -319,10 +319,10 @@ def _stages(engine: Engine, request: RequestRecord) -> tuple[StageRow, ...]:
         row[2] += task.state in HELD
     if request.job.workflow == "podcast":
         for stage in ("speech", "animate"):
-            rows.setdefault(stage, [0, 0, 0])[1] += sketch_shots(request)
+            rows.setdefault(stage, [0, 0, 0])[1] += sketch_shots(request, engine.config)
     elif request.job.workflow == "streamwise-podcast":
         for stage in ("decode", "sync", "upscale"):
-            rows.setdefault(stage, [0, 0, 0])[1] += sketch_shots(request)
+            rows.setdefault(stage, [0, 0, 0])[1] += sketch_shots(request, engine.config)
     return tuple(StageRow(stage=s, done=r[0], planned=r[1], running=r[2]) for s, r in rows.items())
 
 

@@ -256,6 +256,27 @@ def test_a_worker_that_outlives_the_task_wins_over_one_that_would_be_faster_but_
         assert bool(reason) == (where == "fast")
 
 
+def test_a_task_of_many_workers_lives_ends_and_one_that_gets_nothing_done_fails() -> None:
+    for share, state in ((0.1, "done"), (0.02, "failed")):
+        e = engine()
+        ask(e, "r", 100)
+        lives = 0
+        while e.state.requests["r"].state not in ("done", "failed"):
+            now_s, name = lives * 20.0, f"w{lives}"
+            left_s = 100.0 * (1 - e.state.tasks["r/t"].saved)
+            [(_, worker, _)] = placed(join(e, name, "slow", now_s=now_s, lifetime_s=15.0))
+            assert worker == name and e.state.tasks["r/t"].expected_s == pytest.approx(left_s)
+            start(e, "r", now_s)
+            lives += 1
+            if lives * share >= 0.999:
+                task = e.state.tasks["r/t"]
+                handled(e, m.TaskFinished("r/t", task.attempt, seconds=10.0), now_s + 10)
+            else:
+                told(e, "r", round(100 * lives * share), 100, now_s + 10, saved=lives * share)
+                handled(e, m.WorkerLost(name, "its time is over"), now_s + 15)
+        assert (e.state.requests["r"].state, lives) == (state, 10 if state == "done" else 6)
+
+
 # --- taking a late task elsewhere -----------------------------------------------------------------------
 
 
