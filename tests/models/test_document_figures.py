@@ -105,3 +105,33 @@ def test_the_size_of_a_page_may_stand_in_its_parent(tmp_path: Path) -> None:
         assert (page.width, page.height) == (400.0, 900.0)
         (box,) = figures.drawn_boxes(pdf[0], page.width, page.height)
     assert box == (100.0, 120.0, 300.0, 200.0)
+
+
+def test_each_of_two_tables_above_their_captions_goes_to_its_own() -> None:
+    page = PageText(index=0, width=612.0, height=792.0, rotated=False)
+    wide = "Running text that is as wide as the column and bounds what is shown on this page of a paper"
+    page.lines = [at("Table 5: Pull.", 200.0, 80.0, 140.0), at("Table 6: Mass.", 360.0, 80.0, 140.0)]
+    page.lines.append(at(wide, 400.0))
+    layout.set_columns(page)
+    drawn = [(80.0, 70.0, 500.0, 190.0), (80.0, 214.0, 500.0, 340.0), (2.0, 40.0, 560.0, 700.0)]
+    found = figures.find(page, drawn, 10.0, frozenset())
+    assert [(x.label, x.box and (x.box[1], x.box[3])) for x in found] == [
+        ("Table 5", (65.0, 195.0)),
+        ("Table 6", (211.0, 345.0)),
+    ]
+
+
+def test_the_last_line_of_a_widely_set_paragraph_is_no_part_of_the_figure_below_it() -> None:
+    page = PageText(index=0, width=612.0, height=792.0, rotated=False)
+    wide = "Running text that is as wide as the column and bounds what is shown on this page of a paper"
+    page.lines = [at(wide, 60.0), at(wide, 84.0), at("the end of it.", 108.0, 72.0, 150.0)]
+    page.lines += [
+        at("Pull", 126.0, 200.0, 230.0),
+        at("Figure 1: Pull.", 360.0, 80.0, 140.0),
+        at(wide, 400.0),
+    ]
+    layout.set_columns(page)
+    (figure,) = figures.find(page, [(80.0, 140.0, 500.0, 340.0)], 10.0, frozenset())
+    assert figure.box is not None
+    assert 118 <= figure.box[1] <= 126
+    assert "the end of it." not in [x.text for x in figure.lines]

@@ -9,13 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from itertools import pairwise
 
-import numpy as np
 import pypdfium2 as pdfium
 import pypdfium2.raw as raw
 
-from hpcwise.core.document import FigureWord
 from hpcwise.models.document.glyphs import Line, PageText
 from hpcwise.models.document.layout import text_area
 from hpcwise.models.document.sentences import clean, join_lines, resolve_levels
@@ -32,7 +30,6 @@ _KINDS = {
     "chart": "Chart",
 }
 _MIN_WIDTH_PT, _MIN_HEIGHT_PT = 60.0, 36.0
-_MAX_SIDE_PX = 2400
 _DRAWN = (
     raw.FPDF_PAGEOBJ_IMAGE,
     raw.FPDF_PAGEOBJ_PATH,
@@ -42,6 +39,7 @@ _DRAWN = (
 _MAX_OBJECTS = 20_000
 
 Box = tuple[float, float, float, float]
+Region = tuple[Box, list[Line]]
 
 
 @dataclass(slots=True)
@@ -127,6 +125,7 @@ def find(page: PageText, drawn: Sequence[Box], body_pt: float, words: frozenset[
     middle = (left + right) / 2
     two = any(line.column == 1 for line in page.lines)
     out: list[Found] = []
+    choices: list[list[Region]] = []
     for block in blocks:
         match = _CAPTION.match(block[0].text)
         if match is None:
@@ -142,12 +141,37 @@ def find(page: PageText, drawn: Sequence[Box], body_pt: float, words: frozenset[
         )
         others = [x for b in blocks if b is not block for x in b]
         x_range = _beside(block, [b for b in blocks if b is not block], x_range)
-        box, inside = _region(page, block, others, drawn, body_pt, x_range, kind, owned)
-        if box is not None and two:
-            box = _in_gutter(box, page, column)
-        out.append(Found(label, text, page.index, box, [*block, *inside]))
+        regions = _regions(page, block, others, drawn, body_pt, x_range, kind, owned)
+        if two:
+            regions = [(_in_gutter(box, page, column), inside) for box, inside in regions]
+        out.append(Found(label, text, page.index, None, [*block]))
+        choices.append(regions)
+    for found, chosen in zip(out, _settled(choices), strict=True):
+        if chosen is not None:
+            found.box, found.lines = chosen[0], [*found.lines, *chosen[1]]
     _part(out, drawn)
     return out
+
+
+def _settled(choices: Sequence[Sequence[Region]]) -> list[Region | None]:
+    """The first choice of each caption, but where two have the same one, and one of them has another that
+    nobody took, that one: a caption between two tables belongs to the one that has no other caption."""
+    taken = [choice[0] if choice else None for choice in choices]
+    for i, choice in enumerate(choices):
+        shared = any(_same(taken[i], other) for j, other in enumerate(taken) if j != i)
+        free = [x for x in choice[1:] if not any(_same(x, other) for other in taken)]
+        if shared and free:
+            taken[i] = free[0]
+    return taken
+
+
+def _same(one: Region | None, other: Region | None) -> bool:
+    if one is None or other is None:
+        return False
+    a, b = one[0], other[0]
+    wide, tall = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    least = min((a[2] - a[0]) * (a[3] - a[1]), (b[2] - b[0]) * (b[3] - b[1]))
+    return wide > 0 and tall > 0 and wide * tall > 0.8 * least
 
 
 def _beside(
@@ -230,7 +254,7 @@ def _is_prose(line: Line, body_pt: float, two: bool, area: tuple[float, float]) 
     return abs(line.size - body_pt) < 0.07 * body_pt and line.width > 0.72 * column_width and line.mono < 0.5
 
 
-def _region(
+def _regions(
     page: PageText,
     block: list[Line],
     other_captions: list[Line],
@@ -239,18 +263,25 @@ def _region(
     x_range: tuple[float, float],
     kind: str,
     owned: set[int],
-) -> tuple[Box | None, list[Line]]:
-    """The picture's box and the lines in it; looks above the caption first, for tables at the nearer side."""
+) -> list[Region]:
+    """Where the picture may be, with the lines in it, likeliest first: above the caption, for tables at the
+    nearer side."""
     area = text_area(page)
     two = any(line.column == 1 for line in page.lines)
     near = [x for x in page.lines if x.x1 > x_range[0] + 4 and x.x0 < x_range[1] - 4 and id(x) not in owned]
     near.sort(key=lambda line: line.y0)
     top, bottom = block[0].y0, block[-1].y1
+    # What lies under the caption too is the page's ground, or a watermark.
+    drawn = [b for b in drawn if not (b[1] < top - 2 and b[3] > bottom + 2 and b[0] < block[0].x1)]
     prose = [x for x in near if _is_prose(x, body_pt, two, area)]
     walls = prose + [x for x in other_captions if x.x1 > x_range[0] and x.x0 < x_range[1]]
     ceiling = max((x.y1 for x in walls if x.y1 <= top + 2), default=max(0.03 * page.height, page.head))
+    steps = sorted(b.y0 - a.y1 for a, b in pairwise(prose) if 0 < b.y0 - a.y1 < 2.5 * body_pt)
+    spacing = 1.1 * steps[len(steps) // 2] if steps else 0.0
     for line in near:  # the short last line of the paragraph above is running text too
-        follows = -2 < line.y0 - ceiling < 0.45 * body_pt and line.y1 < top
+        gap = line.y0 - ceiling
+        flush = gap < spacing and abs(line.x0 - min((x.x0 for x in prose), default=0.0)) < 3
+        follows = gap > -2 and line.y1 < top and (gap < 0.45 * body_pt or flush)
         if follows and prose and abs(line.size - body_pt) < 0.07 * body_pt and ceiling > 0.04 * page.height:
             ceiling = line.y1
     floor = min((x.y0 for x in walls if x.y0 >= bottom - 2), default=min(0.95 * page.height, page.foot))
@@ -258,13 +289,10 @@ def _region(
     labels = near + [x for x in page.turned if x_range[0] < (x.x0 + x.x1) / 2 < x_range[1]]
     above = _grow((x_range[0], ceiling, x_range[1], top), labels, drawn, kind)
     below = _grow((x_range[0], bottom, x_range[1], floor), labels, drawn, kind)
-    if above is None or below is None:
-        chosen = above or below
-    elif kind == "Table":
-        chosen = above if top - above[0][3] < below[0][1] - bottom else below
-    else:
-        chosen = above
-    return chosen if chosen is not None else (None, [])
+    found = [region for region in (above, below) if region is not None]
+    if above and below and kind == "Table" and top - above[0][3] >= below[0][1] - bottom:
+        found.reverse()
+    return found
 
 
 def _grow(window: Box, near: list[Line], drawn: Sequence[Box], kind: str) -> tuple[Box, list[Line]] | None:
@@ -321,51 +349,3 @@ def _union(boxes: Sequence[Box]) -> Box:
         max(b[2] for b in boxes),
         max(b[3] for b in boxes),
     )
-
-
-def cut_out(
-    page: pdfium.PdfPage, box: Box, width: float, height: float, target: Path
-) -> tuple[int, int, Box] | None:
-    """Render the box at three pixels a point, trim its white rim, write a PNG.
-
-    Returns width and height in pixels and what is left of the box in points, or None where nothing is drawn
-    (no file is written then).
-    """
-    x0, y0, x1, y1 = max(0.0, box[0]), max(0.0, box[1]), min(width, box[2]), min(height, box[3])
-    scale = min(3.0, _MAX_SIDE_PX / max(x1 - x0, y1 - y0))
-    bitmap = page.render(scale=scale, crop=(x0, height - y1, width - x1, y0))
-    image = bitmap.to_pil().convert("RGB")
-    ink = np.asarray(image).min(axis=2) < 245
-    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
-    if rows.size < 20 or columns.size < 40:
-        return None
-    rim = 12
-    left, top = max(0, int(columns[0]) - rim), max(0, int(rows[0]) - rim)
-    right, bottom = min(image.width, int(columns[-1]) + rim), min(image.height, int(rows[-1]) + rim)
-    image = image.crop((left, top, right, bottom))
-    beside = target.with_name(target.name + ".part")
-    image.save(beside, format="PNG")
-    beside.replace(target)
-    kept = (x0 + left / scale, y0 + top / scale, x0 + right / scale, y0 + bottom / scale)
-    return image.width, image.height, kept
-
-
-def words_in(lines: Sequence[Line], box: Box) -> tuple[FigureWord, ...]:
-    """Words of the lines that lie in the box. A line's letters are taken to be equally wide."""
-    wide, tall = box[2] - box[0], box[3] - box[1]
-    out: list[FigureWord] = []
-    for line in lines:
-        if not (box[0] <= (line.x0 + line.x1) / 2 <= box[2] and box[1] <= (line.y0 + line.y1) / 2 <= box[3]):
-            continue
-        letter = line.width / max(1, len(line.text))
-        out += [
-            FigureWord(
-                text=match.group(),
-                left=round(max(0.0, (line.x0 + match.start() * letter - box[0]) / wide), 4),
-                top=round(max(0.0, (line.y0 - box[1]) / tall), 4),
-                right=round(min(1.0, (line.x0 + match.end() * letter - box[0]) / wide), 4),
-                bottom=round(min(1.0, (line.y1 - box[1]) / tall), 4),
-            )
-            for match in re.finditer(r"\S+", line.text)
-        ]
-    return tuple(out)

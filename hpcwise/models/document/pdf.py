@@ -10,7 +10,7 @@ import pypdfium2.raw as raw
 
 from hpcwise.core.document import Document, Figure
 from hpcwise.core.errors import DocumentError
-from hpcwise.models.document import equations, figures, front, glyphs, layout, ocr, prose, slides
+from hpcwise.models.document import cut, equations, figures, front, glyphs, layout, ocr, prose, slides
 from hpcwise.models.document.sentences import vocabulary
 
 #: A page with less text than this, and a picture all over it, was scanned.
@@ -144,7 +144,7 @@ def _cut_out(
         index = len(out)
         page = pages[item.page]
         target = work / f"fig-{index}.png"
-        size = figures.cut_out(pdf[item.page], item.box, page.width, page.height, target)
+        size = cut.cut_out(pdf[item.page], item.box, page.width, page.height, target)
         step(total - 1, total, item.label)
         if size is None:
             continue
@@ -160,7 +160,7 @@ def _cut_out(
                 width_px=size[0],
                 height_px=size[1],
                 page=item.page + 1,
-                words=figures.words_in(item.lines, size[2]),
+                words=cut.words_in(item.lines, size[2]),
             )
         )
     return out

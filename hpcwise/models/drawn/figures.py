@@ -69,7 +69,9 @@ class FigureShot:
         self._paper = _paper_of(self._figure_text()[0])
         pixels = figure.toarray(colorType=skia.kRGBA_8888_ColorType)
         self.cues: tuple[Cue, ...] = cues_of(material.speech, panels_of(pixels), self._words())
-        small = self.layout.figure.height < SMALL
+        # A wide picture off a slide is a photograph or a logo, with nothing to read in its parts.
+        whole = self._figure_text()[0].startswith(("Slide", "Picture"))
+        small = self.layout.figure.height < SMALL and not whole
         self._tour = () if self.cues or not small else _tour_of(material.speech.duration_s)
         self._ground = ground(material, board=True)
         self._behind = blurred_set(material, 0.0) if stage.portrait else None
