@@ -111,7 +111,8 @@ def test_what_changes_something_must_come_from_our_page(site: Served, headers: d
     "/films/.hpcwise/head.json", "/films/film-1/film.srt", "/films/film-1/film.mp4%00.png",
     "/page/..%2fapp.py", "/page/app.py", "/page/%2e%2e/app.py", "/thumbs/..%2f..%2fkeys/0.jpg",
     "/thumbs/zz/0.jpg", "/thumbs/0123456789abcdef/0.jpg", "/films//etc/passwd", "//etc/passwd",
-    "/films/film-1/film.mp4/",
+    "/films/film-1/film.mp4/", "/pictures/film-1/0.jpg", "/pictures/..%2f..%2fworkers/0.jpg",
+    "/films/film-1/live/seg-..%2f..-00000.m4s", "/films/film-1/live/index-320x200.m3u8",
 ])  # fmt: skip
 def test_no_path_leads_out_of_the_films(site: Served, path: str) -> None:
     status, _, body = site.ask(path)
@@ -185,7 +186,13 @@ def test_with_a_token_nothing_but_the_way_in_is_served(guarded: Served) -> None:
     assert re.fullmatch(r"[A-Za-z0-9_-]{43}", guarded.token)
     status, _, body = guarded.ask("/")
     assert status == 200 and b'id="login"' in body
-    for path in ("/api/site", "/api/events", "/films/a/film.mp4", "/thumbs/0123456789/0.jpg"):
+    for path in (
+        "/api/site",
+        "/api/events",
+        "/films/a/film.mp4",
+        "/thumbs/0123456789/0.jpg",
+        "/pictures/a/0.jpg",
+    ):
         assert guarded.ask(path)[0] == 401
         assert guarded.ask(path, Authorization="Bearer " + guarded.token[:-1] + "~")[0] == 401
     assert guarded.ask("/api/requests?file=a.md", "POST", b"# a", **_OURS)[0] == 401

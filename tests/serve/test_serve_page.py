@@ -23,6 +23,59 @@ _CUES = f"{_SHOWN}.flatMap((t) => [...(t.activeCues || [])])"
 _STARTS = f"[...Array({_VIDEO}.buffered.length).keys()].map((i) => {_VIDEO}.buffered.start(i))"
 
 
+#: Notes all that the cards of the shots have ever said, by the class of the words.
+_NOTE = """(() => {
+  window.said = {};
+  new MutationObserver(() => {
+    for (const part of ['number', 'tier', 'state', 'slack', 'more'])
+      for (const node of document.querySelectorAll(`#shots .${part}`))
+        (window.said[part] ??= {})[node.textContent] = true;
+  }).observe(document.body, { subtree: true, childList: true, characterData: true });
+})()"""
+#: What a person with a keyboard wants to reach. Of a group of radio buttons Tab reaches one.
+_USED = "a[href], button, select, summary, video, input, [tabindex='0']"
+_CONTROLS = (
+    f"[...document.querySelectorAll(`{_USED}`)]"
+    """
+  .filter((node) => node.checkVisibility({ visibilityProperty: true }) && !node.disabled
+    && !node.closest('dialog') && (node.type !== 'radio' || node.checked))"""
+)
+#: Roles of what can be used; Chromium's own names.
+_ROLES = {
+    "button",
+    "link",
+    "textbox",
+    "combobox",
+    "radio",
+    "checkbox",
+    "slider",
+    "progressbar",
+    "DisclosureTriangle",
+}
+
+
+def _tab_through(browser: Browser) -> list[str]:
+    """Controls that Tab does not reach, from the top of the page on."""
+    browser.js(
+        "(() => { window.reached = new Set(); document.activeElement.blur(); scrollTo(0, 0);"
+        " document.addEventListener('focusin', (event) => window.reached.add(event.target)); })()"
+    )
+    for _ in range(browser.js(f"{_CONTROLS}.length") + 20):  # a player has controls of its own
+        for kind in ("rawKeyDown", "keyUp"):
+            browser.send("Input.dispatchKeyEvent", type=kind, key="Tab", code="Tab", windowsVirtualKeyCode=9)
+    left: list[str] = browser.js(
+        f"{_CONTROLS}.filter((node) => !window.reached.has(node)).map((node) => node.outerHTML.slice(0, 120))"
+    )
+    return left
+
+
+def _nameless(browser: Browser) -> tuple[list[str], set[str]]:
+    """What a screen reader could not name, and the roles of all that it finds."""
+    nodes = browser.send("Accessibility.getFullAXTree")["nodes"]
+    seen = [(n["role"]["value"], n.get("name", {}).get("value", "")) for n in nodes if not n["ignored"]]
+    return [role for role, name in seen if role in _ROLES and not name.strip()], {role for role, _ in seen}
+
+
 def _set(browser: Browser, selector: str, value: str) -> None:
     browser.js(
         f"(() => {{ const field = document.querySelector({selector!r}); field.value = {value!r};"
@@ -60,6 +113,7 @@ def test_a_document_becomes_a_film_that_plays_while_it_is_made(tmp_path: Path) -
         browser.open(served.url)
         browser.until("document.querySelector('#head-text').textContent === 'idle'")
         browser.picture(looks / "start.png")
+        browser.js(_NOTE)
 
         # No head runs: the page starts one, and the first shot plays before the last is made.
         _hand_in(browser, document)
@@ -79,10 +133,14 @@ def test_a_document_becomes_a_film_that_plays_while_it_is_made(tmp_path: Path) -
         assert "kites" in browser.until(f"({_CUES})[0]?.text", 15).lower()
         assert browser.js("document.querySelector('#captions').getAttribute('aria-pressed')") == "true"
 
-        # At its own pace while it is made; what is made already may go faster.
+        # At its own pace to the end.
         browser.until("document.querySelector('#film-line').textContent.startsWith('ready')", 60)
-        browser.js(f"{_VIDEO}.playbackRate = 2")
         browser.until(f"{_VIDEO}.ended", 60)
+        assert browser.js(f"{_VIDEO}.playbackRate") == 1
+        # The player asked for segments before they were there, and was answered when they were.
+        assert browser.js(
+            "performance.getEntriesByType('resource').some((e) => e.name.includes('_HLS_msn='))"
+        )
         played = json.loads(browser.js("JSON.stringify(hpcwisePlayer)"))
         duration_s, at_s = browser.js(f"[{_VIDEO}.duration, {_VIDEO}.currentTime]")
         ranges = browser.js(_STARTS)
@@ -110,6 +168,27 @@ def test_a_document_becomes_a_film_that_plays_while_it_is_made(tmp_path: Path) -
 
         shots = len(receipt["shots"])
         assert browser.js("document.querySelectorAll('#shots li').length") == shots
+        said = browser.js("Object.fromEntries(Object.entries(said).map(([k, v]) => [k, Object.keys(v)]))")
+        assert said["number"] == [str(i + 1) for i in range(shots)]
+        assert set(said["tier"]) <= {"high", "medium", "low", "static"} and said["tier"]
+        assert {"being made", "ready"} <= set(said["state"])
+        assert any("e1-cpu-" in words for words in said["more"])
+        # What was due in some seconds was then early, or late, by some.
+        assert any(words.startswith("due in") or words.endswith("late") for words in said["slack"])
+        assert any(re.fullmatch(r"[+−]\d+\.\d s", words) for words in said["slack"])
+        facts = browser.js("Object.fromEntries([...document.querySelectorAll('#facts div')]"
+                           ".map((fact) => [...fact.children].map((word) => word.textContent)))")  # fmt: skip
+        assert re.fullmatch(r"\$0\.\d+", facts["Cost"]) and receipt["cost_usd"] > 0
+        assert facts["Workers"] == str(len({shot["worker"] for shot in receipt["shots"] if shot["worker"]}))
+
+        # What the buttons lead to.
+        folder = tmp_path / "results" / request
+        for button, name in (("download", "film.mp4"), ("receipt", "receipt.json")):
+            href = browser.js(f"document.querySelector('#{button}').getAttribute('href')")
+            status, headers, body = served.ask(href)
+            assert status == 200 and headers["content-disposition"].startswith("attachment; ")
+            assert body == (folder / name).read_bytes()
+
         loaded = "[...document.querySelectorAll('#shots img')].filter((i) => i.naturalWidth).length"
         assert browser.until(f"({loaded}) === {shots}")
         assert browser.until("document.querySelectorAll('#timeline rect.f-animate').length") >= shots
@@ -117,7 +196,14 @@ def test_a_document_becomes_a_film_that_plays_while_it_is_made(tmp_path: Path) -
         browser.size(360, 780)
         browser.picture(looks / "ended-phone.png", whole=True)
 
-        # With the keyboard alone: the first shot's reasons, and back.
+        # With the keyboard alone, and by ear: everything is reached and has a name.
+        nameless, roles = _nameless(browser)
+        assert nameless == [] and {"banner", "main", "heading", "Video", "list", "progressbar"} <= roles
+        assert (
+            browser.js("[...document.querySelectorAll('h1')].filter((h) => h.checkVisibility()).length") == 1
+        )
+        assert _tab_through(browser) == []
+        # The first shot's reasons, and back.
         browser.js("document.querySelector('#shots button').focus()")
         browser.key("Enter", text="\r")
         assert browser.until("document.querySelector('#why-list').textContent.includes('animate')")
