@@ -51,6 +51,7 @@ from hpcwise.models.kokoro.visemes import Sound, mouth_shapes
         ("1080p as H.264", "1080 P as H 264"),
         ("ask me@example.org", "ask me at example.org"),
         ("$O(n)$ of σ=1", "O of n of sigma equals 1"),
+        ("α₂ of CO₂ in OCRmyPDF", "alpha 2 of CO 2 in OCR my PDF"),
         ("±0.3 and −5 °C", "plus or minus 0.3 and minus 5 degrees Celsius"),
     ],
 )

@@ -57,6 +57,8 @@ NAMES = {
     "WER": "dˌʌbᵊljˌuˌiˈɑɹ",
     "mAP": "ˌɛmˈæp",
     "ViTs": "vˈɪts",
+    "ResNet": "ɹˈɛznˌɛt",
+    "CO": "sˌiˈO",
 }
 
 #: Letters that people say as a word ("FOOTSWITCH"): the dictionary spells what it does not know.

@@ -308,6 +308,7 @@ def _say(token: str, core: str, number_before: str, number_follows: bool) -> str
         and core.split("/")[0] not in _GLUED_ONLY - {"B", "W", "m", "x", "×"}
     ):
         return _unit(number_before, *_slash(core))
+    core = re.sub(r"[₀-₉]+", lambda m: " " + "".join(str(ord(c) - ord("₀")) for c in m[0]), core)
     return " ".join(_core(core.translate(_DIGITS_UP) if not _has_power(core) else _power(core)).split())
 
 
@@ -364,6 +365,7 @@ def _core(core: str) -> str:
 def _pieces(core: str) -> str:
     """Signs and Greek as words, joints (slash, underscore, en dash, hyphen beside capitals) as spaces."""
     core = re.sub(r"^-(?=\d)", "minus ", core)
+    core = re.sub(r"\b([A-Z]{2,})([a-z]{2,})(?=[A-Z]{2})", r"\1 \2 ", core)  # OCRmyPDF
     core = re.sub(r"(?<=[A-Za-z]{2})/(s|h|hr|min|sec|token|W)$", lambda m: f" per {_PER[m[1]]}", core)
     core = re.sub(r"[–—―‒]", ", " if re.search(r"[A-Za-z]{2}[–—―‒][A-Za-z]{2}", core) else " ", core)
     core = re.sub(r"(?<=[A-Za-z])_(?=\w)|(?<=\w)/(?=\w)", " ", core)
