@@ -13,7 +13,7 @@ from PIL import Image
 
 from hpcwise.core.errors import BadOutput, ModelMissing, UsageError
 from hpcwise.models.base import Devices, ModelSpec
-from hpcwise.models.diffusion import sampler, tiny
+from hpcwise.models.diffusion import tiny
 from hpcwise.models.diffusion.adapter import DiffusersAdapter
 from hpcwise.models.diffusion.checkpoint import check
 from hpcwise.models.frames import checked, read_frames, stretched, write_frames
@@ -22,17 +22,6 @@ from tests.models.tinies import Kept, Left, called, picture, ran
 # How diffusers converts a list of tensors; not ours to change.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
-FLOW = {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "flow_shift": 3.0}
-SAMPLERS: dict[str, Any] = {
-    "unipc": lambda: diffusers.UniPCMultistepScheduler(**FLOW),
-    "euler": lambda: diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
-    "heun": diffusers.FlowMatchHeunDiscreteScheduler,
-    "dpm++": lambda: diffusers.DPMSolverMultistepScheduler(**FLOW),
-    "sde-dpm++": lambda: diffusers.DPMSolverMultistepScheduler(algorithm_type="sde-dpmsolver++", **FLOW),
-    "stochastic euler": lambda: diffusers.FlowMatchEulerDiscreteScheduler(
-        shift=3.0, stochastic_sampling=True
-    ),
-}
 #: Of segments: 9 frames are three latent ones.
 SKETCH = {"prompt": "A host speaks.", "negative_prompt": "blurred", "steps": 4, "render_width": 64,
           "render_height": 48, "frames": 9, "fps": 16}  # fmt: skip
@@ -57,46 +46,6 @@ def _loaded(folder: Path, **options: Any) -> DiffusersAdapter:
 def _opened(path: Path) -> Image.Image:
     with Image.open(path) as picture:
         return picture.convert("RGB")
-
-
-@pytest.mark.parametrize("name", SAMPLERS)
-def test_a_loop_left_after_any_step_ends_in_the_bits_of_one_that_was_not(
-    checkpoints: Path, name: str
-) -> None:
-    pipe = diffusers.WanPipeline.from_pretrained(checkpoints / "tiny-wan2.1-t2v")
-    pipe.set_progress_bar_config(disable=True)
-    named: dict[str, Any] = {
-        "prompt": "A host", "negative_prompt": "", "width": 32, "height": 32, "num_frames": 5, **CALL,
-        "num_inference_steps": 5, "output_type": "latent",
-    }  # fmt: skip
-    base = SAMPLERS[name]()
-
-    def run(stop_after: int, state: Any, done: int, seed: int) -> Any:
-        generator = torch.Generator().manual_seed(seed)
-        torch.manual_seed(seed)
-        begin = {}
-        if state is not None:
-            sampler.restore_random(state, generator)
-            begin = {"latents": sampler.latents_of(state, torch.device("cpu"))}
-        pipe.scheduler = sampler.resumable(base, state, done)
-        left = []
-
-        def after(p: Any, i: int, _t: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-            if done + i + 1 == stop_after:
-                left.append(sampler.loop_state(p.scheduler, tensors["latents"], generator))
-                raise Left(i)
-            return tensors
-
-        try:
-            return pipe(**named, **begin, generator=generator, callback_on_step_end=after).frames
-        except Left:
-            return left[0]
-
-    whole = run(-1, None, 0, 7)
-    for stop in (1, 3, 4):
-        state = run(stop, None, 0, 7)
-        # Another process would have other random numbers: they come from the state.
-        assert torch.equal(run(-1, state, stop, 99), whole)
 
 
 def test_denoiser_and_decoder_apart_give_the_bits_of_the_whole_pipeline(

@@ -94,6 +94,8 @@ class DiffusersAdapter:
             if cls is None:
                 raise UsageError(f"model {spec.name}: options.sampler: diffusers has no {options.sampler!r}")
             pipe.scheduler = cls.from_config(pipe.scheduler.config, **options.sampler_options)
+        if options.parts != "encode":
+            sampler.check_supported(pipe.scheduler, spec.name)
         sees_picture = getattr(getattr(getattr(pipe, "transformer", None), "config", None), "image_dim", None)
         if sees_picture and options.call.get("max_sequence_length", 512) != 512:
             # diffusers takes all but the last 512 tokens for the picture's, whatever the text's length.
