@@ -17,10 +17,11 @@ import torch
 
 from hpcwise.core.errors import BadOutput, ModelMissing
 from hpcwise.core.screenplay import Speech, Word
+from hpcwise.core.units import SEGMENT_S
 from hpcwise.models.base import Call, Devices, Input, ModelSpec, Output
 from hpcwise.models.diffusion import tiny
 from hpcwise.models.frames import read_frames, write_frames
-from hpcwise.models.sync.adapter import SyncAdapter, cuts
+from hpcwise.models.sync.adapter import MOST_S, SyncAdapter, cuts
 from hpcwise.models.sync.attention import MARGIN, AudioCondition, Conductor, windows
 from hpcwise.models.sync.sound import RATE_HZ, stretch_of
 from tests.models.tinies import Kept, Left, called, ran
@@ -138,6 +139,9 @@ def test_long_stretches_are_cut_in_pauses_and_never_longer_than_the_model_takes(
     assert parts[0][0] == 1.0 and parts[-1][1] == 30.0
     assert all(a[1] == b[0] for a, b in itertools.pairwise(parts))
     assert max(b - a for a, b in parts) <= 3.5 and len(parts) == 9
+    # A segment of the film is one clip, of no more than 81 frames at 23 a second.
+    assert cuts(3.5, 3.5 + SEGMENT_S, MOST_S, [(5.0, 5.4)]) == [(3.5, 7.0)]
+    assert round(SEGMENT_S * 23) <= 81 < round((MOST_S + 0.03) * 23)
 
 
 def test_a_stretch_of_speech_is_cut_and_resampled_and_silence_stands_for_what_is_not_there() -> None:

@@ -30,6 +30,8 @@ from hpcwise.models.sync.sound import SpeechEncoder, read_speech, stretch_of
 #: The model's own rate and its longest clip.
 FPS: Final = 23
 MOST_FRAMES: Final = 81
+#: What they last: a segment of 3.5 s is one clip.
+MOST_S: Final = MOST_FRAMES / FPS
 #: Pictures over which a run dissolves into the clip.
 _BLEND: Final = 4
 
@@ -75,7 +77,7 @@ class SyncAdapter(DiffusersAdapter):
             raise BadOutput("sync: a clip without frames")
         first, last = _share(speech.duration_s, params)
         start_s, end_s = first / params.fps, last / params.fps
-        runs = cuts(start_s, end_s, (MOST_FRAMES - 1) / FPS, quiet(speech))
+        runs = cuts(start_s, end_s, MOST_S, quiet(speech))
         sound, rate_hz = read_speech(speech_dir / "audio.wav")
         made: list[Frame] = []
         for index, (from_s, to_s) in enumerate(runs):
