@@ -19,9 +19,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from hpcwise.models.diffusion import tiny
+from tests.cli.test_watch import WORK, shot, view
 from tests.e2e.films import TEXT
 from tests.serve.browser import Browser
 from tests.serve.serving import REPOSITORY, Served
@@ -56,6 +57,16 @@ _NOTE = """(() => {
 })()"""
 
 
+#: Stands in place of the server's events: what is told is `tell(kind, data)`.
+_TOLD = """window.EventSource = class extends EventTarget {
+  constructor() {
+    super();
+    window.tell = (kind, data) => this.dispatchEvent(new MessageEvent(kind, { data }));
+  }
+  close() {}
+};"""
+
+
 def _watch(run_dir: Path, request: str, *options: str, stdout: int) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
     environment.pop("NO_COLOR", None)
@@ -85,6 +96,8 @@ class _Read(threading.Thread):
 def test_steps_of_a_denoising_loop_are_seen_while_it_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from hpcwise.models.diffusion import tiny
+
     models = tmp_path / "models"
     for name in ("tiny-flux", "tiny-yolos", "tiny-wan2.1-i2v", "tiny-fantasytalking", "tiny-esrgan"):
         tiny.build(name, models / name)
@@ -165,3 +178,36 @@ def test_steps_of_a_denoising_loop_are_seen_while_it_runs(
     assert re.search(r"\x1b\[38;2;\d+;\d+;\d+;48;2;\d+;\d+;\d+m▀", drawn)
     assert re.search(r"shot 0  step \d+/\d+", drawn)
     assert f"{request}: cancelled" in drawn
+
+
+def test_a_shot_says_its_step_and_what_a_checkpoint_keeps_also_to_a_screen_reader(tmp_path: Path) -> None:
+    at_work = msgspec.structs.replace(WORK, step=7, steps=20, saved=0.5)
+    shots = (
+        shot(0, work=at_work, width=640, height=400, film_s=3.5, deadline_s=30.0),
+        shot(1, work=msgspec.structs.replace(WORK, stage="speech", steps=0), width=640, height=400),
+        shot(2, state="finished", work=at_work, width=640, height=400),
+    )
+    told = msgspec.json.encode(view(*shots, age_s=10.0)).decode()
+    card = "[...document.querySelectorAll('#shots li')]"
+    with Served(tmp_path / "results") as served, Browser(tmp_path) as browser:
+        browser.send("Page.addScriptToEvaluateOnNewDocument", source=_TOLD)
+        browser.size(1000, 1200)
+        browser.open(f"{served.url}#film=film")
+        browser.until("typeof tell === 'function'")
+        browser.js(f"tell('film', {json.dumps(told)})")
+        steps = browser.js(
+            f"{card}.map((c) => c.querySelector('.steps')).map((s) => s.hidden ? '' : s.textContent)"
+        )
+        assert steps == ["step 7 of 20, 50 % saved", "", ""]
+        states = browser.js(f"{card}.map((c) => c.querySelector('.state').textContent)")
+        assert states == ["drawing", "speaking", "ready"]
+        bars = f"{card}.map((c) => [...c.querySelectorAll('.bar span')].map((s) => s.style.transform))"
+        assert browser.js(bars)[0] == ["scaleX(0.35)", "scaleX(0.5)"]
+        names = [
+            node["name"]["value"]
+            for node in browser.send("Accessibility.getFullAXTree")["nodes"]
+            if not node["ignored"] and node["role"]["value"] == "button" and "Shot" in node["name"]["value"]
+        ]
+        said = names[0].replace(" ,", ",")
+        assert said == "Shot 1, quality high, drawing, slack due in 20 s, step 7 of 20, 50 % saved 3.5 s · w1"
+        browser.picture(tmp_path / "looks" / "saved.png")

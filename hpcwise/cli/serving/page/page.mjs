@@ -279,7 +279,7 @@ function drawPlayed() {
 }
 
 function drawFacts(row, made) {
-  const workers = new Set(view.shots.filter((shot) => shot.worker).map((shot) => shot.worker));
+  const workers = new Set(view.shots.map((shot) => (LIVE.includes(row.state) && shot.work?.worker) || shot.worker).filter(Boolean));
   const lowered = view.shots.filter((shot) => shot.degraded).length;
   const facts = [
     ["First frame", row.ttff_s === null ? "–" : `after ${seconds(row.ttff_s)}`],
