@@ -36,7 +36,7 @@ from hpcwise.models.registry import Registry
 from hpcwise.store.paths import RunPaths, write_beside
 from hpcwise.wire.sockets import CurveKeys, interface_towards
 from hpcwise.wire.start import WorkerConfig
-from hpcwise.worker.gangnotes import Done, Go, Join, Leave, Load, Ready, Unload, Welcome, Work
+from hpcwise.worker.gangnotes import Ask, Done, Go, Join, Leave, Load, Ready, Told, Unload, Welcome, Work
 from hpcwise.worker.gangplace import Place, by_mpi
 from hpcwise.worker.gangwire import Hub, Spoke
 from hpcwise.worker.room import Room
@@ -46,8 +46,8 @@ log = logging.getLogger(__name__)
 
 #: Until all ranks have met, seconds: tasks of one job start together, but Python may come from a slow disk.
 MEET_S: Final = 120.0
-#: Until a rank has said what its device has taken: its socket's thread answers, whatever it computes.
-SPENT_S: Final = 1.0
+#: Until a rank has said how its device is: its socket's thread answers, whatever it computes.
+ASK_S: Final = 1.0
 #: Until all ranks have a model's weights in memory, seconds.
 LOAD_S: Final = 1800.0
 #: After a collective has failed: so long for the cause to be seen, seconds.
@@ -135,8 +135,20 @@ class Gang(_Mates):
 
     def joules(self) -> float | None:
         """Taken by the devices of the other ranks so far; None where one cannot tell."""
+        answers = self._ask(look=False)
+        if answers is None or any(told.joules < 0 for _, told in answers):
+            return None
+        return sum(told.joules for _, told in answers)
+
+    def look(self) -> None:
+        """Ask the other ranks whether their devices are well; see `unwell`."""
+        for node, told in self._ask(look=True) or ():
+            if told.unwell:
+                self.unwell[node] = told.unwell
+
+    def _ask(self, *, look: bool) -> list[tuple[str, Told]] | None:
         self._asked += 1
-        return self._hub.spent(self._asked, SPENT_S)
+        return self._hub.ask(Ask(self._asked, look), ASK_S)
 
     def tell(self, model: str, payload: bytes) -> None:
         """Raises GangLost where that is of no use any more."""

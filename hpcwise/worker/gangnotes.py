@@ -69,17 +69,20 @@ class Work(Note, frozen=True):
     payload: bytes
 
 
-class AskSpent(Note, frozen=True):
-    """Say what your devices have taken; answered by `Spent` with the same number."""
+class Ask(Note, frozen=True):
+    """How are your devices? Answered by `Told` with the same number. look: whether they are well, too."""
 
     number: int
+    look: bool = False
 
 
-class Spent(Note, frozen=True):
-    """Joules so far, below 0 where they cannot be told."""
+class Told(Note, frozen=True):
+    """Joules that they have taken so far, below 0 where they cannot be told. unwell: what is wrong with them,
+    where that was asked."""
 
     number: int
     joules: float
+    unwell: str = ""
 
 
 class Broken(Note, frozen=True):
@@ -120,8 +123,8 @@ AnyNote = (
     | Go
     | Done
     | Work
-    | AskSpent
-    | Spent
+    | Ask
+    | Told
     | Broken
     | Leave
     | Put

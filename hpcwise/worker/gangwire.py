@@ -28,7 +28,7 @@ from hpcwise.core.errors import GangLost, UsageError
 from hpcwise.wire.sockets import CurveKeys, PeerSocket, ServerSocket
 from hpcwise.worker.gangnotes import (
     AnyNote,
-    AskSpent,
+    Ask,
     Broken,
     Done,
     Get,
@@ -37,7 +37,7 @@ from hpcwise.worker.gangnotes import (
     Ping,
     Put,
     Ready,
-    Spent,
+    Told,
     Value,
     decode,
     encode,
@@ -55,12 +55,12 @@ _IDLE_POLL_MS: Final = 1000
 
 @dataclass(slots=True)
 class Member:
-    """A rank as rank 0 knows it. said, spent: its answers, for the main thread."""
+    """A rank as rank 0 knows it. said, told: its answers, for the main thread."""
 
     identity: bytes
     join: Join
     said: queue.SimpleQueue[Ready | Done]
-    spent: queue.SimpleQueue[Spent]
+    told: queue.SimpleQueue[Told]
 
 
 class _Loop(threading.Thread, abc.ABC):
@@ -173,22 +173,19 @@ class Hub(_Loop):
                 raise GangLost(f"{self._named(member)} did not answer within {timeout_s:g} s")
         raise GangLost(self.lost)
 
-    def spent(self, number: int, timeout_s: float) -> float | None:
-        """Joules of the other ranks' devices so far; None where one cannot tell, or does not in time.
-        number: of this question."""
-        self.tell(AskSpent(number))
-        end_s, total = time.monotonic() + timeout_s, 0.0
+    def ask(self, question: Ask, timeout_s: float) -> list[tuple[str, Told]] | None:
+        """What the other ranks tell of their devices, with their nodes; None where one is silent."""
+        self.tell(question)
+        end_s, answers = time.monotonic() + timeout_s, []
         for member in self._members.values():
-            answer: Spent | None = None
-            while answer is None or answer.number != number:
+            answer: Told | None = None
+            while answer is None or answer.number != question.number:
                 try:
-                    answer = member.spent.get(timeout=max(0.0, end_s - time.monotonic()))
+                    answer = member.told.get(timeout=max(0.0, end_s - time.monotonic()))
                 except queue.Empty:
                     return None
-            if answer.joules < 0:
-                return None
-            total += answer.joules
-        return total
+            answers.append((member.join.node, answer))
+        return answers
 
     def wait_lost(self, timeout_s: float) -> str:
         """`lost`, waiting so long for it: a collective may fail before its cause is known."""
@@ -251,8 +248,8 @@ class Hub(_Loop):
                     self.send(identity, encode(Value(key, found)))
             case Ready() | Done():
                 member.said.put(note)
-            case Spent():
-                member.spent.put(note)
+            case Told():
+                member.told.put(note)
             case Broken(reason=reason):
                 self.lose(f"{self._named(member)} cannot go on: {reason}")
             case _:
@@ -292,8 +289,9 @@ class Spoke(_Loop):
         self._peer, self.reached = _first(context, keys, addresses, join, timeout_s)
         super().__init__("gang", self._peer.raw)
         self._on_lost = on_lost
-        #: Joules that this rank's devices have taken so far; called in this thread.
+        #: Joules that this rank's devices have taken so far, and what is wrong with them: for this thread.
         self.meter: Callable[[], float | None] = lambda: None
+        self.unwell: Callable[[], str] = lambda: ""
         self._notes: queue.SimpleQueue[AnyNote] = queue.SimpleQueue()
         self._changed = threading.Condition()
         self._values: dict[str, bytes] = {}
@@ -332,9 +330,10 @@ class Spoke(_Loop):
     def received(self, frames: list[bytes]) -> None:
         note = decode(frames[-1])
         self._sent_home = self._sent_home or isinstance(note, Leave)
-        if isinstance(note, AskSpent):
+        if isinstance(note, Ask):
             joules = self.meter()
-            self.say(Spent(note.number, -1.0 if joules is None else joules))
+            unwell = self.unwell() if note.look else ""
+            self.say(Told(note.number, -1.0 if joules is None else joules, unwell))
         elif isinstance(note, Value):
             with self._changed:
                 self._values[note.key] = note.value

@@ -50,6 +50,14 @@ class Health:
             self._answers(self._compute)
         self._store()
 
+    def wrong_cards(self) -> str:
+        """What `look_at_cards` finds, empty where all are well."""
+        try:
+            self.look_at_cards()
+        except Unhealthy as error:
+            return str(error)
+        return ""
+
     def look_at_cards(self) -> None:
         """What they have counted; errors that were there at the start are another job's. Raises Unhealthy."""
         if self._trouble:

@@ -96,9 +96,6 @@ class Worker:
         """Work until told to leave, drained, idle too long or without a head; returns the reason."""
         self._link = self._runs.link = link
         self._pulse.chore = link.flush_stale
-        if self._gang is not None and self._gang.unwell:
-            said = "; ".join(f"{node}: {what}" for node, what in self._gang.unwell.items())
-            self._leave_unwell(said, tuple(self._gang.unwell))
         while True:
             if self._runs.broken and self._answer_broken():
                 self.again = True
@@ -142,6 +139,11 @@ class Worker:
             self._leave_unwell(str(error), (self._ranks[0].node,))
         except DiskFull as error:
             self._link.emit(m.StoreFull(str(error)))
+        if self._gang is not None and not self._unwell:
+            self._gang.look()
+            if self._gang.unwell:
+                said = "; ".join(f"{node}: {what}" for node, what in self._gang.unwell.items())
+                self._leave_unwell(said, tuple(self._gang.unwell))
 
     def _leave_unwell(self, what: str, nodes: tuple[str, ...]) -> None:
         """Nothing more is computed here, and new workers keep away from `nodes`."""

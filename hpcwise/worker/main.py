@@ -110,15 +110,16 @@ def _follow(config: WorkerConfig, where: Place) -> str:
     seen = gpus() if devices.kind == "cuda" else Gpus()
     room = Room(devices.kind, config.memory_gb, seen.found)
     unhealthy = ""
+    health = Health(seen, paths.worker(config.worker_id), product_on(devices, seen), config.durable)
     try:
-        Health(seen, paths.worker(config.worker_id), product_on(devices, seen), config.durable).look()
+        health.look()
     except Unhealthy as error:
         unhealthy = str(error)
     except DiskFull:
         pass  # rank 0 sees it too, and says so
     meter = Meter(seen.found, shared=room.share < 1)
     gang = Follower(config, paths, where, own, unhealthy)
-    gang.spoke.meter = meter.own_joules
+    gang.spoke.meter, gang.spoke.unwell = meter.own_joules, health.wrong_cards
     try:
         return assist(gang, cards, dataclasses.replace(devices, mates=gang, share=room.share), room)
     finally:

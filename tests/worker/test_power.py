@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -102,7 +103,7 @@ def test_a_gpu_without_a_counter_is_sampled_and_a_slice_or_a_share_of_one_is_not
         assert head.event(m.TaskFinished, name).energy_j == 0.0
 
 
-def test_a_gang_counts_the_devices_of_all_its_processes(
+def test_a_gang_counts_the_devices_of_all_its_processes_and_leaves_with_any_that_is_ill(
     head: ScriptedHead, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gpus = Gpus(tmp_path / "nvml", monkeypatch, n=2)
@@ -126,6 +127,13 @@ def test_a_gang_counts_the_devices_of_all_its_processes(
         gpus.say(1, energy_mj=31_000)
         head.say("w1", m.Cancel("w1", "t", 1))
         assert head.event(m.TaskCancelled).energy_j == pytest.approx(130.0)
+        # One GPU of the two falls ill; an error is a reason to look at both.
+        gpus.say(1, retired_pending=1)
+        head.run("w1", task("fails", K[1], fail="error"))
+        head.until(lambda: head.goodbyes)
+        what = "GPU 1: pages of its memory wait to be retired by a reset"
+        assert head.goodbyes == [f"unhealthy: {socket.gethostname()}: {what}"]
+        assert [rank.wait(20) for rank in ranks] == [0, 0]
     finally:
         for rank in ranks:
             rank.kill()
