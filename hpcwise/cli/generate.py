@@ -197,11 +197,19 @@ def summary(run: Run, receipt: Receipt, *, made: bool = True) -> list[str]:
     lines.append(f"total         {format_s(receipt.total_s)}{length}")
     if receipt.play is not None and receipt.play.stalls:
         lines.append(f"stalls        {receipt.play.stalls}, {format_s(receipt.play.stall_s)} in all")
-    lines.append(f"cost          ${receipt.cost_usd:.4f}, {receipt.energy_j / 3600:.2f} Wh")
+    lines.append(f"cost          ${receipt.cost_usd:.4f}, {receipt.energy_j / 3600:.2f} Wh{_measured(receipt)}")
     if receipt.n_degraded:
         lines.append(f"quality       {receipt.n_degraded} of {len(receipt.shots)} shots below the best tier")
     lines.append(f"receipt       {relative(folder / 'receipt.json')}")
     return lines
+
+
+def _measured(receipt: Receipt) -> str:
+    """How much of the energy is by counters; nothing where it is all estimated."""
+    share = receipt.energy_measured_j / receipt.energy_j if receipt.energy_j > 0 else 0.0
+    if share <= 0:
+        return ""
+    return " (measured)" if share > 0.995 else f" ({share:.0%} of it measured)"
 
 
 def _interrupt(_signal: int, _frame: types.FrameType | None) -> None:

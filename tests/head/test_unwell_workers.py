@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from hpcwise.cli.generate import _measured
 from hpcwise.core.report import Receipt
 from hpcwise.wire import messages as w
 from tests.head.harness import Site, graph, node, until
@@ -28,6 +29,7 @@ def test_a_receipt_has_the_counters_joules_and_a_gpu_that_falls_ill_is_left_and_
     site.submit(graph(node("a", seconds=0.5, steps=5)), "first")
     assert site.ended("first", SLOW_S).row.state == "done"
     made = site.get(Receipt, w.AskReceipt, "first")
+    assert _measured(made) == " (measured)"
     assert made.energy_measured_j == made.energy_j
     assert 700 * 0.5 <= made.energy_j <= 700 * (made.total_s + 1)
     assert site.status().unwell == ()
