@@ -208,7 +208,8 @@ FIELDS: Final[Mapping[str, Field]] = {
         ),
     ),
     "fps": Field(
-        read.whole(1, 60), _described({"type": "integer", "minimum": 1, "maximum": 60}, "frames a second")
+        read.rate(1, 60),
+        _described({"type": "number", "minimum": 1, "maximum": 60}, "frames a second: 24, 23.976, 59.94"),
     ),
     "quality": Field(
         read.some_of(TIERS), _described(_list_schema(TIERS), "rungs that a shot may be made in, best first")

@@ -180,7 +180,7 @@ def _script(
 
 
 def _override(given: dict[str, Any], overrides: Overrides) -> None:
-    readers: tuple[tuple[str, str | int | None, Callable[[Value], Any]], ...] = (
+    readers: tuple[tuple[str, str | float | None, Callable[[Value], Any]], ...] = (
         ("duration", overrides.duration, FIELDS["duration"].read),
         ("resolution", overrides.resolution, FIELDS["resolution"].read),
         ("fps", overrides.fps, FIELDS["fps"].read),

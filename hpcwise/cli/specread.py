@@ -28,7 +28,8 @@ _SPEAKER: Final = ("id", "name", "role", "voice", "look", "pace")
 OUTPUTS: Final[tuple[str, ...]] = get_args(Output)
 SUBTITLES: Final = ("srt", "vtt")
 STAGES: Final = (
-    "document", "screenplay", "speech", "image", "animate", "detect", "sketch", "decode", "sync", "upscale",
+    "document", "screenplay", "speech", "image", "animate", "detect", "encode", "sketch", "decode", "sync",
+    "upscale",
 )  # fmt: skip
 _NEXT_SPEAKERS: Final = (
     Character(id="ada", name="Ada", role="sceptic", voice="bf_emma", look="ada"),
@@ -179,6 +180,18 @@ def whole(low: int, high: int) -> Callable[[Value], int]:
         if isinstance(value.data, bool) or not isinstance(value.data, int) or not low <= value.data <= high:
             raise ValueError(f"choose {low} to {high}")
         return value.data
+
+    return read
+
+
+def rate(low: int, high: int) -> Callable[[Value], int | float]:
+    """Frames a second: a whole number where it is one, so that equal jobs are written alike."""
+
+    def read(value: Value) -> int | float:
+        found = value.data
+        if isinstance(found, bool) or not isinstance(found, int | float) or not low <= found <= high:
+            raise ValueError(f"choose {low} to {high}")
+        return int(found) if found == int(found) else found
 
     return read
 

@@ -26,7 +26,7 @@ class Overrides:
     batch: bool = False
     duration: str | None = None
     resolution: str | None = None
-    fps: int | None = None
+    fps: float | None = None
     seed: int | None = None
     name: str | None = None
     script: str | None = None

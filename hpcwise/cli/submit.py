@@ -32,7 +32,7 @@ def job_options(function: F) -> F:
         click.option("--batch", is_flag=True, help="In no hurry."),
         click.option("--duration", metavar="TIME", help="Length of the film, such as 90s or 10m."),
         click.option("--resolution", metavar="WxH", help="Such as 640x400."),
-        click.option("--fps", type=int, metavar="N", help="Frames a second."),
+        click.option("--fps", type=float, metavar="N", help="Frames a second."),
         click.option("--seed", type=int, metavar="N", help="Equal seeds give equal films."),
         click.option("--name", metavar="TEXT", help="Title of the film."),
         click.option(

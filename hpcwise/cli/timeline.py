@@ -76,7 +76,7 @@ class Track(msgspec.Struct, kw_only=True):
     request_id: str
     name: str
     slo: str
-    fps: int
+    fps: float
     arrived_s: float
     ended_s: float | None = None
     state: str = "running"

@@ -21,7 +21,7 @@ class FilmPlan(msgspec.Struct, frozen=True, kw_only=True):
     request_id: RequestId
     width: int
     height: int
-    fps: int
+    fps: int | float
     title: str
     segments: tuple[FilmSegment, ...]
     poster_segment: int

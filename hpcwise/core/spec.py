@@ -106,7 +106,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     duration_s: float = 90.0
     width: int = 640
     height: int = 400
-    fps: int = 24
+    fps: int | float = 24
     ladder: tuple[Tier, ...] = TIERS
     fixed_ladder: bool = False
     elo_floor: float = 0.0
@@ -171,6 +171,8 @@ def problems(job: JobSpec) -> list[Problem]:
     need(bool(job.input_path), "input", job.input_path, "name a document")
     need(20 <= job.duration_s <= 3600, "duration", job.duration_s, "choose 20s to 60m")
     need(1 <= job.fps <= 60, "fps", job.fps, "choose 1 to 60")
+    whole = job.workflow == "podcast" or job.fps == round(job.fps)
+    need(whole, "fps", job.fps, "generative models make whole numbers of frames a second: choose one")
     need(
         128 <= job.width <= 3840 and job.width % 2 == 0,
         "resolution",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
 from typing import Final
 
 RequestId = str
@@ -20,3 +22,12 @@ QUICK_S: Final = 0.1
 
 HOUR_S: Final = 3600.0
 J_PER_KWH: Final = 3.6e6
+
+
+def exact_fps(fps: float) -> Fraction:
+    """`fps` as the fraction that is meant: 23.976 and 29.97 are 24000/1001 and 30000/1001."""
+    nearest = round(fps)
+    if abs(fps - nearest) < 1e-6:
+        return Fraction(nearest)
+    ntsc = Fraction(math.ceil(fps) * 1000, 1001)
+    return ntsc if abs(fps - ntsc) < 0.005 else Fraction(fps).limit_denominator(1001)

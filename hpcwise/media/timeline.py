@@ -13,15 +13,7 @@ from fractions import Fraction
 import msgspec
 
 from hpcwise.core.errors import UsageError
-
-
-def exact_fps(fps: float) -> Fraction:
-    """`fps` as the fraction that is meant: 23.976 and 29.97 are 24000/1001 and 30000/1001."""
-    nearest = round(fps)
-    if abs(fps - nearest) < 1e-6:
-        return Fraction(nearest)
-    ntsc = Fraction(math.ceil(fps) * 1000, 1001)
-    return ntsc if abs(fps - ntsc) < 0.005 else Fraction(fps).limit_denominator(1001)
+from hpcwise.core.units import exact_fps
 
 
 def shot_frames(duration_s: float, fps: float) -> int:

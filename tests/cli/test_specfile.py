@@ -126,6 +126,18 @@ def test_a_size_that_cannot_be_offered_is_named_with_the_fix(tmp_path: Path, tex
     assert errors(tmp_path, f"input: mills.md\nrenditions: {text}\n") == [f"job.yaml:2: renditions{said}"]
 
 
+def test_frames_a_second_may_be_a_fraction_and_are_whole_where_they_are(tmp_path: Path) -> None:
+    for written, fps in (
+        ("12", "12"),
+        ("24.0", "24"),
+        ("23.976", "23.976"),
+        ("59.94", "59.94"),
+        ("60", "60"),
+    ):
+        job = load_spec(spec(tmp_path, f"input: mills.md\nfps: {written}\n"), NOW)
+        assert repr(job.fps) == fps
+
+
 def test_a_document_alone_is_filmed_live_with_two_speakers(tmp_path: Path) -> None:
     job = load_document(paper(tmp_path), NOW).job
     assert (job.slo, job.cast, job.width, job.height) == (Live(), specread.DEFAULT_CAST, 640, 400)

@@ -16,6 +16,8 @@ import skia
 
 from hpcwise.core.errors import BadOutput, Stopped, UsageError
 from hpcwise.core.screenplay import Speech, Viseme, Word
+from hpcwise.media.timeline import Segment, Timeline, shot_frames
+from hpcwise.media.video import read_segment
 from hpcwise.models.base import Call, Devices, Input, ModelSpec, Output
 from hpcwise.models.drawn.adapter import DrawnSceneAdapter
 
@@ -127,6 +129,27 @@ def test_segments_join_to_exactly_the_frames_of_the_shot(inputs: Inputs, tmp_pat
     frames = decoded(tmp_path / "film.mp4")
     assert (at, len(frames)) == (FRAMES, FRAMES)
     assert [round(f.time * 24) for f in frames] == list(range(FRAMES))
+
+
+@pytest.mark.parametrize("fps", [12, 23.976, 29.97, 50, 60])
+def test_segments_of_any_frame_rate_fit_the_timeline_of_a_film(
+    inputs: Inputs, tmp_path: Path, fps: float
+) -> None:
+    for quality in ("high", "static"):
+        work = tmp_path / quality
+        params = params_of("two_shot", quality=quality, fps=fps, segment_frames=round(fps))
+        made = animated(inputs(2.2), work, **params)
+        frames = [o.facts["frames"] for o in made]
+        assert sum(frames) == shot_frames(2.2, fps)
+        segments = tuple(
+            Segment(
+                shot=0, index=i, video=str(o.files["video.mp4"]), frames=n, shot_first_frame=sum(frames[:i]),
+                audio="",
+            )
+            for i, (o, n) in enumerate(zip(made, frames, strict=True))
+        )  # fmt: skip
+        timeline = Timeline(width=160, height=100, fps=fps, segments=segments)
+        assert [len(read_segment(timeline, i).frames) for i in range(len(made))] == frames
 
 
 def test_each_segment_begins_with_a_key_frame_has_no_b_frames_and_is_tagged_bt709(

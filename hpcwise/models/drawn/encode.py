@@ -7,7 +7,6 @@ x264 writes into them is the same in every tier; what differs between tiers (sea
 
 from __future__ import annotations
 
-from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,6 +15,8 @@ import av
 import numpy as np
 from av.video.reformatter import Colorspace, Interpolation
 from numpy.typing import NDArray
+
+from hpcwise.core.units import exact_fps
 
 Pixels = NDArray[np.uint8]
 
@@ -34,13 +35,14 @@ CRF = 20
 class SegmentWriter:
     """Writes one segment. Frames are RGBA at any size; they are scaled to the segment's."""
 
-    def __init__(self, path: Path, width: int, height: int, fps: int, still: bool) -> None:
+    def __init__(self, path: Path, width: int, height: int, fps: float, still: bool) -> None:
         self._size = (width, height)
-        self._tick = Fraction(1, fps)
+        rate = exact_fps(fps)
+        self._tick = 1 / rate
         self._file: Any = av.open(
             str(path), "w", format="mp4", options={"fflags": "+bitexact", "movflags": "+faststart"}
         )
-        self._stream: Any = self._file.add_stream("libx264", rate=Fraction(fps, 1))
+        self._stream: Any = self._file.add_stream("libx264", rate=rate)
         self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
         self._stream.time_base = self._tick
         context = self._stream.codec_context

@@ -105,12 +105,14 @@ class Acting:
     phase: float
 
 
-def frame_count(duration_s: float, fps: int) -> int:
+def frame_count(duration_s: float, fps: float) -> int:
     """Frames of a shot: enough to cover its sound."""
     return max(1, int(np.ceil(duration_s * fps - 1e-6)))
 
 
-def acting(speech: Speech, cast: Sequence[Character], sides: dict[str, float], fps: int) -> dict[str, Acting]:
+def acting(
+    speech: Speech, cast: Sequence[Character], sides: dict[str, float], fps: float
+) -> dict[str, Acting]:
     """By character. `sides`: where each sits, -1 left to 1 right; those who are not in the shot sit at 0."""
     count = frame_count(speech.duration_s, fps)
     talking = {c.id: _talking(speech, c.id, count, fps) for c in cast}
@@ -136,7 +138,7 @@ def acting(speech: Speech, cast: Sequence[Character], sides: dict[str, float], f
     return out
 
 
-def _mouth(speech: Speech, who: str, count: int, fps: int) -> Curve:
+def _mouth(speech: Speech, who: str, count: int, fps: float) -> Curve:
     """Per frame (opening, width, rounding, teeth, tongue), smoothed like a jaw's inertia."""
     fine = np.tile(np.array(MOUTHS["X"]), (count * _SUB, 1))
     for viseme in speech.visemes:
@@ -153,7 +155,7 @@ def _mouth(speech: Speech, who: str, count: int, fps: int) -> Curve:
     return np.stack(columns, axis=1)[:count]
 
 
-def _talking(speech: Speech, who: str, count: int, fps: int) -> Curve:
+def _talking(speech: Speech, who: str, count: int, fps: float) -> Curve:
     curve = np.zeros(count)
     for speaker, start_s, end_s in speech.spans:
         if speaker == who:
@@ -161,15 +163,15 @@ def _talking(speech: Speech, who: str, count: int, fps: int) -> Curve:
     return curve
 
 
-def _stress(at: Sequence[float], count: int, fps: int) -> Curve:
+def _stress(at: Sequence[float], count: int, fps: float) -> Curve:
     curve = np.zeros(count)
     for time in at:
         start = int(time * fps)
-        curve[max(0, start - 1) : start + max(2, fps // 7)] += 0.55
+        curve[max(0, start - 1) : start + max(2, int(fps / 7))] += 0.55
     return np.minimum(_smoothed(np.minimum(curve, 1.0), fps * 0.12), 1.0)
 
 
-def _blinks(who: str, duration_s: float, count: int, fps: int) -> Curve:
+def _blinks(who: str, duration_s: float, count: int, fps: float) -> Curve:
     chance = random.Random(f"blink {who} {duration_s:.3f}")
     curve = np.zeros(count)
     times = np.arange(count) / fps
@@ -181,7 +183,7 @@ def _blinks(who: str, duration_s: float, count: int, fps: int) -> Curve:
     return curve
 
 
-def _gaze(speech: Speech, who: str, sides: dict[str, float], count: int, fps: int) -> Curve:
+def _gaze(speech: Speech, who: str, sides: dict[str, float], count: int, fps: float) -> Curve:
     """A speaker moves between partner and camera, a listener watches the speaker."""
     chance = random.Random(f"gaze {who} {speech.duration_s:.3f}")
     here = sides.get(who, 0.0)
@@ -202,7 +204,7 @@ def _gaze(speech: Speech, who: str, sides: dict[str, float], count: int, fps: in
     return curve
 
 
-def _nods(speech: Speech, who: str, count: int, fps: int) -> Curve:
+def _nods(speech: Speech, who: str, count: int, fps: float) -> Curve:
     """A listener nods where another's phrase ends: the words that carry a mark."""
     chance = random.Random(f"nod {who} {speech.duration_s:.3f}")
     times = np.arange(count) / fps
@@ -217,7 +219,7 @@ def _nods(speech: Speech, who: str, count: int, fps: int) -> Curve:
     return np.clip(curve, -1, 1)
 
 
-def _brows(speech: Speech, who: str, count: int, fps: int) -> Curve:
+def _brows(speech: Speech, who: str, count: int, fps: float) -> Curve:
     """Up when the speaker asks, together when something is difficult; a listener's go up a moment later."""
     curve = np.zeros(count)
     for speaker, from_s, to_s in speech.spans:
@@ -234,7 +236,7 @@ def _brows(speech: Speech, who: str, count: int, fps: int) -> Curve:
     return _smoothed(curve, fps * 0.16)
 
 
-def _smile(speech: Speech, who: str, count: int, fps: int) -> Curve:
+def _smile(speech: Speech, who: str, count: int, fps: float) -> Curve:
     """Friendly at rest, more so in the first second, where something is funny or well said."""
     curve = np.full(count, 0.72)
     for word in speech.words:

@@ -9,6 +9,7 @@ import msgspec
 
 from hpcwise.core.errors import UsageError
 from hpcwise.core.screenplay import Character, Shot, ShotKind
+from hpcwise.core.units import exact_fps
 
 Quality = Literal["high", "medium", "low", "static"]
 SMALLEST_PX, LARGEST_PX = 64, 4096
@@ -62,7 +63,7 @@ class AnimateParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     height: int
     render_width: int = 0
     render_height: int = 0
-    fps: int = 24
+    fps: float = 24
     segment_frames: int = 84
     show_title: str = "Paper Talk"
     show_name: bool = False
@@ -115,7 +116,8 @@ def checked_animate(raw: Mapping[str, Any], known_looks: tuple[str, ...]) -> Ani
         if drawn:
             _check_size("animate", f"render_{field}", drawn)
     if not 1 <= params.fps <= 120:
-        raise UsageError(f"animate: fps is {params.fps}; give 1 to 120")
+        raise UsageError(f"animate: fps is {params.fps:g}; give 1 to 120")
+    params = msgspec.structs.replace(params, fps=float(exact_fps(params.fps)))
     if params.segment_frames < 1:
         raise UsageError(f"animate: segment_frames is {params.segment_frames}; give 1 or more")
     ids = [c.id for c in params.cast]

@@ -34,7 +34,7 @@ def dissolves(before: Before | None, kind: str) -> bool:
 class Dissolve:
     """The end of the shot before, as one picture that gives way."""
 
-    def __init__(self, material: Material, before: Before, figure: Image | None, fps: int) -> None:
+    def __init__(self, material: Material, before: Before, figure: Image | None, fps: float) -> None:
         self._stage = material.stage
         self._picture = _end_of(material, before, figure, fps)
 
@@ -46,7 +46,7 @@ class Dissolve:
             canvas.drawImageRect(self._picture, area, LINEAR, skia.Paint(Alphaf=left))
 
 
-def _end_of(material: Material, before: Before, figure: Image | None, fps: int) -> Image:
+def _end_of(material: Material, before: Before, figure: Image | None, fps: float) -> Image:
     """The last picture of a shot, when all has been said."""
     length_s = 1.0
     n = max(1, len(before.speakers))
