@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 import torch
 
 from hpcwise.core.errors import BadOutput, UsageError
@@ -179,6 +180,8 @@ class DiffusersAdapter:
         loop = Loop(call, params, 0, 1, on_step, self._preview)
         given = {**asked, **self._given_picture(call), "output_type": "pil"}
         (picture,) = self._generate(loop, params, given).images
+        for _ in checked([np.asarray(picture.convert("RGB"))], self._name):
+            pass
         path = call.work / "picture.png"
         picture.save(path)
         return Output(files={"picture.png": path}, facts={"w": picture.width, "h": picture.height, **facts})

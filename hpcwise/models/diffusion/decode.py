@@ -127,19 +127,25 @@ def pictures(
 
 def patiently(vae: Any) -> None:
     """Have `vae.decode`, which a pipeline of pictures calls itself, try once more in tiles where the device's
-    memory is too small: what was denoised is not lost."""
+    memory is too small: what was denoised is not lost. And raise BadOutput for values that are no numbers,
+    which become black pixels behind it."""
     plain = vae.decode
 
     def decode(*given: Any, **named: Any) -> Any:
         try:
-            return plain(*given, **named)
+            return found(plain(*given, **named))
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
         vae.enable_tiling()
         try:
-            return plain(*given, **named)
+            return found(plain(*given, **named))
         finally:
             vae.disable_tiling()
+
+    def found(made: Any) -> Any:
+        if not bool(torch.isfinite(made[0]).all()):
+            raise BadOutput("decoded values that are no numbers")
+        return made
 
     vae.decode = decode
 

@@ -14,7 +14,7 @@ from hpcwise.models.base import Call, LoopState, OnStep
 from hpcwise.models.diffusion import sampler
 from hpcwise.models.diffusion.options import DiffuseParams
 
-#: Loss of precision that turns up as infinities: the latents are looked at this often, in steps.
+#: Loss of precision that turns up as infinities: the latents are looked at this often, in steps, and last.
 _LOOK_STEPS: Final = 8
 
 
@@ -49,7 +49,8 @@ class Loop:
     def after(self, of: Any, latents: torch.Tensor, generator: torch.Generator) -> None:
         """A step is done. Raises Stopped when the task is to stop, BadOutput for numbers that are none."""
         self.done += 1
-        if self.done % _LOOK_STEPS == 0 and not bool(torch.isfinite(latents).all()):
+        look = self.done % _LOOK_STEPS == 0 or self.done == self.steps
+        if look and not bool(torch.isfinite(latents).all()):
             raise BadOutput(f"latents that are no numbers after step {self.done}")
         base, total = self.chunk * self.steps, self._chunks * self.steps
         if self._call.preview is not None and latents.ndim == 5:

@@ -116,7 +116,8 @@ class SyncAdapter(DiffusersAdapter):
         if not bool(torch.isfinite(latents).all()):
             raise BadOutput(f"{self._name}: latents that are no numbers, run {loop.chunk}")
         # Not by the pipeline: a decoder that runs out of memory must not cost the denoising.
-        made = list(self._pictures(latents, lambda _: None))[: len(below)]
+        # Before they dissolve into the clip, which would hide what they lack.
+        made = list(checked(self._pictures(latents, lambda _: None), self._name))[: len(below)]
         if not self._options.last_image:
             for back in range(1, min(_BLEND, len(made) - 1) + 1):
                 own = back / (_BLEND + 1)

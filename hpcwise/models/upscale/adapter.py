@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -9,6 +10,7 @@ from typing import Any, Final, Literal
 import msgspec
 import numpy as np
 import torch
+from safetensors import SafetensorError
 
 from hpcwise.core.errors import BadOutput, ModelMissing, Stopped, UsageError
 from hpcwise.models.base import Call, Devices, ModelSpec, OnStep, Output
@@ -59,7 +61,7 @@ class UpscaleAdapter:
         )
         try:
             net.load_state_dict(_weights(spec.path / options.file))
-        except (OSError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError, pickle.UnpicklingError, SafetensorError) as error:
             first = str(error).strip().splitlines()[0]
             raise ModelMissing(f"model {spec.name}: {spec.path / options.file}: {first}") from error
         self._net = net.to(self._device, self._dtype).eval()
