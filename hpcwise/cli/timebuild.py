@@ -125,7 +125,7 @@ class _Builder:
         life = Life(
             worker=info.worker_id,
             kind=info.kind,
-            node=info.ranks[0].node if info.ranks else "",
+            node=", ".join(dict.fromkeys(rank.node for rank in info.ranks)),
             joined_s=self._now_s,
         )
         self._lives[info.worker_id] = life
