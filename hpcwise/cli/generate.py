@@ -197,7 +197,8 @@ def summary(run: Run, receipt: Receipt, *, made: bool = True) -> list[str]:
     lines.append(f"total         {format_s(receipt.total_s)}{length}")
     if receipt.play is not None and receipt.play.stalls:
         lines.append(f"stalls        {receipt.play.stalls}, {format_s(receipt.play.stall_s)} in all")
-    lines.append(f"cost          ${receipt.cost_usd:.4f}, {receipt.energy_j / 3600:.2f} Wh{_measured(receipt)}")
+    energy = f"{receipt.energy_j / 3600:.2f} Wh{_measured(receipt)}"
+    lines.append(f"cost          ${receipt.cost_usd:.4f}, {energy}")
     if receipt.n_degraded:
         lines.append(f"quality       {receipt.n_degraded} of {len(receipt.shots)} shots below the best tier")
     lines.append(f"receipt       {relative(folder / 'receipt.json')}")

@@ -17,7 +17,7 @@ from typing import Any, Final
 from hpcwise.core.errors import Unhealthy
 from hpcwise.models.base import Devices
 from hpcwise.store.paths import translate_oserror
-from hpcwise.worker.nvml import Gpu, Gpus, asked
+from hpcwise.worker.nvml import Gpu, Gpus, asked, is_lost
 
 log = logging.getLogger(__name__)
 
@@ -63,9 +63,12 @@ class Health:
         if self._trouble:
             raise Unhealthy(self._trouble)
         for gpu in self._gpus:
-            for said in (_remapping(gpu), _retired(gpu)):
-                if said:
-                    raise Unhealthy(f"GPU {gpu.name}: {said}")
+            rows = _card(gpu, "nvmlDeviceGetRemappedRows")
+            # Rows that wait to be replaced are not used meanwhile (from Ampere on); pages are.
+            if rows is not None and rows[3]:
+                raise Unhealthy(f"GPU {gpu.name}: a row of its memory is broken and could not be replaced")
+            if _card(gpu, "nvmlDeviceGetRetiredPagesPendingStatus"):
+                raise Unhealthy(f"GPU {gpu.name}: pages of its memory wait to be retired by a reset")
             # 1: uncorrected, 0: since the driver was loaded.
             count = _card(gpu, "nvmlDeviceGetTotalEccErrors", 1, 0)
             if count is not None and count > self._faults.setdefault(gpu.name, count):
@@ -75,8 +78,8 @@ class Health:
         """A known product, in a thread: a device that is lost may not come back from a call."""
         import numpy as np
 
-        left = np.arange(_SIDE * _SIDE, dtype=np.int64).reshape(_SIDE, _SIDE) * 7919 % _MOST
-        right = left.T * 31 % _MOST
+        numbers = np.arange(_SIDE * _SIDE, dtype=np.int64).reshape(_SIDE, _SIDE) * 7919 % _MOST
+        left, right = numbers.astype(np.float64), (numbers.T * 31 % _MOST).astype(np.float64)
         said: list[Any] = []
 
         def ask() -> None:
@@ -146,19 +149,7 @@ def _card(gpu: Gpu, function: str, *arguments: Any) -> Any:
     try:
         return asked(function, gpu.card, *arguments)
     except Exception as error:
-        raise Unhealthy(f"GPU {gpu.name}: {error}") from error
-
-
-def _remapping(gpu: Gpu) -> str:
-    rows = _card(gpu, "nvmlDeviceGetRemappedRows")
-    if rows is None:
-        return ""
-    _, _, pending, failed = rows
-    if failed:
-        return "a row of its memory is broken and could not be replaced"
-    return "rows of its memory wait to be replaced by a reset" if pending else ""
-
-
-def _retired(gpu: Gpu) -> str:
-    pending = _card(gpu, "nvmlDeviceGetRetiredPagesPendingStatus")
-    return "pages of its memory wait to be retired by a reset" if pending else ""
+        if is_lost(error):
+            raise Unhealthy(f"GPU {gpu.name}: {error}") from error
+        log.warning("GPU %s: %s: %s", gpu.name, function, error)
+        return None

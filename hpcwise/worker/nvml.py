@@ -67,12 +67,12 @@ def gpus(environ: Mapping[str, str] = os.environ) -> Gpus:
     for name in names:
         try:
             found.append(_gpu(pynvml, name))
-        except (pynvml.NVMLError_NotFound, pynvml.NVMLError_InvalidArgument) as error:
+        except pynvml.NVMLError as error:
+            if is_lost(error):
+                return Gpus(tuple(found), f"GPU {name}: {error}")
             # NVML of an old driver, or one that counts otherwise: what cannot be measured is estimated.
             log.warning("GPU %s: NVML does not know it: %s", name, error)
             return Gpus()
-        except pynvml.NVMLError as error:
-            return Gpus(tuple(found), f"GPU {name}: {error}")
     return Gpus(tuple(found))
 
 
@@ -86,6 +86,15 @@ def asked(function: str, *arguments: Any) -> Any:
         pynvml.NVMLError_NotSupported, pynvml.NVMLError_FunctionNotFound, pynvml.NVMLError_NoPermission
     ):  # fmt: skip
         return None
+
+
+def is_lost(error: Exception) -> bool:
+    """Whether NVML says that the device is gone, or is of no use before a reset."""
+    import pynvml
+
+    return isinstance(
+        error, pynvml.NVMLError_GpuIsLost | pynvml.NVMLError_ResetRequired | pynvml.NVMLError_Unknown
+    )
 
 
 def described(gpu: Gpu) -> str:

@@ -114,9 +114,12 @@ def test_what_a_card_counts_is_news_only_while_the_worker_lives(
     looked.look()
     for values, reason in (
         ({"ecc": 9}, "GPU 1: 9 uncorrected memory errors"),
-        ({"ecc": 7, "remap_pending": 1}, "GPU 1: rows of its memory wait to be replaced by a reset"),
-        ({"remap_failed": 1}, "GPU 1: a row of its memory is broken and could not be replaced"),
-        ({"remap_failed": 0, "remap_pending": 0, "lost": 1}, "GPU 1: GPU is lost"),
+        ({"ecc": 7, "retired_pending": 1}, "GPU 1: pages of its memory wait to be retired by a reset"),
+        (
+            {"retired_pending": 0, "remap_failed": 1},
+            "GPU 1: a row of its memory is broken and could not be replaced",
+        ),
+        ({"remap_failed": 0, "lost": 1}, "GPU 1: GPU is lost"),
     ):
         said.say(1, **values)
         with pytest.raises(Unhealthy) as raised:
@@ -126,7 +129,8 @@ def test_what_a_card_counts_is_news_only_while_the_worker_lives(
     with pytest.raises(Unhealthy, match="GPU 1: GPU is lost"):
         Health(found_gpus(both), tmp_path, None, durable=False).look()
     assert found_gpus({"CUDA_VISIBLE_DEVICES": "0,7"}) == Seen(), "NVML counts otherwise: nothing is known"
-    said.say(1, lost=0)
+    # Rows that wait to be replaced are out of use meanwhile.
+    said.say(1, lost=0, remap_pending=1)
     looked.look()
 
 
@@ -175,9 +179,9 @@ def test_doctor_names_the_gpus_of_this_machine_and_what_is_wrong_with_them(
     said = Gpus(tmp_path / "nvml", monkeypatch, n=2)
     detail = "0: NVIDIA Stand-in 0, 80 GB, 1: NVIDIA Stand-in 1, 80 GB"
     assert list(_gpus()) == [Check(name="GPUs", ok=True, detail=detail)]
-    said.say(1, remap_pending=1)
+    said.say(1, retired_pending=1)
     [wrong] = _gpus()
-    assert (wrong.ok, wrong.detail) == (False, "GPU 1: rows of its memory wait to be replaced by a reset")
+    assert (wrong.ok, wrong.detail) == (False, "GPU 1: pages of its memory wait to be retired by a reset")
     assert "nvidia-smi -r" in wrong.fix
     monkeypatch.delenv("NVML_STAND_IN")
     assert [check.ok for check in _gpus()] == [None]
