@@ -127,6 +127,8 @@ def test_a_figure_may_be_named_only_while_it_is_on_screen() -> None:
         ("There is no better way to cross the sea.", False),
         ("Although kites are old, they are still useful.", False),
         ("Large kites can pull ships.", False),
+        ("An alternative approach is to plan the flight before the ship leaves.", True),
+        ("An alternating current flows through the winch of the kite.", False),
     ],
 )
 def test_a_sentence_that_points_back_is_known(sentence: str, leans: bool) -> None:

@@ -189,6 +189,10 @@ _BIG = {"k": "thousand", "m": "million", "b": "billion"}
 _LEFT, _RIGHT = "([{\"'“‘«¿¡", ")]}\"'”’».,;:!?…"
 
 
+#: "2.0" is more than two: "Dex-Net 2.0".
+_ZEROS = re.compile(r"(?<![\d.,])(\d+)\.0(?!\.?\d)")
+
+
 @dataclass(frozen=True, slots=True)
 class SpokenWord:
     """A caption word as written and the text that the voice gets for it (never empty). stressed: it stood
@@ -219,6 +223,7 @@ def spoken_words(text: str, lexicon: Mapping[str, str] = NO_LEXICON) -> list[Spo
             right = right[1:]  # of "f(x)", read as a function
         if i + 1 < len(tokens) and right.startswith(".") and (_abbreviation(token, core) or said == "number"):
             right = right[1:]  # the dot of "e.g." ends no sentence
+        said = _ZEROS.sub(r"\1 point 0", said)
         # A pause mark that stands where its word is silent still belongs to the sentence.
         spoken = f"{_pauses(left)}{said}{_pauses(right)}" if said else ""
         if spoken:

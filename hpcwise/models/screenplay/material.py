@@ -147,7 +147,9 @@ def hook_of(document: Document, max_chars: int) -> Claim | None:
     return max(early, key=worth, default=None)
 
 
-_LOOKS_BACK = re.compile(r"\b(?:these|those|such|this (?!paper|work|article|study|report))\b", re.I)
+_LOOKS_BACK = re.compile(
+    r"\b(?:these|those|such|resulting|aforementioned|this (?!paper|work|article|study|report))\b", re.I
+)
 
 
 #: "The LinnSequencer is a composition tool": what the title names is said to be something.

@@ -70,6 +70,8 @@ _DANGLING = re.compile(
     r"|turn|doing)|at (?:this|that)|after (?:this|that)|with (?:this|these|that|such)|from (?:this|these)"
     r"|to (?:this|these)"
     r"|under (?:this|these)|by (?:this|these|doing)|because of this|due to this|another|others?|one"
+    r"|alternatively"
+    r"|an? (?:alternative|additional|further|second|third|fourth)"
     r"|the (?:first|second|third|last"
     r"|same|other|above|latter|former|resulting|two|three|remaining|corresponding)|first(?:ly)?"
     r"|second(?:ly)?|third(?:ly)?"
@@ -388,7 +390,7 @@ def check_line(line: Line, known: Iterable[str] = ()) -> list[str]:
 
 def without_also(text: str) -> str:
     """The line without an "also" that looks back at what was not said: "It also has" -> "It has"."""
-    return re.sub(r"^((?:[\w'’-]+,? ){1,9}?)also ", r"\1", text) if "not only" not in text else text
+    return re.sub(r"^((?:[\w'’.-]+,? ){1,9}?)also ", r"\1", text) if "not only" not in text else text
 
 
 def as_second(text: str) -> str:
