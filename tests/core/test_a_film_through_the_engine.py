@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hpcwise.core import messages as m
 from hpcwise.core.report import list_requests, receipt, show_request
+from hpcwise.core.screenplay import Scene
 from hpcwise.core.spec import Batch, By, Live
 from tests.core.driver import Driver, podcast, scenes
 
@@ -94,6 +95,28 @@ def test_a_request_whose_editing_changed_one_line_makes_one_shot_again() -> None
     driver.run()
     again = [c.task_id for c in driver.commands(m.Dispatch)[before:]]
     assert again == ["b/screenplay", "b/speech/0004", "b/animate/0004"]
+
+
+def test_a_new_word_of_the_lexicon_makes_the_shots_again_in_which_it_is_said() -> None:
+    driver = Driver()
+    shots = [shot for scene in driver.scenes for shot in scene.shots]
+    driver.scenes[2] = _with_first_line(driver.scenes[2], "Here the estuary is named.")
+    driver.send(m.RequestArrived("a", podcast(), wall_s=1.0))
+    driver.run()
+    before = len(driver.commands(m.Dispatch))
+    assert len(shots) > 4
+    driver.send(m.RequestArrived("b", podcast(lexicon={"estuary": "est you airy"}), wall_s=1.0))
+    driver.run()
+    again = [c.task_id for c in driver.commands(m.Dispatch)[before:]]
+    assert again == ["b/speech/0004", "b/animate/0004"]
+
+
+def _with_first_line(scene: Scene, text: str) -> Scene:
+    from msgspec.structs import replace
+
+    first = scene.shots[0]
+    line = replace(first.lines[0], text=text)
+    return replace(scene, shots=(replace(first, lines=(line, *first.lines[1:])), *scene.shots[1:]))
 
 
 def test_a_cancelled_request_stops_its_running_tasks_and_leaves_nothing_open() -> None:
