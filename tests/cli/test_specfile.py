@@ -126,6 +126,15 @@ def test_a_size_that_cannot_be_offered_is_named_with_the_fix(tmp_path: Path, tex
     assert errors(tmp_path, f"input: mills.md\nrenditions: {text}\n") == [f"job.yaml:2: renditions{said}"]
 
 
+@pytest.mark.parametrize(
+    ("aspect", "size"),
+    [("16:9", (640, 360)), ("16:10", (640, 400)), ("1:1", (640, 640)), ("9:16", (360, 640))],
+)
+def test_an_aspect_alone_chooses_the_size(tmp_path: Path, aspect: str, size: tuple[int, int]) -> None:
+    job = load_spec(spec(tmp_path, f'input: mills.md\naspect: "{aspect}"\n'), NOW)
+    assert (job.width, job.height) == size
+
+
 def test_frames_a_second_may_be_a_fraction_and_are_whole_where_they_are(tmp_path: Path) -> None:
     for written, fps in (
         ("12", "12"),
