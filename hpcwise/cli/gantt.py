@@ -17,6 +17,7 @@ _STAGES: Final = {
     "speech": ("#F28E2B", "speech"),
     "animate": ("#4E79A7", "film"),
     "detect": ("#9C755F", "detect"),
+    "encode": ("#BAB0AC", "prompt"),
     "sketch": ("#EDC948", "sketch"),
     "decode": ("#59A14F", "decode"),
     "sync": ("#4E79A7", "lip sync"),

@@ -10,7 +10,7 @@ import msgspec
 
 from hpcwise.core.errors import ModelMissing, UsageError
 from hpcwise.core.spec import JobSpec
-from hpcwise.core.streamcast import ENCODE, STAGE_MODELS
+from hpcwise.core.streamcast import ENCODE, FUSED, MORE_STAGES, STAGE_MODELS
 from hpcwise.head.settings import find_configs, find_models_dir, read_file, read_models
 
 
@@ -66,7 +66,10 @@ def check_runnable(job: JobSpec, where: Path) -> None:
 
     cards = read_models(find_configs() / "models")
     registry = Registry.read(find_configs() / "models", find_models_dir())
-    asked = {**STAGE_MODELS, **{stage: name for stage, name in job.models.items() if stage == ENCODE}}
+    asked = dict(STAGE_MODELS)
+    asked |= {stage: job.models[stage] for stage in MORE_STAGES if stage in job.models}
+    if FUSED in asked:
+        del asked["sketch"], asked["decode"]
     for stage, usual in asked.items():
         model = job.models.get(stage, usual)
         if (stage == "upscale" and not job.upscale) or (stage == "screenplay" and job.script):
@@ -77,7 +80,7 @@ def check_runnable(job: JobSpec, where: Path) -> None:
                 "name one that does, give --models SET, or use hpcwise simulate"
             )
         card = registry.card(model)
-        if stage == "sketch" and card.options.get("text") is False and ENCODE not in job.models:
+        if stage in ("sketch", FUSED) and card.options.get("text") is False and ENCODE not in job.models:
             raise UsageError(
                 f"{where}: models.{ENCODE}: nothing, but {model!r} has no text encoder (options.text); "
                 "name a model that encodes its prompts"

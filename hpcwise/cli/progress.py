@@ -21,6 +21,7 @@ _STAGES: Final = {
     "speech": "speak",
     "animate": "film",
     "detect": "find the faces",
+    "encode": "encode the prompt",
     "sketch": "draw",
     "decode": "develop",
     "sync": "sync the lips",

@@ -3,7 +3,8 @@
 document -> screenplay (LLM, scene by scene) -> image (once) -> per shot: speech, detect (crops), sketch
 (video in latent space, a stream of segments) -> per segment: decode (VAE), sync (lips to speech), upscale.
 A job that names a model for the stage `encode` has the sketch's prompt made into conditions by replicas of
-their own; shots with the same prompt share them (equal keys).
+their own; shots with the same prompt share them (equal keys). One that names a model for `animate` has sketch
+and decoding fused: one replica denoises and decodes, segment by segment.
 The unit of streaming is the segment, and each is a shot of the film's plan of its own: so segments of one
 shot are made side by side by several replicas, which real time needs as soon as a replica takes longer
 for a segment than it plays. A segment is shorter where a model's longest clip is; speech that turns out
@@ -60,6 +61,10 @@ DIRECT_STEPS: Final = 20
 ENLARGED: Final[dict[Tier, tuple[float, float]]] = {"high": (0.5, 1.0), "medium": (0.25, 0.5)}
 #: The stage that makes prompts into conditions, for jobs that name a model for it.
 ENCODE: Final = "encode"
+#: Sketch and decoding by one model, for jobs that name one for it.
+FUSED: Final = "animate"
+#: Stages that only jobs have that name a model for them.
+MORE_STAGES: Final = (ENCODE, FUSED)
 #: The sketch is drawn small and at its own rate (the artifact's 512x320 for 1280x800), in ten steps.
 SKETCH_SHARE: Final = 0.4
 SKETCH_FPS: Final = 30
@@ -74,6 +79,11 @@ class Crew(msgspec.Struct, frozen=True):
 
     job: JobSpec
     known: EngineConfig
+
+    @property
+    def sketches(self) -> str:
+        """The stage that draws the shots."""
+        return FUSED if FUSED in self.job.models else "sketch"
 
     def model(self, stage: str) -> str:
         if stage == "screenplay" and self.job.script:
@@ -91,26 +101,26 @@ class Crew(msgspec.Struct, frozen=True):
 
     def fps(self, stage: str) -> float:
         """Of the stage's own pictures."""
-        info, usual = self.info(stage), SKETCH_FPS if stage == "sketch" else self.job.fps
+        info, usual = self.info(stage), SKETCH_FPS if stage == self.sketches else self.job.fps
         return float(info.fps if info is not None and info.fps else usual)
 
     @property
     def segment_s(self) -> float:
         """The longest segment: none of its stages needs more than one clip for it. One that goes on where
         the one before ended gives its first frame away."""
-        sketch, sync = longest_clip(self.info("sketch")), longest_clip(self.info("sync"))
+        sketch, sync = longest_clip(self.info(self.sketches)), longest_clip(self.info("sync"))
         return min(
             SEGMENT_S,
-            (sketch - 1) / self.fps("sketch") if sketch else SEGMENT_S,
+            (sketch - 1) / self.fps(self.sketches) if sketch else SEGMENT_S,
             sync / self.fps("sync") if sync else SEGMENT_S,
         )
 
     def sketch_frames(self, length_s: float, chunks: int) -> int:
         """Frames of each of `chunks` clips that follow one another; 0 where the model makes any number."""
-        info = self.info("sketch")
+        info = self.info(self.sketches)
         if info is None or not longest_clip(info):
             return 0
-        return clip_frames(info, math.ceil(length_s * self.fps("sketch") - 1e-9) + (chunks > 1))
+        return clip_frames(info, math.ceil(length_s * self.fps(self.sketches) - 1e-9) + (chunks > 1))
 
 
 def first_tasks(request: RequestRecord, known: EngineConfig) -> AddTasks:
@@ -177,7 +187,8 @@ def sketch_alternatives(job: JobSpec, known: EngineConfig) -> tuple[Alternative,
     """What lies between a scene of the screenplay and its first segment, one segment of each stage."""
     crew = Crew(job, known)
     length_s = crew.segment_s
-    names = ("sketch", "decode", "sync") + (("upscale",) if _upscales(job) else ())
+    drawn = (FUSED,) if FUSED in job.models else ("sketch", "decode")
+    names = (*drawn, "sync", *(("upscale",) if _upscales(job) else ()))
     return (
         _made(crew, "speech", _speech_features(length_s)),
         *((_made(crew, ENCODE, {}),) if ENCODE in job.models else ()),
@@ -245,23 +256,28 @@ def _shot(request: RequestRecord, crew: Crew, first: int, shot: Shot) -> tuple[l
         words = {name: drawn.pop(name) for name in ("prompt", "negative_prompt")}
         made.append(task(ENCODE, first, words, (), alternatives=(_made(crew, ENCODE, {}),)))
         seen = (*seen, Edge("prompt", made[-1].task_id))
-    sketch = task("sketch", first, drawn, seen, alternatives=_rungs(crew, "sketch", length_s, n))
+    stage = crew.sketches
+    sketch = task(stage, first, drawn, seen, alternatives=_rungs(crew, stage, length_s, n))
     made.append(sketch)
     begins = [round(k * length_s * job.fps) for k in range(n + 1)]
     for k in range(n):
         index = first + k
         frames = {"frames": begins[k + 1] - begins[k], "first_frame": begins[k], "segment": k, "segments": n}
-        decode = task(
-            "decode", index, {"segment": k}, (Edge("latents", sketch.task_id, "stream", k),),
-            alternatives=_rungs(crew, "decode", length_s, n),
-        )  # fmt: skip
+        video = Edge("video", sketch.task_id, "stream", k)
+        if stage != FUSED:
+            decode = task(
+                "decode", index, {"segment": k}, (Edge("latents", sketch.task_id, "stream", k),),
+                alternatives=_rungs(crew, "decode", length_s, n),
+            )  # fmt: skip
+            made.append(decode)
+            video = Edge("video", decode.task_id)
         upscales = _upscales(job) and not _adaptive(job)
-        shown = (Edge("video", decode.task_id), Edge("speech", speech.task_id))
+        shown = (video, Edge("speech", speech.task_id))
         sync = task(
             "sync", index, {**frames, **asked}, shown,
             alternatives=_rungs(crew, "sync", length_s, n), publishes=not upscales,
         )  # fmt: skip
-        made += [decode, sync]
+        made.append(sync)
         if upscales:
             upscale = task(
                 "upscale", index, dict(frames), (Edge("video", sync.task_id),),
@@ -339,8 +355,8 @@ def filmed(crew: Crew, stage: str, length_s: float, tier: Tier, chunks: int = 1)
     if _enlarged(job, tier):
         share, shown = ENLARGED[tier]
     of, frames, drawn = stage, 0, {}
-    if stage in ("sketch", "decode"):
-        of, steps, share = "sketch", SKETCH_STEPS, SKETCH_SHARE * min(1.0, 2 * share)
+    if stage in (crew.sketches, "decode"):
+        of, steps, share = crew.sketches, SKETCH_STEPS, SKETCH_SHARE * min(1.0, 2 * share)
         frames = crew.sketch_frames(length_s, chunks)
     elif stage == "upscale":
         share = shown
@@ -351,7 +367,7 @@ def filmed(crew: Crew, stage: str, length_s: float, tier: Tier, chunks: int = 1)
     else:
         width, height = crew.size(of, share)
     each = frames or length_s * crew.fps(of)
-    if stage == "sketch":
+    if stage == crew.sketches:
         length_s, each = length_s * chunks, each * chunks
         drawn = {"frames": frames, "fps": round(crew.fps(of))} if frames else {}
     features = {

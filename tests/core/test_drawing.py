@@ -16,6 +16,7 @@ from hpcwise.core.config import EngineConfig
 from hpcwise.core.drawing import clip_frames, drawn_size, longest_clip, replicas_of, shares_out
 from hpcwise.core.parallel import gang_layout, sequence_tokens, usp_degrees
 from hpcwise.core.planner import expand, first_tasks
+from hpcwise.core.provisioner.shapes import work_of_job
 from hpcwise.core.resources import FleetItem
 from hpcwise.core.screenplay import Line, Scene, Shot
 from hpcwise.core.spec import JobSpec
@@ -197,6 +198,53 @@ def test_a_job_that_names_an_encoder_has_a_task_of_it_for_each_shot() -> None:
     # Its words are the conditions' recipe, and only theirs.
     assert {**sketch.params, **encode.params} == without["sketch/0002"].params
     assert "prompt" not in sketch.params and "prompt" in tasks["sync/0000"].params
+
+
+def test_a_job_that_names_a_fused_model_has_no_latents_between_sketch_and_sync() -> None:
+    cards = {"whole": model(name="whole", vae=Vae(spatial=16, temporal=4, patch=2), fps=24.0)}
+    apart = planned(14.0, cards=cards, models={"sketch": "whole"})
+    fused = planned(14.0, cards=cards, models={"animate": "whole", "encode": "text"})
+    stages = [sorted({name.split("/")[0] for name in tasks}) for tasks in (apart, fused)]
+    assert set(stages[0]) - set(stages[1]) == {"sketch", "decode"}
+    assert set(stages[1]) - set(stages[0]) == {"animate", "encode"}
+    drawn = fused["animate/0000"]
+    # 81 frames at 24 a second are 3.37 s of a chained segment: 14 s are five of them.
+    assert drawn.alternatives == apart["sketch/0000"].alternatives
+    assert drawn.alternatives[0].params["frames"] == 69 and drawn.params["chunks"] == 5
+    assert [(e.name, e.source, e.kind, e.chunk) for e in fused["sync/0003"].inputs] == [
+        ("video", "r/animate/0000", "stream", 3), ("speech", "r/speech/0000", "finish", -1),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("models", [{}, {"encode": "text"}, {"animate": "whole"}])
+def test_a_film_by_any_of_these_ways_is_made_and_planned_for(models: dict[str, str]) -> None:
+    names = (*STAGE_MODELS.values(), "text", "whole")
+    profile = LinearProfile(base_s=1.0, per={"frames": 0.01})
+    cards = {name: ModelInfo(name=name, family="test", profiles={"gpu": profile}) for name in names}
+    fleet = (FleetItem(kind="gpu", hardware="gpu", models=names, min_workers=6, max_workers=6),)
+    engine = EngineConfig(catalogue=Catalogue(models=cards), fleet=fleet)
+    job = paper_job(duration_s=28.0, models=models)
+    made: list[TaskSpec] = []
+
+    def watch(_now_s: float, _event: m.Event, commands: list[m.Command]) -> None:
+        made.extend(spec for c in commands if isinstance(c, m.AddTasks) for spec in c.tasks)
+
+    simulation = Simulation(
+        SimConfig(engine=engine, warm=True),
+        at_once(job, "r"),
+        Workload(n_shots=2, shots_a_scene=1),
+        watch=watch,
+    )
+    assert simulation.run().requests[0].state == "done"
+    simulation.engine.check()
+    # What the provisioner reckons with are these tasks: their stages, models and work.
+    for variant in work_of_job(job, engine).variants[:1]:
+        for stage in variant.stages:
+            specs = [spec for spec in made if spec.stage == stage.name]
+            assert {spec.alternatives[0].model for spec in specs} == {stage.model}, stage.name
+            frames = sum(spec.alternatives[0].features.get("frames", 0.0) for spec in specs)
+            assert frames == pytest.approx(stage.units * stage.features.get("frames", 0.0)), stage.name
+        assert {spec.stage for spec in made} == {stage.name for stage in variant.stages}
 
 
 def test_shots_with_the_same_prompt_are_encoded_once() -> None:

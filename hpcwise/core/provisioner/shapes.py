@@ -121,8 +121,10 @@ def work_of_job(job: JobSpec, known: EngineConfig = planner.UNKNOWN) -> Work:
         sides = [True, False] if flow.upscale else [False]
         for upscaled in sides:
             splits = (True,) if "sketch" in job.models else (True, False)
+            if streamcast.FUSED in job.models:
+                splits = (False,)
             variants += [_variant(flow, upscaled, split, False, job.models, tier, crew) for split in splits]
-        if "sync" not in job.models:
+        if "sync" not in job.models and splits[0]:
             variants.append(_variant(flow, sides[0], True, True, job.models, tier, crew))
     return Work(name=name, film_s=job.duration_s, variants=tuple(variants))
 
@@ -180,8 +182,9 @@ def _variant(
         width, height = _size(flow, share)
         frames = segment_s * fps
         if crew is not None and name != "upscale":
-            width, height = crew.size(name, share)
-            frames = segment_s * crew.fps(name)
+            of = crew.sketches if name == "sketch" else name
+            width, height = crew.size(of, share)
+            frames = segment_s * crew.fps(of)
             if name == "sketch":
                 frames = crew.sketch_frames(segment_s, n // scenes) or frames
         features = {
@@ -220,10 +223,13 @@ def _variant(
         if split:
             add("sketch", seen, units=units, near="sketch", out_gb=gb["sketch"], **shape)
             add("decode", ("sketch",), units=units, near="sketch", out_gb=gb["decode"], **shape)
+        elif streamcast.FUSED in models:
+            add(streamcast.FUSED, seen, units=units, out_gb=gb["decode"], **shape)
         else:
             add("sketch", seen, units=units, out_gb=gb["decode"], **shape)
             found[-1] = msgspec.structs.replace(found[-1], model="framepack")
     drawn = ("decode" if split else "sketch", "speech", *(() if flow.sketch else ("image", *script)))
+    drawn = (streamcast.FUSED, *drawn)
     if flow.sync:
         share = 1.0 if direct else flow.sync_share
         shape = video("sync", share, float(flow.fps), streamcast.DIRECT_STEPS if direct else flow.sync_steps)

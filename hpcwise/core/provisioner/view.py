@@ -235,7 +235,8 @@ def _stages(job: JobSpec, catalogue: Catalogue) -> tuple[StageShape, ...]:
     models = {
         stage: job.models.get(stage, name if isinstance(name, str) else name[0])
         for stage, name in made.items()
-    } | {stage: model for stage, model in job.models.items() if stage == streamcast.ENCODE}
+    }
+    models |= {stage: job.models[stage] for stage in streamcast.MORE_STAGES if stage in job.models}
 
     def fits(stages: Sequence[StageShape]) -> bool:
         return all(s.fixed_s is not None or s.model == models.get(s.name) for s in stages)
