@@ -24,6 +24,7 @@ from hpcwise.cli.run import Run
 from hpcwise.media.probe import probe
 from hpcwise.store.artifacts import Store
 from hpcwise.store.latents import read_latent
+from tests.cli.making import call
 from tests.head.harness import REPOSITORY, until
 
 #: Workers import torch, transformers and diffusers: seconds on a quiet machine, many on a busy one.
@@ -184,6 +185,16 @@ def test_kill_9_inside_the_denoising_loop_costs_no_saved_step_and_changes_no_bit
     assert film.digests == undisturbed.digests
     assert film.sha256() == undisturbed.sha256()
     assert not run.paths.checkpoints_of(key).exists()
+
+
+def test_a_set_that_is_none_is_one_line_and_nothing_is_begun(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_dir = place.root / "none"
+    asked = ("generate", place.root / "film.yaml", "--models", "nosuch", "--run-dir", run_dir)
+    says = "hpcwise: --models: 'nosuch' is no set of models; known are streamwise, tiny\n"
+    assert call(capsys, *asked) == (2, "", says)
+    assert not run_dir.exists()
 
 
 def _lines(film: Film) -> list[dict[str, Any]]:
