@@ -43,7 +43,13 @@ def build(name: str, folder: Path) -> None:
     (beside / _EDITION_FILE).write_text(_EDITION)
     (beside / SUMS).write_text(sums(beside))
     shutil.rmtree(folder, ignore_errors=True)
-    beside.rename(folder)
+    try:
+        beside.rename(folder)
+    except OSError:
+        # Another process may have been a moment faster; its bits are the same.
+        shutil.rmtree(beside, ignore_errors=True)
+        if not stands(name, folder):
+            raise
 
 
 def stands(name: str, folder: Path) -> bool:
