@@ -147,6 +147,8 @@ class Gang(_Mates):
                 self.unwell[node] = told.unwell
 
     def _ask(self, *, look: bool) -> list[tuple[str, Told]] | None:
+        if self._hub.lost:
+            return None
         self._asked += 1
         return self._hub.ask(Ask(self._asked, look), ASK_S)
 

@@ -127,3 +127,20 @@ def test_a_host_has_what_the_kernel_and_the_limits_of_its_job_leave(
             (cgroup / name).parent.mkdir(parents=True, exist_ok=True)
             (cgroup / name).write_text(text)
     assert Room("cpu", 8.0, (), proc=proc, cgroup=cgroup).free_gb() == pytest.approx(free_gb)
+
+
+def test_torch_is_held_to_a_workers_share_of_a_gpu_and_to_nothing_where_it_has_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch = pytest.importorskip("torch")
+    from hpcwise.models.base import Devices
+    from hpcwise.models.device import device_of
+
+    held: list[tuple[float, str]] = []
+    monkeypatch.setattr(
+        torch.cuda, "set_per_process_memory_fraction", lambda share, where: held.append((share, str(where)))
+    )
+    assert str(device_of(Devices("cuda", (1,)))) == "cuda:1" and held == []
+    assert str(device_of(Devices("cuda", (1,), share=0.25))) == "cuda:1"
+    assert held == [(0.25, "cuda:1")]
+    assert str(device_of(Devices("cpu", share=0.25))) == "cpu" and len(held) == 1
