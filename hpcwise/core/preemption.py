@@ -48,7 +48,8 @@ class _Way(msgspec.Struct, frozen=True):
 
 
 def preempt(world: World, emit: Emit) -> None:
-    """Pause a running task where a more urgent ready one would be late behind it and is in time without it.
+    """Pause a running task where a more urgent ready one would be late behind it, and is in time without it
+    or late by clearly less.
 
     What is paused still meets its deadline afterwards, the price of moving included, or loses less than the
     urgent one wins. One at a time for the workers of a model.
@@ -59,8 +60,8 @@ def preempt(world: World, emit: Emit) -> None:
         model = world.alternative_of(task).model
         classes = [cls for cls in world.fleet.hosting(model) if shared_by(world, task, cls)]
         needs = {cls: whole_s(world, task, cls) * (1.0 - spared(task)) for cls in classes}
-        if not needs or world.state.now_s + min(needs.values()) > deadline_s:
-            continue  # nothing would make it be in time
+        if not needs:
+            continue
         waits_s = min(
             (o.finish_s for cls in classes for o in options_in(world, task, model, cls, needs[cls], True)),
             default=_NEVER_S,
@@ -104,9 +105,13 @@ def _gives_way(
             continue
         price = _price(world, task, worker)
         ends = ends_s(world, task)
-        option = option_on(world, urgent, worker, model, need_s, cls, True, now_s + price.leave_s)
-        if option is None or option.finish_s > due_s or ends <= option.start_s:
-            continue  # it would not help, or the worker is free by itself as soon
+        free_s = now_s + price.leave_s
+        option = option_on(world, urgent, worker, model, need_s, cls, True, free_s, task.spec.task_id)
+        if option is None or ends <= free_s:
+            continue  # the worker is free by itself as soon
+        helped_s = waits_s - max(due_s, option.finish_s)
+        if option.finish_s > due_s and helped_s < max(WIN_S, WIN_LATE * (waits_s - now_s)):
+            continue  # late in any case
         back_s = ends - now_s + option.finish_s + price.again_s + price.arrive_s
         load_s = world.profiles.load_s(world.alternative_of(task).model)
         if world.alternative_of(task).model in option.evicts:
@@ -115,8 +120,7 @@ def _gives_way(
             back_s += load_s + price.total_s  # it does not live to end it: on another one
         hurt_s = max(0.0, back_s - max(deadline_s, ends))
         # What may still come for a task that no worker can take now is not known: nobody is hurt for it.
-        helped_s = waits_s - due_s if waits_s < _NEVER_S else 0.0
-        if 0 < hurt_s >= helped_s:
+        if hurt_s >= (helped_s if waits_s < _NEVER_S else 0.0) and hurt_s > 0:
             continue
         if best is None or (hurt_s, -deadline_s) < (best.hurt_s, -best.deadline_s):
             best = _Way(hurt_s, deadline_s, task)

@@ -18,7 +18,7 @@ from hpcwise.core.moving import move_s, spared, whole_s
 from hpcwise.core.planner import coming_models
 from hpcwise.core.policies import Placement
 from hpcwise.core.state import OPEN, TaskRecord, WorkerRecord
-from hpcwise.core.units import ModelName
+from hpcwise.core.units import ModelName, TaskId
 from hpcwise.core.workflow import Alternative, Edge
 from hpcwise.core.world import World
 
@@ -198,14 +198,16 @@ def option_on(
     cls: WorkerClass,
     is_open: bool,
     free_at_s: float | None = None,
+    leaving: TaskId = "",
 ) -> Placement | None:
     """What it would mean to run the task there; None if the worker leaves before it ends, unless what is done
-    until then is worth more than going on elsewhere costs. free_at_s: if another time than expected."""
+    until then is worth more than going on elsewhere costs. free_at_s: if another time than expected, because
+    `leaving` makes place."""
     start_s = max(world.state.now_s, worker.free_at_s) if free_at_s is None else free_at_s
     load_s, loads = 0.0, False
     evicts: tuple[ModelName, ...] = ()
     if model not in worker.loaded and model not in worker.loading:
-        room = room_for(world, worker, model)
+        room = room_for(world, worker, model, leaving=leaving)
         if room is None:
             return None
         load_s, loads, evicts = world.profiles.load_s(model), True, room
@@ -242,10 +244,11 @@ def option_on(
 
 
 def room_for(
-    world: World, worker: WorkerRecord, model: ModelName, keep: tuple[ModelName, ...] = ()
-) -> tuple[ModelName, ...] | None:
+    world: World, worker: WorkerRecord, model: ModelName, keep: tuple[ModelName, ...] = (),
+    leaving: TaskId = "",
+) -> tuple[ModelName, ...] | None:  # fmt: skip
     """Models to unload, least recently loaded first and none of `keep`, so that `model` fits; None if it
-    cannot."""
+    cannot. leaving: a task whose model is needed no more."""
     need_gb = world.profiles.memory_gb(model)
     free_gb = booked_free_gb(world, worker)
     if world.state.now_s < worker.short_until_s:
@@ -253,7 +256,7 @@ def room_for(
     if free_gb >= need_gb:
         return ()
     tasks = world.state.tasks
-    in_use = {tasks[t].spec.alternatives[tasks[t].alternative].model for t in worker.held}
+    in_use = {tasks[t].spec.alternatives[tasks[t].alternative].model for t in worker.held if t != leaving}
     evicts: list[ModelName] = []
     for name, _ in sorted(worker.loaded.items(), key=lambda item: (item[1], item[0])):
         if name not in in_use and name not in keep:

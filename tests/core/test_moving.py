@@ -154,12 +154,19 @@ def behind(e: Engine, steps: int = 40, due_s: float | None = None, step: int = 1
     told(e, "long", step, steps, step * 0.25)
 
 
-def test_a_task_is_paused_only_where_another_is_late_behind_it_and_in_time_without() -> None:
-    for due_s, answer in ((14.0, []), (9.0, [("w", "long/t", "")]), (5.0, [])):
+def test_a_task_is_paused_only_where_another_is_late_behind_it_and_helped_by_it() -> None:
+    # `long` ends at 10 s and `now` takes 4: at 14 s behind it, at 7 s without it. Late in both cases, it is
+    # helped by 7 s.
+    for due_s, answer in ((14.0, []), (9.0, [("w", "long/t", "")]), (5.0, [("w", "long/t", "")])):
         e = engine()
-        behind(e)  # ends at 10.0; the next one takes 4 s
+        behind(e)
         ask(e, "now", 16, due_s, now_s=2.5)
         assert pauses(handled(e, m.Tick(), 2.5)) == answer, due_s
+    # A task of 60 s that is late in any case is not worth pausing another for 7 s.
+    e = engine()
+    behind(e)
+    ask(e, "now", 240, 5.0, now_s=2.5)
+    assert pauses(handled(e, m.Tick(), 2.5)) == []
 
 
 def test_nothing_is_paused_that_ends_before_its_pause_would_help() -> None:
@@ -170,15 +177,17 @@ def test_nothing_is_paused_that_ends_before_its_pause_would_help() -> None:
     assert pauses(handled(e, m.Tick(), 9.75)) == []
 
 
-def test_a_model_that_the_urgent_task_needs_loaded_first_is_part_of_the_decision() -> None:
-    for load_s, answer in ((1.0, [("w", "long/t", "")]), (3.0, [])):
+def test_models_that_must_be_loaded_first_and_again_are_part_of_the_decision() -> None:
+    # 40 GB hold one of the two models: what is paused has to have its own loaded again.
+    for load_s, due_s, answer in ((0.5, 17.0, 1), (3.0, 17.0, 0), (3.0, 22.0, 1)):
         e = engine(load_s=load_s)
-        join(e, "w", "fast", loaded=("dit",))
-        ask(e, "long", 40)
+        join(e, "w", "fast", loaded=("dit",), memory_gb=40.0)
+        ask(e, "long", 40, due_s)
         start(e, "long")
-        ask(e, "now", 16, 7.0, now_s=1.0, model="other")
-        # The step ends at 1.0 and its file is written at 1.25: 4 s of work are left 1.75 s for loading.
-        assert pauses(handled(e, m.Tick(), 1.0)) == answer
+        told(e, "long", 4, 40, 1.0)
+        # It ends at 10 s, `now` at 10 + load + 4, or at 1.5 + load + 4; then a file, loading, 9 s.
+        ask(e, "now", 16, 13.0 + load_s, now_s=1.0, model="other")
+        assert len(pauses(handled(e, m.Tick(), 1.0))) == answer, (load_s, due_s)
 
 
 def test_what_is_paused_still_meets_its_own_deadline_or_loses_less_than_the_other_wins() -> None:
