@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 from hpcwise.core.document import Document
 from hpcwise.models.base import Call, Output
 from hpcwise.models.document.adapter import DocumentAdapter
+from hpcwise.models.document.front import find_title
 from hpcwise.models.document.glyphs import Line, PageText
 from hpcwise.models.document.layout import in_reading_order
 from hpcwise.models.document.prose import to_sections
@@ -287,3 +288,14 @@ def test_a_heading_below_two_columns_belongs_to_the_text_across_them() -> None:
     assert found[:5] == [f"left column, line {n} of the text" for n in range(5)]
     assert found[5:10] == [f"right column, line {n} of the text" for n in range(5)]
     assert found[10:] == ["Additional Features", page.lines[-1].text]
+
+
+def test_a_manuscripts_title_is_the_one_that_it_calls_so() -> None:
+    page = PageText(0, 600.0, 800.0, False)
+    page.lines = [line("Accepted Manuscript", 60, 12.0), line("1", 90), line("2", 110)]
+    page.lines += [
+        line("TITLE: The influence of gap size on the union of", 90),
+        line("broken wings", 110, x1=120.0),
+    ]
+    page.lines += [line("AUTHORS: Ada Lindqvist and Bo Marsh", 130)]
+    assert find_title([page], "", 10.0)[0] == "The influence of gap size on the union of broken wings"

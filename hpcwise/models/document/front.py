@@ -61,6 +61,9 @@ def find_title(pages: Sequence[PageText], metadata_title: str, body_pt: float) -
         and _plain(stated) in printed
         and " " in stated
     )
+    labelled = _labelled(pages)
+    if labelled and not stated_ok:
+        return labelled
     first = pages[0]
     top = [x for x in first.lines if x.y0 < 0.6 * first.height and sum(c.isalpha() for c in x.text) >= 3]
     top = [x for x in top if not _NOT_A_TITLE.match(x.text)]
@@ -90,6 +93,27 @@ def find_title(pages: Sequence[PageText], metadata_title: str, body_pt: float) -
         wanted = _plain(stated)
         return stated, [x for x in first.lines if len(_plain(x.text)) > 3 and _plain(x.text) in wanted]
     return "", []
+
+
+_LABEL = re.compile(r"^(?:\d{1,3} )?(?:manuscript |full )?title\s*:\s*(?=\S)", re.I)
+_NEXT_LABEL = re.compile(r"^(?:\d{1,3} )?(?:running|short)?\s*\w+ ?\w*\s*:")
+
+
+def _labelled(pages: Sequence[PageText]) -> tuple[str, list[Line]] | None:
+    """A manuscript's "TITLE: ...", as journals ask for it, with the lines that it goes on in."""
+    for page in pages[:3]:
+        lines = sorted((x for x in page.lines if not x.text.isdigit()), key=lambda x: (round(x.base), x.x0))
+        for i, line in enumerate(lines):
+            if not _LABEL.match(line.text):
+                continue
+            block = [line]
+            for other in lines[i + 1 : i + 3]:
+                far = other.base - block[-1].base > 2.7 * line.size or abs(other.x0 - line.x0) > 2 * line.size
+                if far or _NEXT_LABEL.match(other.text):
+                    break
+                block.append(other)
+            return _LABEL.sub("", _text_of(block)).rstrip(" ."), block
+    return None
 
 
 def _block(lines: Sequence[Line], size: float) -> list[Line]:

@@ -64,7 +64,8 @@ def _read(pdf: pdfium.PdfDocument, name: str, work: Path, max_pages: int, step: 
     body_pt = layout.body_size(pages)
     layout.drop_running_heads(pages)
     title, title_lines = front.find_title(pages, metadata.get("Title", ""), body_pt)
-    authors, front_ends = front.find_authors(pages[0], title_lines, metadata.get("Author", ""))
+    front_page = title_lines[0].page if title_lines else 0
+    authors, front_ends = front.find_authors(pages[front_page], title_lines, metadata.get("Author", ""))
     words = vocabulary([line.text for page in pages for line in page.lines])
     found: list[figures.Found] = []
     formulas: list[figures.Found] = []
@@ -80,7 +81,7 @@ def _read(pdf: pdfium.PdfDocument, name: str, work: Path, max_pages: int, step: 
         page.lines = [
             line
             for line in page.lines
-            if id(line) not in gone and not (page.index == 0 and line.y1 < front_ends - 1)
+            if id(line) not in gone and not (page.index == front_page and line.y1 < front_ends - 1)
         ]
         lines += layout.in_reading_order(page)
         step(count + page.index + 1, total, f"lay out page {page.index + 1}")
