@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
+import json
 import os
 import re
 import stat
@@ -127,6 +129,18 @@ def test_a_film_is_served_in_parts_and_a_playlist_is_never_kept(site: Served) ->
     _, headers, body = site.ask("/films/film-1/live/index.m3u8")
     assert (headers["cache-control"], body) == ("no-store", b"#EXTM3U\n")
     assert headers["content-type"] == "application/vnd.apple.mpegurl"
+
+
+def test_events_tell_a_program_the_state_at_once(site: Served) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=20)
+    connection.request("GET", "/api/events?film=film-1")
+    answer = connection.getresponse()
+    assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
+    lines = [answer.readline() for _ in range(5)]
+    connection.close()
+    assert lines[:3] + lines[4:] == [b"retry: 1000\n", b"\n", b"event: overview\n", b"\n"]
+    told = json.loads(lines[3].removeprefix(b"data: "))
+    assert told == {"head": "none", "note": "", "ours": False, "rows": [], "pending": []}
 
 
 def test_a_document_that_is_too_large_is_refused_before_it_is_read(site: Served) -> None:
