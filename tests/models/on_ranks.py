@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,13 +13,12 @@ import torch.distributed as dist
 from hpcwise.core.errors import HpcwiseError
 from hpcwise.models.base import Devices
 from hpcwise.models.diffusion.adapter import DENOISERS
-from hpcwise.models.diffusion.decode import load_vae
 from hpcwise.models.parallel import shared
-from hpcwise.models.parallel.tiles import in_tiles
 from hpcwise.models.parallel.usp import ParallelOptions
 from hpcwise.models.sync.attention import AudioCondition, Conductor
-from hpcwise.worker.gangnotes import Work
 from tests.models import xfuser_on_cpu
+from tests.models.decoding_ranks import LATENTS, by_adapters, decoded, dies
+from tests.models.ranks import follow
 
 #: As a pipeline calls it: sixteen tokens of three latent frames, words, and a picture's features.
 SHAPES: dict[str, dict[str, Any]] = {
@@ -210,80 +206,6 @@ def of_three(devices: Devices, folder: Path) -> dict[str, Any]:
     return {"steps": steps, "two": two, "dies": dies(devices, folder)}
 
 
-def follow(devices: Devices, replica: shared.Replica) -> None:
-    """Ranks other than 0: what rank 0 says, until it says nothing."""
-    mates: Any = devices.mates
-    while True:
-        note = mates.spoke.next(200.0)
-        if isinstance(note, Work):
-            if not note.payload:
-                return
-            replica.assist(note.payload)
-
-
-#: Checkpoint -> latents of a clip large enough to be shared.
-LATENTS = {
-    "tiny-wan2.1-t2v": (1, 16, 3, 24, 40), "tiny-wan2.2-ti2v": (1, 16, 3, 12, 28),
-    "tiny-ltx-0.9.8": (1, 8, 3, 40, 56), "tiny-framepack": (1, 4, 6, 24, 40),
-}  # fmt: skip
-
-
-def decoded(devices: Devices, folder: Path, name: str) -> dict[str, Any]:
-    """A decoder on all ranks against diffusers' tiled decode by one process, bit by bit."""
-    vae = load_vae(folder / name, torch.float32, torch.device("cpu"))
-    replica = shared.Replica({}, ParallelOptions(vae=True), devices, "m", vae=vae)
-    if devices.rank:
-        follow(devices, replica)
-        return {}
-    own: Any = replica.vae
-    latents = torch.randn(LATENTS[name], generator=torch.Generator().manual_seed(3))
-    told = (torch.tensor([0.05]),) if getattr(vae.config, "timestep_conditioning", False) else ()
-    tiles: list[int] = []
-    tile = own._tile
-
-    def noted(inner: Any, number: int, *rest: Any, **named: Any) -> Any:
-        tiles.append(number)
-        return tile(inner, number, *rest, **named)
-
-    own._tile = noted
-    tiling = own.tiling(latents)
-    with torch.no_grad(), in_tiles(vae, tiling):
-        single = vae.decode(latents, *told, return_dict=False)[0]
-    parts = dict(own.decoded(latents, told))
-    # Left after the first latent frame, and asked again.
-    next(own.decoded(latents, told))
-    again = dict(own.decoded(latents, told))
-    devices.mates.tell("m", b"")  # type: ignore[union-attr]
-    made, repeated = (torch.cat(list(some.values()), dim=2) for some in (parts, again))
-    return {
-        "same": bool(torch.equal(made, single)), "again": bool(torch.equal(repeated, single)),
-        "shape": list(single.shape), "tiles": 1 + max(tiles), "parts": list(parts),
-        "tiled": vae.use_tiling, "small": own.tiling(latents[..., :8, :8]) is None,
-    }  # fmt: skip
-
-
-def dies(devices: Devices, folder: Path) -> dict[str, Any]:
-    """All but rank 0 are killed in the middle of a clip that all decode."""
-    name = "tiny-wan2.1-t2v"
-    vae = load_vae(folder / name, torch.float32, torch.device("cpu"))
-    replica = shared.Replica({}, ParallelOptions(vae=True), devices, "m", vae=vae)
-    if devices.rank:
-        mates: Any = devices.mates
-        while not isinstance(note := mates.spoke.next(200.0), Work):
-            pass
-        replica.assist(note.payload)
-        os.kill(os.getpid(), signal.SIGKILL)
-    own: Any = replica.vae
-    done, began_s = 0, time.monotonic()
-    try:
-        for done, _ in own.decoded(torch.randn(LATENTS[name]), ()):  # noqa: B007
-            began_s = time.monotonic()
-    except (RuntimeError, HpcwiseError):
-        pass
-    gang: Any = devices.mates
-    return {"frames": done, "lost": gang.lost, "took_s": time.monotonic() - began_s, "tiled": vae.use_tiling}
-
-
 def of_two(devices: Devices, folder: Path) -> dict[str, Any]:
     """Each package on two ranks; and attention that is wrong on one of them."""
     folder, results = folder / "checkpoints", folder
@@ -297,6 +219,7 @@ def of_two(devices: Devices, folder: Path) -> dict[str, Any]:
     found["deepspeed hears"] = off_hearing(devices, folder, deepspeed)
     heard = heard_steps(devices, folder, ParallelOptions(cfg=2))
     pictures = {name: decoded(devices, folder, name) for name in LATENTS}
+    adapters = by_adapters(devices, folder)
     refused = refusal(devices, folder, ParallelOptions(by="deepspeed", ring=2))
     ltx = refusal(devices, folder, ParallelOptions(ulysses=2), "tiny-ltx-i2v")
     xfuser_on_cpu.load()
@@ -314,7 +237,7 @@ def of_two(devices: Devices, folder: Path) -> dict[str, Any]:
     both = [(results / f"wrong-{rank}").read_text() for rank in range(2)]
     return {
         "off": found, "deepspeed ring": refused, "ltx": ltx, "wrong": both, "heard": heard,
-        "decoded": pictures,
+        "decoded": pictures, "adapters": adapters,
     }  # fmt: skip
 
 

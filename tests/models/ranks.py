@@ -20,6 +20,7 @@ from hpcwise.models.base import Devices
 from hpcwise.store.paths import RunPaths
 from hpcwise.wire.start import WorkerConfig
 from hpcwise.worker.gang import Follower, Gang, flush_and_exit
+from hpcwise.worker.gangnotes import Work
 from hpcwise.worker.gangplace import place
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -52,6 +53,17 @@ def config(folder: Path, world: int) -> WorkerConfig:
         run_dir=str(folder / "run"), worker_id="w", kind="k", hardware="cpu", configs_dir="", models_dir="",
         gang=world,
     )  # fmt: skip
+
+
+def follow(devices: Devices, replica: Any) -> None:
+    """Ranks other than 0: what rank 0 says to this replica or adapter, until it says nothing."""
+    mates: Any = devices.mates
+    while True:
+        note = mates.spoke.next(200.0)
+        if isinstance(note, Work):
+            if not note.payload:
+                return
+            replica.assist(note.payload)
 
 
 def main(function: str, folder: Path) -> None:

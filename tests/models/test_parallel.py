@@ -15,7 +15,7 @@ from hpcwise.core.errors import UsageError
 from hpcwise.core.parallel import Layout, gang_layout
 from hpcwise.models.diffusion import tiny
 from hpcwise.models.parallel.tiles import Tiling, tiling_for
-from tests.models import on_ranks, ranks
+from tests.models import decoding_ranks, on_ranks, ranks
 
 pytestmark = pytest.mark.timeout(400)
 NEAR = 1e-5
@@ -24,7 +24,7 @@ NEAR = 1e-5
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkpoints")
-    for name in {*on_ranks.SHAPES, *on_ranks.LATENTS, "tiny-fantasytalking", "tiny-ltx-i2v"}:
+    for name in {*on_ranks.SHAPES, *decoding_ranks.LATENTS, "tiny-fantasytalking", "tiny-ltx-i2v"}:
         tiny.build(name, folder / name)
     return folder
 
@@ -69,7 +69,7 @@ def assert_decoded(found: dict[str, Any], ranks: int) -> None:
         "tiny-ltx-0.9.8": [1, 3, 9, 160, 224], "tiny-framepack": [1, 3, 21, 192, 320],
     }  # fmt: skip
     for name, of in found.items():
-        parts = [1, 2, 3] if "wan" in name else [on_ranks.LATENTS[name][2]]
+        parts = [1, 2, 3] if "wan" in name else [decoding_ranks.LATENTS[name][2]]
         windows = 2 if name == "tiny-framepack" else 1
         assert of == {
             "same": True, "again": True, "shape": shapes[name], "tiles": ranks * windows, "parts": parts,
@@ -120,8 +120,14 @@ def test_two_processes_compute_what_one_computes_by_every_package(checkpoints: P
     assert "diffusers cannot cut LTXVideoTransformer3DModel" in found["ltx"]
     # With sound and without at once; without anything, alone.
     assert found["heard"]["off"] <= NEAR and found["heard"]["runs"] == [2, 1] * 3
-    assert set(found["decoded"]) == set(on_ranks.LATENTS)
+    assert set(found["decoded"]) == set(decoding_ranks.LATENTS)
     assert_decoded(found["decoded"], ranks=2)
+    # By the adapters, as workers load them: a whole shot, its decoder alone, and a speaker.
+    adapters = found["adapters"]
+    assert (adapters["shot"], adapters["decoder"]) == (True, True) and adapters["speaker"] <= 1
+    assert adapters["flux"].startswith(
+        "model m: parallel.vae: AutoencoderKL is decoded by one process; leave"
+    )
     # Attention that is wrong on one rank alone is refused by all, before anything is served.
     says = "ParallelMismatch: model m: attention over ring 1 x ulysses 2 is off by"
     assert found["wrong"][0].startswith(says)
