@@ -141,6 +141,28 @@ def _apart(one: Frame, other: Frame) -> float:
     return float(np.abs(one.astype(np.int16) - other).mean())
 
 
+def test_a_decoder_out_of_memory_tries_the_same_latents_in_tiles(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = _sketch(_loaded(checkpoint, parts="denoise"), tmp_path / "film")[0]
+    decoder = _loaded(checkpoint, parts="decode")
+    whole = _frames(decoder, made, tmp_path / "whole")
+    vae, tiled = decoder._vae, []
+    inner = vae.decoder.forward
+
+    def once(*given: Any, **named: Any) -> Any:
+        tiled.append(vae.use_tiling)
+        if len(tiled) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return inner(*given, **named)
+
+    monkeypatch.setattr(vae.decoder, "forward", once)
+    again = _frames(decoder, made, tmp_path / "again")
+    assert tiled[0] is False and all(tiled[1:]) and vae.use_tiling is False
+    # A picture this small is one tile.
+    assert len(again) == len(whole) and all(map(np.array_equal, again, whole))
+
+
 def test_its_text_may_be_encoded_elsewhere_and_a_fused_replica_shows_the_same(
     checkpoint: Path, tmp_path: Path
 ) -> None:
