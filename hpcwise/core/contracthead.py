@@ -138,6 +138,11 @@ class Contracted(Online):
         bound = here.plan(_part(view, [x for x in view.left if x.request_id in ours], mine), why)
         rest = there.plan(_part(view, [x for x in view.left if x.request_id not in ours], others), bound.why)
         wanted = {kind: n + rest.wanted.get(kind, 0) for kind, n in fixed.items() if n or kind in rest.wanted}
+        # No contract counts replicas of several processes. Of those that alone hold what it needs it has one.
+        needed = {s.model for left in view.left if left.request_id in ours for s in left.stages}
+        for offer in self._offers:
+            if offer.size > 1 and needed & set(offer.item.models):
+                wanted[offer.item.kind] = max(1, wanted.get(offer.item.kind, 0))
         return m.PlanReady(
             view.version, wanted, bound.holds + rest.holds, rest.why, max(bound.ready_s, rest.ready_s)
         )

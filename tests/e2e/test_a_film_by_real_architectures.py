@@ -29,7 +29,7 @@ from tests.head.harness import REPOSITORY, until
 
 #: Workers import torch, transformers and diffusers: seconds on a quiet machine, many on a busy one.
 pytestmark = pytest.mark.timeout(600)
-SLOW_S = 240.0
+SLOW_S = 400.0
 
 DOCUMENT = """# Kites that pull ships
 

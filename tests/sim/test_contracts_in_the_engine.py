@@ -152,3 +152,17 @@ def test_a_head_that_starts_again_wants_the_same() -> None:
     encoded = msgspec.msgpack.encode(engine.state)
     assert again.plan(again.view(engine.state)).wanted == answer.wanted
     assert msgspec.msgpack.encode(engine.state) == encoded
+
+
+def test_a_model_that_only_wide_replicas_hold_has_one_of_them_under_a_contract() -> None:
+    sites = {"a100": Site(queue_s=300.0), "a100-2x1": Site(queue_s=300.0)}
+    made = world(**sites)
+    own, wide = made.engine.fleet
+    fleet = (
+        msgspec.structs.replace(own, models=tuple(name for name in own.models if name != "framepack-dit")),
+        msgspec.structs.replace(wide, models=("framepack-dit",), max_workers=4, nodes=2, devices_per_node=1),
+    )
+    made = msgspec.structs.replace(made, engine=msgspec.structs.replace(made.engine, fleet=fleet))
+    result, watch = run(made, agreed("film", 4 * HOUR))
+    assert [r.state for r in result.requests] == ["done"]
+    assert len(asked(watch, "a100-2x1")) == 1 and len(asked(watch, "a100")) == 8

@@ -32,7 +32,7 @@ from tests.head.harness import until
 from tests.models.tinies import ran
 
 pytestmark = pytest.mark.timeout(600)
-SLOW_S = 240.0
+SLOW_S = 400.0
 DENOISER = "tiny-wan-dit"
 #: The kind of a pool's workers that have a process on each of two nodes.
 WIDE = "nodes-2x1"
