@@ -34,7 +34,7 @@ _DIGITS = re.compile(r"\d[\d,]*(?:\.\d+)?")
 _WORD = re.compile(r"[^\W_][\w'’-]*")
 _PERCENT = re.compile(r"(\d[\d,]*(?:\.\d+)?)\s*(?:%|percent|per cent)")
 _NOT = re.compile(
-    r"\b(?:not|no|never|cannot|can't|without|neither|nor|none|unable|fails? to)\b|n['’]t\b", re.I
+    r"\b(?:not(?! shown\))|no|never|cannot|can't|without|neither|nor|none|unable|fails? to)\b|n['’]t\b", re.I
 )
 _OPENING_WORDS: Final = (
     "a about after again all also although among an and another any are as at authors because before being "

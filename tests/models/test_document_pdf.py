@@ -14,9 +14,9 @@ from PIL import Image, ImageDraw
 from hpcwise.core.document import Document
 from hpcwise.models.base import Call, Output
 from hpcwise.models.document.adapter import DocumentAdapter
-from hpcwise.models.document.front import find_title
+from hpcwise.models.document.front import find_title, front_lines
 from hpcwise.models.document.glyphs import Line, PageText
-from hpcwise.models.document.layout import in_reading_order
+from hpcwise.models.document.layout import in_reading_order, set_columns
 from hpcwise.models.document.prose import to_sections
 from hpcwise.models.document.sentences import join_lines
 
@@ -299,3 +299,15 @@ def test_a_manuscripts_title_is_the_one_that_it_calls_so() -> None:
     ]
     page.lines += [line("AUTHORS: Ada Lindqvist and Bo Marsh", 130)]
     assert find_title([page], "", 10.0)[0] == "The influence of gap size on the union of broken wings"
+
+
+def test_a_right_column_that_begins_above_the_abstract_loses_no_line() -> None:
+    page = PageText(0, 600.0, 800.0, False)
+    page.lines = [line("A Title of This Paper", 60, 16.0), line("Ada Lindqvist", 80)]
+    for n in range(6):
+        page.lines.append(line(f"left column, line {n} of the text", 112 + 12 * n))
+        right = line(f"right column, line {n} of the text", 100 + 12 * n, x1=560.0)
+        right.x0 = 310.0
+        page.lines.append(right)
+    set_columns(page)
+    assert [x.text for x in front_lines(page, 105.0)] == ["A Title of This Paper", "Ada Lindqvist"]

@@ -6,11 +6,11 @@ import pytest
 
 from hpcwise.core.screenplay import Line
 from hpcwise.models.screenplay.host import Host
+from hpcwise.models.screenplay.leaning import leans_on_previous
 from hpcwise.models.screenplay.questions import about
 from hpcwise.models.screenplay.speakable import (
     as_second,
     check_line,
-    leans_on_previous,
     to_speech,
     without_also,
 )
@@ -59,6 +59,9 @@ SAID = {
     "The winner of a round is known with +- 92% accuracy.": (
         "The winner of a round is known with plus or minus 92 percent accuracy."
     ),
+    "The method is closely related to reweighting of the kites (not shown).": (
+        "The method is closely related to reweighting of the kites."
+    ),
 }
 
 REFUSED = [
@@ -84,6 +87,7 @@ REFUSED = [
     "Each entry of the table requires about 3\U0001d44f passes of the model.",
     "We'd have liked to see the kite again on another day.",
     "The authors are available for questions about the kite.",
+    "Go complain to its vendor if the kite is still in the box.",
     "In kites of both kinds, which were flown on a single line by a crew of two who had been trained for "
     "a month and "
     "more at the harbour of the town in which all of them live, the pull is the same.",
@@ -129,6 +133,8 @@ def test_a_figure_may_be_named_only_while_it_is_on_screen() -> None:
         ("Large kites can pull ships.", False),
         ("An alternative approach is to plan the flight before the ship leaves.", True),
         ("An alternating current flows through the winch of the kite.", False),
+        ("This paper describes how these goals are met by the crew of the ship.", True),
+        ("This paper describes how kites are flown from the bridge of the ship.", False),
     ],
 )
 def test_a_sentence_that_points_back_is_known(sentence: str, leans: bool) -> None:

@@ -135,6 +135,26 @@ def _text_of(block: Sequence[Line]) -> str:
     return text
 
 
+def front_lines(page: PageText, ends: float) -> list[Line]:
+    """Lines above the y at which the front matter ends. Where the right column's text begins higher than the
+    abstract on the left, it is none of them; the page has its columns set."""
+    above = [x for x in page.lines if x.y1 < ends - 1]
+    right = sorted((x for x in page.lines if x.column == 1), key=lambda x: x.base, reverse=True)
+    text: set[int] = set()
+    last: Line | None = None
+    for line in right:
+        if line.y1 >= ends - 1:
+            last = line
+        elif (
+            last is not None and last.base - line.base < 1.5 * line.size and abs(last.size - line.size) < 0.3
+        ):
+            text.add(id(line))
+            last = line
+        else:
+            break
+    return [x for x in above if id(x) not in text]
+
+
 def find_authors(
     first: PageText, title: Sequence[Line], metadata_author: str
 ) -> tuple[tuple[str, ...], float]:

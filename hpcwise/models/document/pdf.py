@@ -78,11 +78,9 @@ def _read(pdf: pdfium.PdfDocument, name: str, work: Path, max_pages: int, step: 
         formulas += [] if page.rotated else equations.find(page)
         gone = {id(line) for f in here for line in f.lines}
         gone |= {id(line) for line in title_lines}
-        page.lines = [
-            line
-            for line in page.lines
-            if id(line) not in gone and not (page.index == front_page and line.y1 < front_ends - 1)
-        ]
+        if page.index == front_page:
+            gone |= {id(line) for line in front.front_lines(page, front_ends)}
+        page.lines = [line for line in page.lines if id(line) not in gone]
         lines += layout.in_reading_order(page)
         step(count + page.index + 1, total, f"lay out page {page.index + 1}")
     sections = prose.to_sections(lines, body_pt, words, count)

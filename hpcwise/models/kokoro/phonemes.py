@@ -58,6 +58,7 @@ NAMES = {
     "mAP": "ˌɛmˈæp",
     "ViTs": "vˈɪts",
     "ResNet": "ɹˈɛznˌɛt",
+    "Noor": "nˈʊɹ",
     "CO": "sˌiˈO",
 }
 

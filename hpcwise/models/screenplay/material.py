@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from hpcwise.core.document import Document
 from hpcwise.models.screenplay.embed import Embedder, Step, Vectors, centrality
+from hpcwise.models.screenplay.leaning import leans_on_previous
 from hpcwise.models.screenplay.pictures import MAX_CLAIM_S, Picture, pictures_of, stems
 from hpcwise.models.screenplay.speakable import (
     MAX_CHARS,
     MAX_CHARS_LONG,
-    leans_on_previous,
     to_speech,
 )
 from hpcwise.models.screenplay.timing import expected_s

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hpcwise.core.document import Document, Figure, split_sentences
-from hpcwise.models.screenplay.speakable import leans_on_previous, named_equations, to_speech
+from hpcwise.models.screenplay.leaning import leans_on_previous
+from hpcwise.models.screenplay.speakable import named_equations, to_speech
 from hpcwise.models.screenplay.timing import expected_s
 
 #: A claim that takes longer does not fit into a shot, in seconds.
