@@ -97,7 +97,7 @@ def test_a_short_title_is_said_at_once(tmp_path: Path) -> None:
 def test_the_opening_says_what_the_work_is_in_its_own_words_and_gives_a_number(film: list[Scene]) -> None:
     said = [(line.speaker, line.text) for shot in film[0].shots[2:] for line in shot.lines]
     assert said == [
-        ("maya", "With me is Dan, who has read it. What is this paper about?"),
+        ("maya", "Dan is with me and has read it. What is this paper about?"),
         ("dan", "The authors present Fjord, a controller that steers large kites with small motors at sea."),
         ("maya", "Give me one number that stuck with you."),
         ("dan", "Fjord uses 43 percent less energy than winches do in trials on the open ocean."),

@@ -123,7 +123,7 @@ class Writer(ShotMaker):
             if self._duration_s < 45:
                 asked = f"{you.name}, {asked}"
             elif len(others) == 1:
-                asked = f"With me is {you.name}, who has read it. {asked[0].upper()}{asked[1:]}"
+                asked = f"{you.name} is with me and has read it. {asked[0].upper()}{asked[1:]}"
             else:
                 asked = f"With me are {_listed(others)}. {you.name}, {asked}"
         elif len(others) == 1:
