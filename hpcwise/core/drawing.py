@@ -83,7 +83,7 @@ def clip_frames(model: ModelInfo, frames: float) -> int:
 def shares_out(model: ModelInfo | None, size: tuple[int, int], n_devices: int) -> bool:
     """Whether a replica of `n_devices` can share the work on pictures of this width and height (pixels; 0
     where it is not known): ring x Ulysses of them divides the tokens of each latent frame."""
-    if n_devices <= 1 or model is None or not _deals_tokens(model):
+    if n_devices <= 1 or model is None or not deals_tokens(model):
         return True
     side = side_px(model)
     return (size[0] // side) * (size[1] // side) % n_devices == 0
@@ -91,7 +91,7 @@ def shares_out(model: ModelInfo | None, size: tuple[int, int], n_devices: int) -
 
 def replicas_of(fleet: Iterable[FleetItem], model: ModelInfo | None) -> tuple[int, ...]:
     """Numbers of devices of the replicas in `fleet` that must share the model's tokens evenly."""
-    if model is None or not _deals_tokens(model):
+    if model is None or not deals_tokens(model):
         return ()
     sizes = {
         item.nodes * max(1, item.devices_per_node)
@@ -101,6 +101,6 @@ def replicas_of(fleet: Iterable[FleetItem], model: ModelInfo | None) -> tuple[in
     return tuple(sorted(n for n in sizes if n > 1))
 
 
-def _deals_tokens(model: ModelInfo) -> bool:
+def deals_tokens(model: ModelInfo) -> bool:
     """Whether its replicas deal tokens out, and none are added to make them come out even."""
     return model.vae is not None and model.attention_heads > 0 and not model.pads

@@ -59,8 +59,7 @@ def move_s(
 
 def chunks_of(task: TaskRecord) -> int:
     """Chunks that the task makes, where that is known before; else 1."""
-    params = {**task.spec.params, **task.spec.alternatives[task.alternative].params}
-    chunks = params.get("chunks", 1)
+    chunks = task.spec.alternatives[task.alternative].params.get("chunks") or task.spec.params.get("chunks")
     return chunks if isinstance(chunks, int) and chunks > 1 else 1
 
 
@@ -72,6 +71,8 @@ def steps_of(task: TaskRecord) -> int:
 
 def spared(task: TaskRecord) -> float:
     """Share of the work that the store spares the next attempt: checkpoint, or chunks of a known number."""
+    if not task.chunks:
+        return task.saved
     chunks = chunks_of(task)
     return min(1.0, max(task.saved, task.chunks / chunks if chunks > 1 else 0.0))
 

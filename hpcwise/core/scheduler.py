@@ -11,7 +11,7 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from hpcwise.core import messages as m
-from hpcwise.core.drawing import shares_out
+from hpcwise.core.drawing import deals_tokens, shares_out
 from hpcwise.core.fleet import WorkerClass, takes_more
 from hpcwise.core.memory import booked_free_gb, held_gb
 from hpcwise.core.moving import move_s, spared, whole_s
@@ -128,16 +128,19 @@ def place(world: World, task: TaskRecord, deadline_s: float) -> Placement | None
     """The worker that the policy chooses for `task`, or None while waiting is better. One that was taken from
     its worker for another goes to that one, if it is still free."""
     alternative = task.spec.alternatives[task.alternative]
+    model, left, waits = alternative.model, 1.0 - spared(task), world.policy.waits
     options: list[Placement] = []
-    for cls in world.fleet.hosting(alternative.model):
-        if not shared_by(world, task, cls):
+    for cls in world.fleet.hosting(model):
+        if cls.n_devices > 1 and not shared_by(world, task, cls):
             continue
-        exec_s = whole_s(world, task, cls) * (1.0 - spared(task))
-        if task.bound in cls.members and takes_more(cls.members[task.bound]):
-            bound = option_on(world, task, cls.members[task.bound], alternative.model, exec_s, cls, True)
+        exec_s = left * world.profiles.expected_s(
+            model, cls.hardware, alternative.features, cls.n_devices, task.scale
+        )
+        if task.bound and task.bound in cls.members and takes_more(cls.members[task.bound]):
+            bound = option_on(world, task, cls.members[task.bound], model, exec_s, cls, True)
             if bound is not None:
                 return bound
-        options.extend(options_in(world, task, alternative.model, cls, exec_s, world.policy.waits))
+        options.extend(options_in(world, task, model, cls, exec_s, waits))
     if not options:
         return None
     if len(options) == 1:
