@@ -154,13 +154,14 @@ def shared_by(world: World, task: TaskRecord, cls: WorkerClass) -> bool:
     if cls.n_devices == 1:
         return True
     alternative = task.spec.alternatives[task.alternative]
+    info = world.config.catalogue.models.get(alternative.model)
+    if info is None or not deals_tokens(info):
+        return True
     size = (alternative.params or task.spec.params).get
     drawn = size("render_width", size("width")), size("render_height", size("height"))
     if not (isinstance(drawn[0], int) and isinstance(drawn[1], int)):
         return True  # a task of somebody's own
-    return shares_out(
-        world.config.catalogue.models.get(alternative.model), (drawn[0], drawn[1]), cls.n_devices
-    )
+    return shares_out(info, (drawn[0], drawn[1]), cls.n_devices)
 
 
 def options_in(
