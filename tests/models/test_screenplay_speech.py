@@ -94,6 +94,9 @@ REFUSED = [
     "The planner has the highest success rate of all on a set of 10 new kites that were flown from the "
     "bridge in the "
     "harbour by a crew of two, some of which had no line to hold them and came down at once.",
+    "The planner has the highest success rate of all on a set of 10 new kites that were flown from the "
+    "bridge in the "
+    "harbour by a crew of two for a month, assuming that the wind blows as it did in spring.",
     "A very long sentence " + "that goes on about the kite and the sea " * 6 + "ends here.",
 ]
 

@@ -166,7 +166,9 @@ _SENDS_AWAY = re.compile(
 _ADDS = re.compile(
     r", (?:which|where|whose|including|such as|(?:some|many|most|all|both|each) of (?:which|whom))\b"
     r"|; (?=[a-z])"
-    r"|, (?:similar to|compared (?:to|with)|[a-z]{3,}ing) (?!.*, (?:and|or) )"
+    # Not a condition: "assuming that the wind holds".
+    r"|, (?!assum|exclu|ignor|depend|barr|provid|suppos|consider|condition|controll|adjust|hold|giv|us)"
+    r"(?:similar to|compared (?:to|with)|[a-z]{3,}ing) (?!.*, (?:and|or) )"
     r"|,? (?P<and_>and) (?:is|are|was|were|has|have|can|achiev\w+|outperform\w+|reduc\w+|improv\w+"
     r"|show(?:s|ed))\b"
 )
