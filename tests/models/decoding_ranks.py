@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 
 from hpcwise.core.errors import HpcwiseError
 from hpcwise.models.base import Devices, Input, ModelSpec
@@ -91,6 +92,22 @@ def dies(devices: Devices, folder: Path) -> dict[str, Any]:
     return {"frames": done, "lost": gang.lost, "took_s": time.monotonic() - began_s, "tiled": vae.use_tiling}
 
 
+def spoiled(devices: Devices, folder: Path) -> list[str]:
+    """What each rank says where the decoder of one has other weights."""
+    vae = load_vae(folder / "checkpoints" / "tiny-wan2.1-t2v", torch.float32, torch.device("cpu"))
+    if devices.rank == 1:
+        with torch.no_grad():
+            vae.decoder.conv_out.bias += 0.01
+    said = "served"
+    try:
+        shared.Replica({}, ParallelOptions(vae=True), devices, "m", vae=vae)
+    except HpcwiseError as error:
+        said = f"{type(error).__name__}: {error}"
+    (folder / f"spoiled-{devices.rank}").write_text(said)
+    dist.barrier()
+    return [(folder / f"spoiled-{rank}").read_text() for rank in range(devices.world)]
+
+
 def by_adapters(devices: Devices, folder: Path) -> dict[str, Any]:
     """What a worker does: a film's shot by two ranks that share denoiser and decoder, and a speaker whose
     passes they share, against one process with the same cards."""
@@ -113,7 +130,7 @@ def by_adapters(devices: Devices, folder: Path) -> dict[str, Any]:
         sketch = ran_alone(alone, called("sketch", place / "b", params, {}), place / "alone")
         latents, _ = LatentFiles("x").read(Input(sketch, {}), "latents.h5")
         own = both._replica.vae
-        of_one = decode._unscaled(alone._vae, torch.from_numpy(latents)[None])
+        of_one = decode.unscaled(alone._vae, torch.from_numpy(latents)[None])
         with torch.no_grad(), in_tiles(alone._vae, own.tiling(of_one)):
             wanted = list(decode._eight_bits(alone._vae.decode(of_one, return_dict=False)[0]))
         made = list(read_frames(shot / "frames.mkv"))

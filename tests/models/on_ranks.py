@@ -17,7 +17,7 @@ from hpcwise.models.parallel import shared
 from hpcwise.models.parallel.usp import ParallelOptions
 from hpcwise.models.sync.attention import AudioCondition, Conductor
 from tests.models import xfuser_on_cpu
-from tests.models.decoding_ranks import LATENTS, by_adapters, decoded, dies
+from tests.models.decoding_ranks import LATENTS, by_adapters, decoded, dies, spoiled
 from tests.models.ranks import follow
 
 #: As a pipeline calls it: sixteen tokens of three latent frames, words, and a picture's features.
@@ -220,6 +220,7 @@ def of_two(devices: Devices, folder: Path) -> dict[str, Any]:
     heard = heard_steps(devices, folder, ParallelOptions(cfg=2))
     pictures = {name: decoded(devices, folder, name) for name in LATENTS}
     adapters = by_adapters(devices, folder)
+    other = spoiled(devices, results)
     refused = refusal(devices, folder, ParallelOptions(by="deepspeed", ring=2))
     ltx = refusal(devices, folder, ParallelOptions(ulysses=2), "tiny-ltx-i2v")
     xfuser_on_cpu.load()
@@ -237,7 +238,7 @@ def of_two(devices: Devices, folder: Path) -> dict[str, Any]:
     both = [(results / f"wrong-{rank}").read_text() for rank in range(2)]
     return {
         "off": found, "deepspeed ring": refused, "ltx": ltx, "wrong": both, "heard": heard,
-        "decoded": pictures, "adapters": adapters,
+        "decoded": pictures, "adapters": adapters, "spoiled": other,
     }  # fmt: skip
 
 

@@ -128,6 +128,9 @@ def test_two_processes_compute_what_one_computes_by_every_package(checkpoints: P
     assert adapters["flux"].startswith(
         "model m: parallel.vae: AutoencoderKL is decoded by one process; leave"
     )
+    # A decoder that is wrong on one rank is refused by both.
+    says = "ParallelMismatch: model m: its decoder on 2 processes is off by 0.01"
+    assert all(said.startswith(says) for said in found["spoiled"])
     # Attention that is wrong on one rank alone is refused by all, before anything is served.
     says = "ParallelMismatch: model m: attention over ring 1 x ulysses 2 is off by"
     assert found["wrong"][0].startswith(says)

@@ -157,7 +157,7 @@ class Replica:
         vae: Any = None, passes: int = 2,
     ) -> None:  # fmt: skip
         """vae: to be shared. passes: of a step. Raises UsageError for degrees that do not fit and models that
-        cannot be shared, ParallelMismatch where attention is wrong."""
+        cannot be shared, ParallelMismatch where attention or the decoder is wrong."""
         assert devices.mates is not None
         self.vae = SharedDecoder(vae, devices, name) if vae is not None else None
         layout = Layout()
@@ -171,6 +171,8 @@ class Replica:
         self.layout = layout
         devices.mates.agree()
         join_group(devices)
+        if self.vae is not None:
+            self.vae.verify()
         mesh = mesh_of(layout, devices.kind) if models else None
         self.parts = {
             part: Shared(part, model, layout, mesh, options.by, devices, name)

@@ -19,9 +19,10 @@ from typing import Any, Final
 import torch
 import torch.distributed as dist
 
-from hpcwise.core.errors import UsageError
+from hpcwise.core.errors import ParallelMismatch, UsageError
 from hpcwise.models.base import Devices
 from hpcwise.models.parallel.calls import Header, receive, send
+from hpcwise.models.parallel.usp import TOLERANCE
 
 PART: Final = "vae"
 _CAUSAL: Final = "AutoencoderKLWan"
@@ -73,13 +74,41 @@ class SharedDecoder:
         #: Of each own tile of a causal decoder: its caches.
         self._past: dict[int, list[Any]] = {}
 
+    def verify(self) -> None:
+        """All ranks, when their group is made: a small random picture together and by rank 0 alone. Raises
+        ParallelMismatch on all of them."""
+        vae, ranks = self._vae, self._devices.world
+        weights = next(vae.parameters())
+        channels = getattr(vae.config, "z_dim", None) or vae.config.latent_channels
+        draw = torch.Generator().manual_seed(11)
+        latents = torch.randn((1, channels, 1, 8, 2 * ranks * self._overlap()), generator=draw)
+        latents = latents.to(weights.device, weights.dtype)
+        told: tuple[Any, ...] = ()
+        if getattr(vae.config, "timestep_conditioning", False):
+            told = (torch.zeros(1, device=weights.device, dtype=weights.dtype),)
+        made, off = self._decode(latents, told, first=True, last=True), torch.zeros(1, device=weights.device)
+        tiling = self.tiling(latents)
+        assert tiling is not None
+        if self._devices.rank == 0:
+            with torch.no_grad(), in_tiles(vae, tiling):
+                single = vae.decode(latents, *told, return_dict=False)[0]
+            off[0] = (made - single).abs().max().float().nan_to_num(torch.inf)
+        dist.broadcast(off, src=0)
+        if float(off) > TOLERANCE[weights.dtype]:
+            raise ParallelMismatch(
+                f"model {self._name}: its decoder on {ranks} processes is off by {float(off):.3g} from that "
+                "of one process; leave parallel.vae out of its card"
+            )
+
+    def _overlap(self) -> int:
+        """Of two tiles, in latents: as much as diffusers' own have."""
+        pixels = self._vae.tile_sample_min_height - self._vae.tile_sample_stride_height
+        return max(1, int(pixels) // int(self._vae.spatial_compression_ratio))
+
     def tiling(self, latents: Any) -> Tiling | None:
         """How this picture is shared; None for one too small to be."""
-        vae = self._vae
-        side = int(vae.spatial_compression_ratio)
-        overlap = max(1, (vae.tile_sample_min_height - vae.tile_sample_stride_height) // side)
         height, width = (int(length) for length in latents.shape[-2:])
-        return tiling_for(height, width, self._devices.world, overlap)
+        return tiling_for(height, width, self._devices.world, self._overlap())
 
     def decoded(self, latents: Any, told: tuple[Any, ...]) -> Iterator[tuple[int, Any]]:
         """Rank 0: latent frames done, and values [1, 3, frames, height, width] from -1 to 1."""
