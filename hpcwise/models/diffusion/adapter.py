@@ -21,11 +21,10 @@ import torch
 from hpcwise.core.errors import BadOutput, UsageError
 from hpcwise.models.base import Call, Devices, Input, ModelSpec, OnStep, Output
 from hpcwise.models.device import device_of
-from hpcwise.models.diffusion import decode, sampler, text
+from hpcwise.models.diffusion import decode, look, sampler, text
 from hpcwise.models.diffusion.checkpoint import check, denoisers
 from hpcwise.models.diffusion.grid import fitted, grid_of, named_for
 from hpcwise.models.diffusion.loop import Loop as Loop
-from hpcwise.models.diffusion.loop import preview_jpeg
 from hpcwise.models.diffusion.options import DTYPES as DTYPES
 from hpcwise.models.diffusion.options import DiffuseParams as DiffuseParams
 from hpcwise.models.diffusion.options import DiffusersOptions, picture_of, plain, tensor_of
@@ -106,7 +105,9 @@ class DiffusersAdapter:
         self._pipe, self._sampler = pipe, pipe.scheduler
         if options.parts != "encode":
             self._grid, self._vae = grid_of(pipe), pipe.vae
-            if not options.video:
+            if options.video:
+                self._factor = look.factor_of(pipe.vae)
+            else:
                 decode.patiently(pipe.vae)
             models = {part: model for part in DENOISERS if (model := getattr(pipe, part, None))}
             self._share(models, devices, pipe.vae if together else None)
@@ -335,7 +336,7 @@ class DiffusersAdapter:
         return {"image": picture_of(next(iter(call.inputs["image"])))}
 
     def _preview(self, latents: torch.Tensor) -> bytes:
-        return preview_jpeg(latents)
+        return look.preview_jpeg(latents, self._vae, self._factor)
 
     def _tune(self, model: Any) -> None:
         options = self._options

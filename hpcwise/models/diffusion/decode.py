@@ -100,7 +100,7 @@ def pictures(
     are decoded once more, in tiles; pictures that are out already are not made twice. Raises BadOutput for
     values that are no numbers.
     """
-    scaled = _unscaled(vae, latents)
+    scaled = unscaled(vae, latents)
     told: tuple[Any, ...] = ()
     if noise is not None:
         scaled = (1 - noise.scale) * scaled + noise.scale * noise.drawn.to(scaled)
@@ -193,7 +193,7 @@ def _tiled(
         vae.disable_tiling()
 
 
-def _unscaled(vae: Any, latents: torch.Tensor) -> torch.Tensor:
+def unscaled(vae: Any, latents: torch.Tensor) -> torch.Tensor:
     """What the decoder was trained on, in its type: a pipeline normalises latents by channel, or by one
     factor."""
     config = vae.config

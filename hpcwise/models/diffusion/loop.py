@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from typing import Any, Final
 
-import numpy as np
 import torch
 
 from hpcwise.core.errors import BadOutput
@@ -61,20 +59,3 @@ class Loop:
                 lambda: sampler.loop_state(of, latents, generator, self.more),
             )  # fmt: skip
         self._on_step(base + self.done, total, f"step {self.done} of {self.steps}")
-
-
-def preview_jpeg(latents: torch.Tensor) -> bytes:
-    """A small picture of the middle frame: three fixed mixtures of the channels, spread over the range."""
-    from PIL import Image
-
-    middle = latents[0, :, latents.shape[2] // 2].float().cpu()
-    channels = middle.shape[0]
-    mix = torch.tensor(
-        [[np.cos(2.1 * c + 2.0 * rgb) for c in range(channels)] for rgb in range(3)], dtype=torch.float32
-    )
-    picture = torch.einsum("rc,chw->hwr", mix / channels, middle)
-    low, high = picture.amin(), picture.amax()
-    scaled = ((picture - low) / (high - low).clamp_min(1e-6) * 255).to(torch.uint8).numpy()
-    held = io.BytesIO()
-    Image.fromarray(scaled).resize((scaled.shape[1] * 4, scaled.shape[0] * 4)).save(held, "JPEG", quality=70)
-    return held.getvalue()
