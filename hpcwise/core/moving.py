@@ -6,12 +6,14 @@ price of moving is part of each of these decisions (core/preemption.py, core/sch
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import msgspec
 
 from hpcwise.core.fleet import WorkerClass
 from hpcwise.core.state import TaskRecord
+from hpcwise.core.units import SEGMENT_S
 from hpcwise.core.world import World
 
 #: Making a file durable, or finding and opening it, whatever its size (seconds), and the speed of a shared
@@ -128,6 +130,22 @@ def slower(task: TaskRecord, whole_s: float) -> float:
     if task.step < 2 or done <= 0 or whole_s <= 0:
         return 1.0
     return min(_MOST_SLOWER, max(1.0, (task.moved_s - task.started_s) / (done * whole_s)))
+
+
+def due_s(world: World, task: TaskRecord, need_s: float) -> float:
+    """Engine time by which the task must end, if it still needs `need_s`. Of one that streams, the deadline
+    is its first chunk's; each later one is needed a segment later."""
+    deadline_s = world.deadline_s(task)
+    features = task.spec.alternatives[task.alternative].features
+    chunks = chunks_of(task)
+    if chunks == 1 and task.spec.publishes:
+        chunks = math.ceil(features.get("film_s", 0.0) * task.scale / SEGMENT_S - 1e-9)
+    left = chunks - task.chunks
+    if left <= 1:
+        return deadline_s + max(0, chunks - 1) * SEGMENT_S
+    last_s = deadline_s + (chunks - 1) * SEGMENT_S
+    next_s = deadline_s + task.chunks * SEGMENT_S + need_s * (left - 1) / left
+    return min(last_s, next_s)
 
 
 def ends_s(world: World, task: TaskRecord) -> float:

@@ -17,6 +17,7 @@ from hpcwise.core.fleet import WorkerClass
 from hpcwise.core.moving import (
     Price,
     done_share,
+    due_s,
     ends_s,
     move_s,
     slower,
@@ -40,10 +41,11 @@ _NEVER_S: Final = float("inf")
 
 
 class _Way(msgspec.Struct, frozen=True):
-    """A running task that could give way. hurt_s: by how much later than it should it then ends."""
+    """A running task that could give way. hurt_s: by how much later than it should it then ends; due_s: when
+    it should."""
 
     hurt_s: float
-    deadline_s: float
+    due_s: float
     task: TaskRecord
 
 
@@ -56,28 +58,27 @@ def preempt(world: World, emit: Emit) -> None:
     """
     heads = [head for pool in world.pools.values() if (head := pool.peek()) is not None]
     for _, task in sorted(heads, key=lambda head: (head[0], head[1].ordinal)):
-        deadline_s = world.deadline_s(task)
         model = world.alternative_of(task).model
         classes = [cls for cls in world.fleet.hosting(model) if shared_by(world, task, cls)]
         needs = {cls: whole_s(world, task, cls) * (1.0 - spared(task)) for cls in classes}
-        if not needs:
-            continue
-        waits_s = min(
-            (o.finish_s for cls in classes for o in options_in(world, task, model, cls, needs[cls], True)),
-            default=_NEVER_S,
+        late_s, waits_s = min(
+            (
+                (option.finish_s - due_s(world, task, needs[cls]), option.finish_s)
+                for cls in classes
+                for option in options_in(world, task, model, cls, needs[cls], True)
+            ),
+            default=(_NEVER_S, _NEVER_S),
         )
-        if waits_s <= deadline_s or any(_pausing(world, cls) for cls in classes):
+        if late_s <= 0 or any(_pausing(world, cls) for cls in classes):
             continue
         found = [
-            way for cls in classes if (way := _gives_way(world, task, cls, needs[cls], waits_s)) is not None
+            way
+            for cls in classes
+            if (way := _gives_way(world, task, cls, needs[cls], late_s, waits_s)) is not None
         ]
         if found:
-            way = min(found, key=lambda w: (w.hurt_s, -w.deadline_s, w.task.ordinal))
-            late = (
-                f"would be {_said(waits_s - deadline_s)} late"
-                if waits_s < _NEVER_S
-                else "would have no worker"
-            )
+            way = min(found, key=lambda w: (w.hurt_s, -w.due_s, w.task.ordinal))
+            late = f"would be {_said(late_s)} late" if late_s < _NEVER_S else "would have no worker"
             reason = f"{task.spec.task_id} {late} behind it"
             emit(m.Pause(way.task.worker, way.task.spec.task_id, way.task.attempt, reason=reason))
 
@@ -88,11 +89,11 @@ def _pausing(world: World, cls: WorkerClass) -> bool:
 
 
 def _gives_way(
-    world: World, urgent: TaskRecord, cls: WorkerClass, need_s: float, waits_s: float
+    world: World, urgent: TaskRecord, cls: WorkerClass, need_s: float, late_s: float, waits_s: float
 ) -> _Way | None:
     """The task of a worker of `cls` that is hurt least by making place for `urgent`, which takes `need_s`
-    there and would end at `waits_s` without."""
-    now_s, due_s, urgency = world.state.now_s, world.deadline_s(urgent), world.urgency(urgent)
+    there, and would end at `waits_s` and be late by `late_s` without."""
+    now_s, urgent_due_s, urgency = world.state.now_s, due_s(world, urgent, need_s), world.urgency(urgent)
     model = world.alternative_of(urgent).model
     best: _Way | None = None
     for worker in cls.members.values():
@@ -100,17 +101,18 @@ def _gives_way(
         # Whoever is more urgent would get the worker back at once.
         if task is None or world.urgency(task) <= urgency:
             continue
-        deadline_s = world.deadline_s(task)
-        if best is not None and (best.hurt_s, -best.deadline_s) <= (0.0, -deadline_s):
+        ends = ends_s(world, task)
+        due = due_s(world, task, ends - now_s)
+        if best is not None and (best.hurt_s, -best.due_s) <= (0.0, -due):
             continue
         price = _price(world, task, worker)
-        ends = ends_s(world, task)
         free_s = now_s + price.leave_s
         option = option_on(world, urgent, worker, model, need_s, cls, True, free_s, task.spec.task_id)
         if option is None or ends <= free_s:
             continue  # the worker is free by itself as soon
-        helped_s = waits_s - max(due_s, option.finish_s)
-        if option.finish_s > due_s and helped_s < max(WIN_S, WIN_LATE * (waits_s - now_s)):
+        still_s = option.finish_s - urgent_due_s
+        helped_s = late_s - max(0.0, still_s)
+        if still_s > 0 and helped_s < max(WIN_S, WIN_LATE * (waits_s - now_s)):
             continue  # late in any case
         back_s = ends - now_s + option.finish_s + price.again_s + price.arrive_s
         load_s = world.profiles.load_s(world.alternative_of(task).model)
@@ -118,12 +120,12 @@ def _gives_way(
             back_s += load_s
         if worker.ends_s is not None and ends <= worker.ends_s < back_s:
             back_s += load_s + price.total_s  # it does not live to end it: on another one
-        hurt_s = max(0.0, back_s - max(deadline_s, ends))
+        hurt_s = max(0.0, back_s - max(due, ends))
         # What may still come for a task that no worker can take now is not known: nobody is hurt for it.
-        if hurt_s >= (helped_s if waits_s < _NEVER_S else 0.0) and hurt_s > 0:
+        if hurt_s >= (helped_s if late_s < _NEVER_S else 0.0) and hurt_s > 0:
             continue
-        if best is None or (hurt_s, -deadline_s) < (best.hurt_s, -best.deadline_s):
-            best = _Way(hurt_s, deadline_s, task)
+        if best is None or (hurt_s, -due) < (best.hurt_s, -best.due_s):
+            best = _Way(hurt_s, due, task)
     return best
 
 
@@ -141,21 +143,22 @@ def relocate(world: World, emit: Emit) -> None:
         task = _leaves(world, worker)
         if task is None:
             continue
-        deadline_s, stays_s = world.deadline_s(task), ends_s(world, task)
-        if stays_s <= deadline_s:
+        now_s, stays_s = world.state.now_s, ends_s(world, task)
+        late_s = stays_s - due_s(world, task, stays_s - now_s)
+        if late_s <= 0:
             continue
         found = _elsewhere(world, task, worker, idle)
         if found is None:
             continue
         there, finish_s = found
-        in_time = finish_s <= deadline_s
+        in_time = finish_s <= due_s(world, task, there.exec_s)
         share = WIN_IN_TIME if in_time else WIN_LATE
-        if stays_s - finish_s < max(WIN_S, share * (stays_s - world.state.now_s)):
+        if stays_s - finish_s < max(WIN_S, share * (stays_s - now_s)):
             continue
         target = there.worker.info.worker_id
         idle[world.fleet.class_of(target)].remove(there.worker)
         ends = "in time" if in_time else f"{_said(stays_s - finish_s)} sooner"
-        reason = f"would be {_said(stays_s - deadline_s)} late; ends {ends} on {target}, moving included"
+        reason = f"would be {_said(late_s)} late; ends {ends} on {target}, moving included"
         emit(m.Pause(worker.info.worker_id, task.spec.task_id, task.attempt, to=target, reason=reason))
 
 

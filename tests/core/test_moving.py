@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from hpcwise.core import messages as m
+from hpcwise.core import moving
 from hpcwise.core.catalogue import Catalogue, HardwareInfo, LinearProfile, Link, ModelInfo, Vae
 from hpcwise.core.config import EngineConfig
 from hpcwise.core.engine import Engine
@@ -344,6 +345,19 @@ def test_a_task_moves_only_for_what_it_wins_after_the_price(
     hardware = new.pop("hardware", "fast")
     join(e, "new", hardware, now_s=5.0, **new)
     assert bool(pauses(handled(e, m.Tick(), 5.0))) == moves
+
+
+def test_a_task_that_streams_is_late_only_where_a_chunk_is() -> None:
+    # Four chunks of ten steps: the deadline is the first one's, the others are due 3.5 s after each other.
+    for due_first_s, moves in ((29.6, False), (29.4, True), (9.0, True)):
+        e = engine()
+        late(e, due_first_s, chunks=4)
+        join(e, "new", "fast", now_s=5.0)
+        # The last chunk comes at 40 s; the first comes at 10 s.
+        assert bool(pauses(handled(e, m.Tick(), 5.0))) == moves, due_first_s
+        task = e.state.tasks["r/t"]
+        assert moving.due_s(e.world, task, 40.0) == due_first_s + 10.5
+        assert moving.due_s(e.world, task, 8.0) == due_first_s + 6.0
 
 
 def test_the_way_to_another_region_is_part_of_the_price() -> None:
