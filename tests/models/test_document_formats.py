@@ -352,3 +352,15 @@ def test_a_projects_page_is_named_by_its_logo_without_its_sponsors(tmp_path: Pat
         "motor turns the kite. It weighs nine kilograms.\n"
     )
     assert read(tmp_path / "x.md", tmp_path / "work2").title == ""
+
+
+def test_a_page_of_a_site_is_called_by_its_own_heading_or_the_windows_first_part(tmp_path: Path) -> None:
+    text = (
+        "<p>Large kites can pull ships. A motor turns the kite. The wind is strong there. It almost "
+        "never stops.</p>"
+    )
+    site = "<html><head><title>Flying at Sea - The Kite Book</title></head><body><div><h1>The Kite Book</h1></div>"
+    (tmp_path / "a.html").write_text(f"{site}<main><h2>Wind</h2>{text}</main></body></html>")
+    assert read(tmp_path / "a.html", tmp_path / "a").title == "Flying at Sea"
+    (tmp_path / "b.html").write_text(f"{site}<main><h1>Flying by Night</h1>{text}</main></body></html>")
+    assert read(tmp_path / "b.html", tmp_path / "b").title == "Flying by Night"

@@ -62,6 +62,8 @@ SAID = {
     "The method is closely related to reweighting of the kites (not shown).": (
         "The method is closely related to reweighting of the kites."
     ),
+    "The kite supports two winches since version 1.20.0–.": "The kite supports two winches since version "
+    "1.20.0.",
 }
 
 REFUSED = [
@@ -87,6 +89,7 @@ REFUSED = [
     "Each entry of the table requires about 3\U0001d44f passes of the model.",
     "We'd have liked to see the kite again on another day.",
     "The authors are available for questions about the kite.",
+    'The "unrolled loop" variant of the program in modified code.',
     "Go complain to its vendor if the kite is still in the box.",
     "In kites of both kinds, which were flown on a single line by a crew of two who had been trained for "
     "a month and "

@@ -50,10 +50,12 @@ def read_html(path: Path, name: str, work: Path, max_pages: int) -> Document:
     data = path.read_bytes()
     root = _parse(data, name)
     limit = max_pages * _CHARS_A_PAGE
-    title = next((clean(h.text_content()) for h in root.iter("h1")), "")
-    if not title:
-        title = next((clean(t.text or "") for t in root.iter("title")), "")
-        title = re.split(r"\s+[|–—·]\s+", title)[0]
+    body = next((e for tag in ("article", "main", "body") for e in root.iter(tag)), root)
+    stated = next((clean(t.text or "") for t in root.iter("title")), "")
+    stated = re.split(r"\s+[|–—·-]\s+", stated)[0]
+    # A heading outside of the article is the site's.
+    title = next((clean(h.text_content()) for h in body.iter("h1")), "") or stated
+    title = title or next((clean(h.text_content()) for h in root.iter("h1")), "")
     # A chapter's number says nothing to those who see this page only.
     title = re.sub(r"^(?:Chapter|Part|Appendix) [\dIVXA-Z]+[.:]? +(?=\w{3})", "", title)
     authors = tuple(
@@ -61,7 +63,6 @@ def read_html(path: Path, name: str, work: Path, max_pages: int) -> Document:
         for meta in root.iter("meta")
         if meta.get("name", "").lower() in ("author", "citation_author") and meta.get("content")
     )
-    body = next((e for tag in ("article", "main", "body") for e in root.iter(tag)), root)
     blocks, truncated = _within(_blocks(body, 1, _data_uri), limit)
     pages = max((block.page for block in blocks), default=1)
     return to_document(blocks, title, authors, pages, work, truncated=truncated)

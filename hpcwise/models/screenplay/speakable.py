@@ -62,7 +62,9 @@ _BROKEN = re.compile(
 # Weak on purpose (a plural passes too): it refuses titles, labels and lists that end with a full stop.
 _VERB = re.compile(
     r"\b(?:is|are|was|were|be|been|has|have|had|can|could|may|might|will|would|should|must|do|does|did)\b"
-    r"|\b[a-z]{2,}(?:[^su\W]s|ed|sses) "
+    r"|\b[a-z]{2,}(?:[^su\W]s|sses) "
+    r"|(?<!\bin )(?<!\bof )(?<!\ba )(?<!\ban )(?<!\bthe )(?<!\bwith )(?<!\bby )(?<!\bfor )"
+    r"(?<!\bfrom )(?<!\bon )\b[a-z]{2,}ed "
     r"|\b(?:found|led|became|flew|grew|took|gave|made|held|kept|fell|rose|ran|saw|went|came|built|chose"
     r"|drew|knew|lost"
     r"|put|read|said|sent|set|showed|spent|told|thought|won|wrote|use|make|provide|allow|need|show|include)\b"
@@ -121,6 +123,7 @@ _SYMBOLS = (
     (re.compile(r"\s&\s"), " and "),
     (re.compile(r"(?<=\d)\s*%"), " percent"),
     (re.compile(r"(?<=[a-z])@(?=\d)"), " at "),
+    (re.compile(r"(?<=\w)\s*[–—]+(?=[.,;])"), ""),
     (re.compile(r"\betc\. on\b"), "and so on, on"),
     (re.compile(r"\betc\.(?=[,;)]| [a-z])"), "and so on"),
     (re.compile(r"\betc\.$"), "and so on."),

@@ -102,7 +102,7 @@ class Writer(ShotMaker):
         title, authors = self._document.title, self._document.authors
         me, you = self._cast.host, self._cast.expert
         heading = title or f"A {self._noun}, discussed"
-        named = re.sub(r"\s+", " ", title).rstrip(" .")
+        named = re.sub(r"\s+", " ", re.sub(r"<[^<>]{1,20}>", "", title)).rstrip(" .")
         if self._duration_s < 45:
             named = _SUBTITLE.split(named, maxsplit=1)[0]
         by = _names(authors)
