@@ -359,7 +359,7 @@ def test_a_page_of_a_site_is_called_by_its_own_heading_or_the_windows_first_part
         "<p>Large kites can pull ships. A motor turns the kite. The wind is strong there. It almost "
         "never stops.</p>"
     )
-    site = "<html><head><title>Flying at Sea - The Kite Book</title></head><body><div><h1>The Kite Book</h1></div>"
+    site = "<html><title>Flying at Sea - The Kite Book</title><body><div><h1>The Kite Book</h1></div>"
     (tmp_path / "a.html").write_text(f"{site}<main><h2>Wind</h2>{text}</main></body></html>")
     assert read(tmp_path / "a.html", tmp_path / "a").title == "Flying at Sea"
     (tmp_path / "b.html").write_text(f"{site}<main><h1>Flying by Night</h1>{text}</main></body></html>")

@@ -64,7 +64,7 @@ _VERB = re.compile(
     r"\b(?:is|are|was|were|be|been|has|have|had|can|could|may|might|will|would|should|must|do|does|did)\b"
     r"|\b[a-z]{2,}(?:[^su\W]s|sses) "
     r"|(?<!\bin )(?<!\bof )(?<!\ba )(?<!\ban )(?<!\bthe )(?<!\bwith )(?<!\bby )(?<!\bfor )"
-    r"(?<!\bfrom )(?<!\bon )\b[a-z]{2,}ed "
+    r"(?<!\bfrom )(?<!\bon )(?<!\")\b[a-z]{2,}ed "
     r"|\b(?:found|led|became|flew|grew|took|gave|made|held|kept|fell|rose|ran|saw|went|came|built|chose"
     r"|drew|knew|lost"
     r"|put|read|said|sent|set|showed|spent|told|thought|won|wrote|use|make|provide|allow|need|show|include)\b"
