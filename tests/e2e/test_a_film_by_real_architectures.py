@@ -20,7 +20,9 @@ from typing import Any
 import pytest
 import yaml
 
+from hpcwise.cli.replay import records_of
 from hpcwise.cli.run import Run
+from hpcwise.core import messages as m
 from hpcwise.media.probe import probe
 from hpcwise.store.artifacts import Store
 from hpcwise.store.latents import read_latent
@@ -182,6 +184,13 @@ def test_kill_9_inside_the_denoising_loop_costs_no_saved_step_and_changes_no_bit
     [second] = logs.values()
     found = re.findall(rf"{key[:12]}: goes on after step (\d+) of chunk 1", second)
     assert len(found) == 1 and 2 <= int(found[0]) < 10
+    # The engine knew of it: the second worker had the second segment alone to make, from that step on.
+    records = [record for _, record in records_of(run)]
+    sent = [c for r in records for c in r.commands if isinstance(c, m.Dispatch) and c.key == key]
+    assert [command.first_chunk for command in sent] == [0, 1]
+    again = sent[1].task_id, sent[1].attempt
+    told = [r.event for r in records if isinstance(r.event, m.TaskProgress)]
+    assert all(e.done > 10 + int(found[0]) for e in told if (e.task_id, e.attempt) == again and e.done)
     assert film.digests == undisturbed.digests
     assert film.sha256() == undisturbed.sha256()
     assert not run.paths.checkpoints_of(key).exists()
