@@ -90,6 +90,7 @@ REFUSED = [
     "We'd have liked to see the kite again on another day.",
     "The authors are available for questions about the kite.",
     'The "unrolled loop" variant of the program in modified code.',
+    "How to continue with kites after the end of this workshop.",
     "Go complain to its vendor if the kite is still in the box.",
     "In kites of both kinds, which were flown on a single line by a crew of two who had been trained for "
     "a month and "

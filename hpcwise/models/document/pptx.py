@@ -79,7 +79,7 @@ def _blocks(slide: Any, number: int) -> Iterator[Block]:
 _BY_MACHINE = re.compile(
     r"automati(?:cally|sch|quement|camente)|description generated|https?:|\bwww\.|\.(?:png|jpe?g|svg|gif"
     r"|webp)\b"
-    r"|\s[|–-]\s|\blogos?\b|\bfree (?:download|vector|icon)|\b(?:stock|clip ?art|getty)\b",
+    r"|\s[|–-]\s|\b(?:logos?|icons?|emojis?)\b|\bfree (?:download|vector|icon)|\b(?:stock|clip ?art|getty)\b",
     re.I,
 )
 

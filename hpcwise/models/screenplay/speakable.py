@@ -73,7 +73,7 @@ _VERB = re.compile(
 _NO_SUBJECT = re.compile(
     r"^(?!(?:this|is|as|does|has|was|unlike|besides|towards|across|always|perhaps|thus"
     r"|regardless)\b)[A-Z][a-z]+[^s\W]s (?:a|an|the|all|if|whether) "
-    r"|^(?:now|go|proceed|click|contact|note|consider|suppose|let|assume|recall|make sure|notice|remember"
+    r"|^(?:how|now|go|proceed|click|contact|note|consider|suppose|let|assume|recall|make sure|notice|remember"
     r"|compute|see|use|set"
     r"|define|imagine"
     r"|please|be sure|keep in mind|observe)\b (?!of |is |are |has )"
