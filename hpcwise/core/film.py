@@ -42,7 +42,8 @@ def advance_film(world: World, emit: Emit, request_id: RequestId) -> None:
         return
     broken = _broken_task(world, request)
     if broken is not None:
-        times = f" failed {broken.failures} times" if broken.failures else ""  # 0: its model did not load
+        n = broken.failures  # none where its model did not load
+        times = f" failed {n} times" if n > 1 else " failed" if n else ""
         reason = f"{broken.spec.task_id}{times}: {broken.why}"
         emit(m.RequestEnded(request_id, "failed", reason))
         return
