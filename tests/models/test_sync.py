@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 import torch
 
-from hpcwise.core.errors import BadOutput, ModelMissing
+from hpcwise.core.errors import BadOutput, ModelMissing, UsageError
 from hpcwise.core.screenplay import Speech, Word
 from hpcwise.core.units import SEGMENT_S
 from hpcwise.models.base import Call, Devices, Input, ModelSpec, Output
 from hpcwise.models.diffusion import tiny
+from hpcwise.models.diffusion.adapter import DiffusersAdapter
 from hpcwise.models.frames import read_frames, write_frames
 from hpcwise.models.sync.adapter import MOST_S, SyncAdapter, cuts
 from hpcwise.models.sync.attention import MARGIN, AudioCondition, Conductor, windows
@@ -203,6 +204,42 @@ def test_a_run_left_in_the_middle_goes_on_to_the_same_bytes(adapter: SyncAdapter
     kept.stop_at = -1
     rest = _made(adapter, _call(tmp_path / "b", params, speech, clip, checkpoints=kept), tmp_path / "b")[1]
     assert (whole.path / "frames.mkv").read_bytes() == (rest.path / "frames.mkv").read_bytes()
+
+
+def test_a_prompt_is_cut_where_the_encoder_ends_or_comes_from_elsewhere_to_the_same_bytes(
+    checkpoint: Path, adapter: SyncAdapter, tmp_path: Path
+) -> None:
+    clip, speech = _clip(tmp_path / "clip"), _spoken(tmp_path / "speech", 0.3)
+    short = "A host speaks to the camera."
+    long = {"prompt": " ".join([short] * 20)}
+    output, made = _made(adapter, _call(tmp_path / "long", long, speech, clip), tmp_path / "long")
+    left_out = output.facts["prompt_left_out"]
+    kept = long["prompt"].removesuffix(left_out).rstrip()
+    assert left_out.startswith("A host speaks") and kept.endswith("camera.")
+
+    encoder = DiffusersAdapter()
+    options = {"dtype": "float32", "parts": "encode"}
+    encoder.load(ModelSpec("e", "1", "diffusers", checkpoint, options), Devices())
+    place = tmp_path / "text"
+    place.mkdir()
+    ((_, text),) = ran(encoder, called("encode", place / "work", {"prompt": kept}, {}), place)
+    silent = SyncAdapter()
+    apart = {"dtype": "float32", "from_image": True, "text": False, "call": {"guidance_scale": 5.0}}
+    silent.load(ModelSpec("tiny-fantasytalking", "1", "sync", checkpoint, apart), Devices())
+    inputs = {"speech": [speech], "video": [clip], "prompt": [text]}
+    params = {"steps": 2, "render_width": 48, "render_height": 32, "fps": 23}
+    (tmp_path / "apart").mkdir()
+    call = called("sync", tmp_path / "apart" / "work", params, inputs)
+    _, other = _made(silent, call, tmp_path / "apart")
+    assert (other.path / "frames.mkv").read_bytes() == (made.path / "frames.mkv").read_bytes()
+
+
+def test_a_size_that_it_cannot_draw_is_one_line_before_anything_is_computed(
+    adapter: SyncAdapter, tmp_path: Path
+) -> None:
+    call = _call(tmp_path / "x", {"render_width": 50}, Input(tmp_path, {}), Input(tmp_path, {}))
+    with pytest.raises(UsageError, match=r"width: 50 cannot be drawn, .* multiples of 16; use 48"):
+        list(adapter.run(call, lambda *_: None, lambda: False))
 
 
 def test_a_decoder_out_of_memory_costs_a_tiled_retry_and_no_second_denoise(

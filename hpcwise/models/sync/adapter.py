@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ from hpcwise.core.errors import BadOutput, UsageError
 from hpcwise.core.screenplay import Speech
 from hpcwise.models.base import Call, Devices, ModelSpec, OnStep, Output
 from hpcwise.models.diffusion.adapter import DTYPES, DiffuseParams, DiffusersAdapter, Loop, converted
+from hpcwise.models.diffusion.grid import fitted
 from hpcwise.models.frames import Frame, checked, read_frames, stretched, write_frames
 from hpcwise.models.segment import write_segments
 from hpcwise.models.sync.attention import AudioCondition, Conductor
@@ -70,6 +72,8 @@ class SyncAdapter(DiffusersAdapter):
         params = converted(call.params, SyncParams, call.stage)
         if call.stage != "sync":
             raise UsageError(f"model {self._name}: stage is {call.stage!r}; it does sync")
+        fitted(msgspec.structs.replace(params, frames=0), self._options, self._grid, self._name)
+        said, cut = self._asked(call, params)
         speech_dir, clip_dir = (next(iter(call.inputs[name])).path for name in ("speech", "video"))
         speech = _speech(speech_dir)
         clip = list(read_frames(clip_dir / "frames.mkv"))
@@ -90,24 +94,30 @@ class SyncAdapter(DiffusersAdapter):
             below = [_at(clip, (t - start_s) / (end_s - start_s)) for t in times]
             loop = Loop(call, params, index, len(runs), on_step, self._preview)
             asked = msgspec.structs.replace(params, frames=frames)
-            made += self._run(loop, asked, heard, below)
+            made += self._run(loop, asked, said, heard, below)
         # By its own rate into the film's.
         shown = stretched(made, last - first) if params.fps != FPS else _held(made, last - first)
         whole = checked(shown, self._name)
         if params.film_width:
             size = params.film_width, params.film_height
-            yield from write_segments(call, whole, last - first, *size, params.fps, first)
+            for output in write_segments(call, whole, last - first, *size, params.fps, first):
+                yield replace(output, facts={**output.facts, **cut})
             return
         path = call.work / "frames.mkv"
         count = write_frames(path, whole, params.fps)
-        facts = {"frames": count, "fps": params.fps, "first_frame": first}
+        facts = {"frames": count, "fps": params.fps, "first_frame": first, **cut}
         yield Output(files={"frames.mkv": path}, facts=facts)
 
-    def _run(self, loop: Loop, params: SyncParams, heard: Any, below: list[Frame]) -> list[Frame]:
-        """Pictures of one run, one for each of the clip's that lie below it."""
+    def _run(
+        self, loop: Loop, params: SyncParams, said: Mapping[str, Any], heard: Any, below: list[Frame]
+    ) -> list[Frame]:
+        """Pictures of one run, one for each of the clip's that lie below it. said: the prompt, or what was
+        made of it elsewhere."""
         from PIL import Image
 
-        given: dict[str, Any] = {"image": Image.fromarray(below[0]), "output_type": "latent"}
+        given: dict[str, Any] = {
+            **said, "image": Image.fromarray(below[0]), "output_type": "latent",
+        }  # fmt: skip
         if self._options.last_image:
             given["last_image"] = Image.fromarray(below[-1])
         guidance = float(self._options.call.get("guidance_scale", 5.0))
