@@ -207,6 +207,18 @@ def test_with_half_a_minute_a_long_title_is_said_by_its_first_part(tmp_path: Pat
     assert sum(s.expected_s for x in scenes for s in x.shots) == pytest.approx(30.0, rel=0.05)
 
 
+def test_the_hook_of_half_a_minute_is_a_short_one_even_of_a_long_sentence() -> None:
+    long = (
+        "Large kites are difficult to steer at sea because of gusts of wind, which come from all sides of the "
+        "ship and change their direction within a second."
+    )
+    section = Section(heading="Introduction", page=1, sentences=(Sentence(text=long, page=1),))
+    document = Document(title="Kites", authors=(), sections=(section,), figures=(), n_pages=1)
+    cast = msgspec.convert(CAST, list[Character])
+    said = {d: Writer(document, cast, d, 1).opening().shots[-1].lines[-1].text for d in (30.0, 60.0)}
+    assert said == {30.0: "Large kites are difficult to steer at sea because of gusts of wind.", 60.0: long}
+
+
 def test_everybody_is_heard_in_a_text_without_evidence_or_limits(tmp_path: Path) -> None:
     cast = [
         *CAST,

@@ -94,9 +94,10 @@ def section_roles(document: Document) -> list[str]:
     return roles
 
 
-def claims_of(document: Document, long_film: bool = False) -> list[Claim]:
-    """All sentences that can be said alone, or right after their neighbour. long_film: long ones too."""
-    most_chars = MAX_CHARS_LONG if long_film else MAX_CHARS
+def claims_of(document: Document, long_film: bool = False, most_chars: int = 0) -> list[Claim]:
+    """All sentences that can be said alone, or right after their neighbour. long_film: long ones too;
+    most_chars: none longer than this."""
+    most_chars = most_chars or (MAX_CHARS_LONG if long_film else MAX_CHARS)
     most_s = MAX_CLAIM_LONG_S if long_film else MAX_CLAIM_S
     roles = section_roles(document)
     out: list[Claim] = []
@@ -125,8 +126,9 @@ def claims_of(document: Document, long_film: bool = False) -> list[Claim]:
 
 def hook_of(document: Document, max_chars: int) -> Claim | None:
     """The sentence that says best what this is about, found without reading for meaning."""
-    early = [c for c in claims_of(_head(document)) if not c.leans and c.role != "related"]
-    early = [c for c in early if len(c.text) <= max_chars] or early
+    head = _head(document)
+    claims = claims_of(head, most_chars=max_chars) or claims_of(head)
+    early = [c for c in claims if not c.leans and c.role != "related"]
     topic, numbers = stems(document.title), set(re.findall(r"\d[\d.]*", document.title))
 
     firsts: set[str] = set()

@@ -63,7 +63,7 @@ def pictures_of(document: Document) -> list[Picture]:
                 if spoken is not None and not pointer and (opens or not leans_on_previous(sentence.text)):
                     texts.append((spoken, sentence.text, sentence.page))
         if figure.label.startswith("Slide"):
-            section, order, count, texts = _slide_lines(document, figure)
+            section, order, texts = _slide_lines(document, figure)
         texts = [t for t in _caption_lines(figure, document) + texts if expected_s(t[0]) <= MAX_CLAIM_S]
         if not texts:
             continue
@@ -74,8 +74,8 @@ def pictures_of(document: Document) -> list[Picture]:
     return out
 
 
-def _slide_lines(document: Document, figure: Figure) -> tuple[int, int, int, list[tuple[str, str, int]]]:
-    """What a slide says beside its picture: (section, place of its first sentence, sentences read, lines)."""
+def _slide_lines(document: Document, figure: Figure) -> tuple[int, int, list[tuple[str, str, int]]]:
+    """What a slide says beside its picture: (section, place of its first sentence, lines)."""
     section, order, count = -1, 0, 0
     texts: list[tuple[str, str, int]] = []
     for index, part in enumerate(document.sections):
@@ -85,7 +85,7 @@ def _slide_lines(document: Document, figure: Figure) -> tuple[int, int, int, lis
             if spoken is not None and not leans_on_previous(sentence.text):
                 section, order = (index, count) if section < 0 else (section, order)
                 texts.append((spoken, sentence.text, sentence.page))
-    return section, order, count, texts
+    return section, order, texts
 
 
 def _without_pointer(text: str, label: str) -> str:

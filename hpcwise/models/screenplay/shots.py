@@ -76,6 +76,12 @@ class ShotMaker:
                 after_s = min(max(shot.pause_after_s + share_s, _LEAST_AFTER_S), most_s)
                 paced.append(self._repaused(shot, round(after_s, 2)))
             out.append(msgspec.structs.replace(scene, shots=tuple(paced)))
+        # What is left over is taken by the end card, which may stand a little longer.
+        left_s, end = wished_s - scenes_s(out), out[-1].shots[-1]
+        if end.kind == "end" and abs(left_s) >= 0.2:
+            after_s = min(max(end.pause_after_s + left_s, _LEAST_AFTER_S), _MOST_END_S)
+            last = (*out[-1].shots[:-1], self._repaused(end, round(after_s, 2)))
+            out[-1] = msgspec.structs.replace(out[-1], shots=last)
         return out
 
     def _shot(
