@@ -15,6 +15,7 @@ import msgspec
 from hpcwise.core import messages as m
 from hpcwise.core.fleet import WorkerClass
 from hpcwise.core.moving import (
+    FILE_S,
     Price,
     done_share,
     due_s,
@@ -95,6 +96,11 @@ def _gives_way(
     there, and would end at `waits_s` and be late by `late_s` without."""
     now_s, urgent_due_s, urgency = world.state.now_s, due_s(world, urgent, need_s), world.urgency(urgent)
     model = world.alternative_of(urgent).model
+    clear_s = max(WIN_S, WIN_LATE * (waits_s - now_s))
+    # At the very best it starts when a file has been written.
+    still_s = now_s + FILE_S + need_s - urgent_due_s
+    if still_s > 0 and late_s - still_s < clear_s:
+        return None
     best: _Way | None = None
     for worker in cls.members.values():
         task = _leaves(world, worker)
@@ -112,7 +118,7 @@ def _gives_way(
             continue  # the worker is free by itself as soon
         still_s = option.finish_s - urgent_due_s
         helped_s = late_s - max(0.0, still_s)
-        if still_s > 0 and helped_s < max(WIN_S, WIN_LATE * (waits_s - now_s)):
+        if still_s > 0 and helped_s < clear_s:
             continue  # late in any case
         back_s = ends - now_s + option.finish_s + price.again_s + price.arrive_s
         load_s = world.profiles.load_s(world.alternative_of(task).model)
@@ -165,7 +171,8 @@ def relocate(world: World, emit: Emit) -> None:
 def _promised(world: World) -> set[WorkerId]:
     """Workers that wait for a task that is still leaving another one."""
     tasks = world.state.tasks
-    return {tasks[t].bound for w in world.state.workers.values() for t in w.held if tasks[t].bound}
+    alone = (w for w in world.state.workers.values() if len(w.held) == 1)
+    return {tasks[t].bound for worker in alone for t in worker.held} - {""}
 
 
 def _elsewhere(
