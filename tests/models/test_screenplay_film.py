@@ -209,7 +209,8 @@ def test_with_half_a_minute_a_long_title_is_said_by_its_first_part(tmp_path: Pat
 
 def test_the_hook_of_half_a_minute_is_a_short_one_even_of_a_long_sentence() -> None:
     long = (
-        "Large kites are difficult to steer at sea because of gusts of wind, which come from all sides of the "
+        "Large kites are difficult to steer at sea because of gusts of wind, which come from all sides "
+        "of the "
         "ship and change their direction within a second."
     )
     section = Section(heading="Introduction", page=1, sentences=(Sentence(text=long, page=1),))
