@@ -345,6 +345,10 @@ def _decoder(sizes: Sizes) -> dict[str, float]:
 def _power(sizes: Sizes, missing: dict[str, str]) -> Iterator[list[float]]:
     """Watts of the device while the block runs, ten times a second; none, and why, where NVML has none."""
     watts: list[float] = []
+    if sizes.device == "cpu":
+        missing["power_w"] = "NVML reads a GPU's power; this is none"
+        yield watts
+        return
     try:
         import pynvml
 
