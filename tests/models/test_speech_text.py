@@ -52,6 +52,7 @@ from hpcwise.models.kokoro.visemes import Sound, mouth_shapes
         ("ask me@example.org", "ask me at example.org"),
         ("$O(n)$ of σ=1", "O of n of sigma equals 1"),
         ("α₂ of CO₂ in OCRmyPDF", "alpha 2 of CO 2 in OCR my PDF"),
+        ("stable in version 1.17.0.", "stable in version 1 point 17 point 0."),
         ("Dex-Net 2.0: 3.0 GB, 10.0.", "Dex Net 2 point 0: 3 point 0 gigabytes, 10 point 0."),
         ("±0.3 and −5 °C", "plus or minus 0.3 and minus 5 degrees Celsius"),
     ],

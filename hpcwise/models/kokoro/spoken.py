@@ -190,6 +190,7 @@ _LEFT, _RIGHT = "([{\"'“‘«¿¡", ")]}\"'”’».,;:!?…"
 
 
 #: "2.0" is more than two: "Dex-Net 2.0".
+_VERSION = re.compile(r"(?<![\w.])\d+(?:\.\d+){2,}(?![\w]|\.\d)")
 _ZEROS = re.compile(r"(?<![\d.,])(\d+)\.0(?!\.?\d)")
 
 
@@ -223,7 +224,7 @@ def spoken_words(text: str, lexicon: Mapping[str, str] = NO_LEXICON) -> list[Spo
             right = right[1:]  # of "f(x)", read as a function
         if i + 1 < len(tokens) and right.startswith(".") and (_abbreviation(token, core) or said == "number"):
             right = right[1:]  # the dot of "e.g." ends no sentence
-        said = _ZEROS.sub(r"\1 point 0", said)
+        said = _VERSION.sub(lambda m: m[0].replace(".", " point "), _ZEROS.sub(r"\1 point 0", said))
         # A pause mark that stands where its word is silent still belongs to the sentence.
         spoken = f"{_pauses(left)}{said}{_pauses(right)}" if said else ""
         if spoken:
