@@ -195,7 +195,9 @@ def _elsewhere(
             continue
         need_s = whole_s(world, task, cls) * slow * (1.0 - share)
         nbytes = int(state_gb(world, task) * 1e9)
-        crosses_s = world.profiles.transfer_s(here.region, cls.region, nbytes) if cls.region else 0.0
+        crosses_s = 0.0
+        if cls.region and not task.saved:  # else in the option, as the task has a state already
+            crosses_s = world.profiles.transfer_s(here.region, cls.region, nbytes)
         fresh = [w for w in workers if w.idle_since_s > task.relocated_s]
         loaded = [w for w in fresh if model in w.loaded][:LIFETIME_LOOKS]
         for other in loaded or fresh[:LIFETIME_LOOKS]:

@@ -14,7 +14,7 @@ from hpcwise.core import messages as m
 from hpcwise.core.drawing import deals_tokens, shares_out
 from hpcwise.core.fleet import WorkerClass, takes_more
 from hpcwise.core.memory import booked_free_gb, held_gb
-from hpcwise.core.moving import move_s, spared, whole_s
+from hpcwise.core.moving import move_s, spared, state_gb, whole_s
 from hpcwise.core.planner import coming_models
 from hpcwise.core.policies import Placement
 from hpcwise.core.state import OPEN, TaskRecord, WorkerRecord
@@ -221,6 +221,9 @@ def option_on(
             artifact = world.state.artifacts.get(world.state.tasks[edge.source].key)
             if artifact is not None:
                 transfer_s += world.profiles.transfer_s(artifact.region, cls.region, artifact.nbytes)
+        if task.saved:
+            nbytes = int(state_gb(world, task) * 1e9)
+            transfer_s += world.profiles.transfer_s(task.kept_in, cls.region, nbytes)
     begins_s = start_s + load_s + transfer_s
     finish_s, moved_s = begins_s + exec_s, 0.0
     if worker.ends_s is not None and finish_s > worker.ends_s:

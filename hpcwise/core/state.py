@@ -111,10 +111,10 @@ LIVE_REQUEST: Final = frozenset({"growing", "running"})
 
 class TaskRecord(msgspec.Struct):
     """What happened to a task so far. Times are engine time in seconds; -1 says not yet. saved: share of its
-    work that a checkpoint in the store spares the next attempt; begun: that the store spared this one.
-    measured_j: the part of energy_j that devices' counters say; the rest is their power by the hardware's
-    table. left: why it was last paused; bound: the worker that it then goes on at; relocated_s: when it was
-    last taken to another one."""
+    work that a checkpoint in the store spares the next attempt, in the region kept_in; begun: that it spared
+    this one. measured_j: the part of energy_j that devices' counters say; the rest is their power by the
+    hardware's table. left: why it was last paused; bound: the worker that it then goes on at; relocated_s:
+    when it was last taken to another one."""
 
     spec: TaskSpec
     ordinal: int
@@ -145,6 +145,7 @@ class TaskRecord(msgspec.Struct):
     checkpoint: Key = ""
     saved: float = 0.0
     begun: float = 0.0
+    kept_in: str = ""
     bound: WorkerId = ""
     left: str = ""
     relocated_s: float = -1.0

@@ -253,6 +253,7 @@ class World:
         worker.backlog_s += expected_s
         worker.free_at_s = max(worker.free_at_s, now_s) + expected_s
         worker.dispatches += 1
+        task.kept_in = worker.info.region
         self.fleet.update(worker)
 
     def release(self, task: TaskRecord) -> None:

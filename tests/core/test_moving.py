@@ -371,6 +371,23 @@ def test_the_way_to_another_region_is_part_of_the_price() -> None:
         assert bool(pauses(handled(e, m.Tick(), 5.0))) == moves
 
 
+def test_a_checkpoint_in_another_region_is_on_its_way_before_the_task_goes_on() -> None:
+    far = (Link(a="near", b="far", gb_per_s=0.001, latency_s=2.0),)
+    e = engine(links=far, vae=Vae(spatial=8, temporal=4, patch=2))
+    join(e, "old", "slow", region="near")
+    features = {"steps": 40.0, "frames": 81.0, "frame_mpx": 0.256}
+    graph = (GraphTask(name="t", stage="s", model="dit", features=features),)
+    handled(e, m.RequestArrived("r", JobSpec(workflow="graph", graph=graph)), 0.0)
+    start(e, "r")
+    told(e, "r", 20, 40, 20.0, saved=0.5)
+    handled(e, m.WorkerLost("old", "evicted"), 21.0)
+    sent = join(e, "new", "slow", now_s=21.0, region="far")
+    [dispatch] = [c for c in sent if isinstance(c, m.Dispatch)]
+    state_s = 2.0 + state_gb(e.world, e.state.tasks["r/t"]) / 0.001
+    assert dispatch.expected_s == pytest.approx(20.0 + state_s)
+    assert state_s == pytest.approx(2.0 + 15.552)
+
+
 def test_a_task_that_is_slower_than_its_profile_is_not_thought_to_be_fast_elsewhere() -> None:
     e = engine()
     join(e, "old", "fast")
