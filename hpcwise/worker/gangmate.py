@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import time
+from typing import Final
 
 from hpcwise.models.base import Assistant, Devices
 from hpcwise.models.registry import Registry
@@ -11,6 +13,9 @@ from hpcwise.worker.gangnotes import Broken, Done, Go, Leave, Load, Unload, Work
 from hpcwise.worker.room import Room, free_memory
 
 log = logging.getLogger(__name__)
+
+#: From an error of a rank's own until it is told, seconds: less than rank 0 waits for a cause (gang.BLAME_S).
+BLAME_FIRST_S: Final = 1.0
 
 
 def assist(gang: Follower, cards: Registry, devices: Devices, room: Room) -> str:
@@ -42,6 +47,8 @@ def assist(gang: Follower, cards: Registry, devices: Devices, room: Room) -> str
                     helpers[model].assist(payload)
                 except Exception as problem:
                     log.exception("model %s: this rank cannot go on", model)
+                    # What broke it may be another rank that was lost: that one is to be named, by then it is.
+                    time.sleep(BLAME_FIRST_S)
                     gang.spoke.say(Broken(line_of(problem)))
                     gang.close()
                     flush_and_exit(EXIT_BROKEN)
