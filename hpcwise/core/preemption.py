@@ -137,7 +137,9 @@ def _gives_way(
 
 def relocate(world: World, emit: Emit) -> None:
     """Take a running task that would miss its deadline to an idle worker where it meets it, or ends clearly
-    earlier, the price of moving included."""
+    earlier, the price of moving included. Not by a policy that asks for no deadlines."""
+    if not world.policy.by_deadline:
+        return
     idle: dict[WorkerClass, list[WorkerRecord]] = {}
     promised = _promised(world)
     for worker in world.fleet.idle():

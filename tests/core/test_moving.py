@@ -22,7 +22,13 @@ STEP_S = {"slow": 1.0, "fast": 0.25}
 KEY = "c" * 40
 
 
-def engine(*more: ModelInfo, load_s: float = 0.0, links: tuple[Link, ...] = (), **dit: Any) -> Engine:
+def engine(
+    *more: ModelInfo,
+    load_s: float = 0.0,
+    links: tuple[Link, ...] = (),
+    policy: str = "streamwise",
+    **dit: Any,
+) -> Engine:
     profiles = {h: LinearProfile(per={"steps": s}) for h, s in STEP_S.items()}
     fields: dict[str, Any] = {"checkpoints": True, "memory_gb": 30.0, **dit}
     models = (
@@ -32,7 +38,7 @@ def engine(*more: ModelInfo, load_s: float = 0.0, links: tuple[Link, ...] = (), 
     )
     hardware = {h: HardwareInfo(name=h, usd_per_h=1.0) for h in STEP_S}
     catalogue = Catalogue(models={x.name: x for x in models}, hardware=hardware, links=links)
-    return Engine(EngineConfig(catalogue=catalogue))
+    return Engine(EngineConfig(catalogue=catalogue, policy=policy))
 
 
 def join(e: Engine, name: str, hardware: str, now_s: float = 0.0, **changes: Any) -> list[m.Command]:
@@ -450,6 +456,14 @@ def test_a_moved_task_moves_again_only_to_a_worker_that_came_or_became_idle_sinc
         now_s = 6.5 + (step - 6) * 2.5
         told(e, "r", step, 40, now_s)
         assert pauses(handled(e, m.Tick(), now_s)) == []
+
+
+def test_a_policy_that_asks_for_no_deadlines_moves_nothing_for_one() -> None:
+    for policy, moves in (("streamwise", True), ("edf", True), ("fifo", False), ("heft", False)):
+        e = engine(policy=policy)
+        late(e)
+        join(e, "new", "fast", now_s=5.0)
+        assert bool(pauses(handled(e, m.Tick(), 5.0))) == moves
 
 
 def test_a_model_without_checkpoints_stays_where_it_is() -> None:
