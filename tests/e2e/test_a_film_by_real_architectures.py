@@ -40,7 +40,7 @@ through two lines. The trial ship saved fuel.
 """
 #: One shot of two segments, so that its sketch is a stream of two loops.
 SPEC: dict[str, Any] = {
-    "input": "kites.md", "duration": "20s", "resolution": "384x256", "fps": 12, "quality": ["high"],
+    "input": "kites.md", "duration": "20s", "resolution": "352x224", "fps": 12, "quality": ["high"],
     "models": {"speech": "fallback-voice"}, "slo": "batch", "subtitles": ["srt"],
     "script": "kites.script.yaml",
     "cast": [
@@ -145,7 +145,7 @@ def undisturbed(place: Place) -> Iterator[Film]:
 
 def test_the_big_models_workflow_makes_a_film_with_sound_and_captions(undisturbed: Film) -> None:
     film = probe(undisturbed.folder / "film.mp4")
-    assert (film.width, film.height, film.fps, film.video_codec) == (384, 256, 12.0, "h264")
+    assert (film.width, film.height, film.fps, film.video_codec) == (352, 224, 12.0, "h264")
     assert film.audio_codec == "aac" and 3.6 <= film.duration_s <= 6.0
     assert [line["speaker"] for line in _lines(undisturbed)] == ["maya", "dan"]
     assert "pull cargo" in (undisturbed.folder / "film.srt").read_text()

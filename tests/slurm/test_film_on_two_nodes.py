@@ -119,7 +119,7 @@ def test_a_denoiser_on_two_nodes_that_loses_one_in_its_loop_ends_with_its_name_a
     site.wait(lambda: site.done(request), "the film is complete", SLOW_S)
     folder = site.run.film(request)
     film = probe(folder / "film.mp4")
-    assert (film.width, film.height, film.audio_codec) == (384, 256, "aac")
+    assert (film.width, film.height, film.audio_codec) == (352, 224, "aac")
     assert set(json.loads((folder / "receipt.json").read_bytes())["licences"]) == MADE_BY
     # Two replicas of two nodes; the second one went on where the first one's last checkpoint was.
     assert [[rank.node for rank in event.worker.ranks] for event in site.replicas()] == [nodes, nodes]
