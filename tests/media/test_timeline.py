@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from hpcwise.core.errors import StoreError, UsageError
+from hpcwise.core.units import exact_fps
 from hpcwise.media.sound import Soundtrack, block_samples, blocks_known, blocks_total
-from hpcwise.media.timeline import Segment, Span, Timeline, exact_fps, shot_frames
+from hpcwise.media.timeline import Segment, Span, Timeline, shot_frames
 
 from .making import sine, write_wav
 

@@ -20,7 +20,7 @@ from hpcwise.models.diffusion.look import factor_of, preview_jpeg
 from tests.models.tinies import called, picture, ran
 
 
-class _Encoder(torch.nn.Module):
+class _Encoder(torch.nn.Module):  # type: ignore[misc]  # torch is not read by mypy
     """An encoder as trained ones are at first glance: three of its channels mix a cell's mean colour, one is
     its contrast, and one is about nothing. Random weights, as of the tiny checkpoints, see hardly any."""
 

@@ -24,7 +24,7 @@ from hpcwise.models.base import Devices
 from hpcwise.models.parallel.group import join_group
 from hpcwise.store.paths import RunPaths
 from hpcwise.wire.start import WorkerConfig
-from hpcwise.worker import gang
+from hpcwise.worker import gang, gangplace
 
 
 def main(run_dir: str, name: str, world: int, lose: bool) -> None:
@@ -32,7 +32,7 @@ def main(run_dir: str, name: str, world: int, lose: bool) -> None:
         run_dir=run_dir, worker_id=name, kind="k", hardware="cpu", configs_dir="", models_dir="", gang=world
     )
     paths = RunPaths(Path(run_dir))
-    where = gang.place(config, os.environ)
+    where = gangplace.place(config, os.environ)
     own = Rank(socket.gethostname())
     made: Any = (gang.Follower if where.rank else gang.Gang)(config, paths, where, own)
     join_group(Devices("cpu", (), 1, where.rank, world, made))
