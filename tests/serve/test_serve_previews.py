@@ -159,7 +159,8 @@ def test_steps_of_a_denoising_loop_are_seen_while_it_runs(
 
     steps = seen[:-1]
     sources = [one["source"] for one in steps]
-    assert len(set(sources)) == len(sources) >= 2, seen
+    # How many there are is a question of how fast the machine is: each newer one is shown, says the next test.
+    assert len(set(sources)) == len(sources) >= 1, seen
     for one in steps:
         assert re.search(rf"/pictures/{request}/0\.jpg\?[0-9a-f]{{16}}$", one["source"])
         assert (one["alt"], one["width"] > 0) == ("Preview of what is being drawn. ", True)
@@ -211,3 +212,9 @@ def test_a_shot_says_its_step_and_what_a_checkpoint_keeps_also_to_a_screen_reade
         said = names[0].replace(" ,", ",")
         assert said == "Shot 1, quality high, drawing, slack due in 20 s, step 7 of 20, 50 % saved 3.5 s · w1"
         browser.picture(tmp_path / "looks" / "saved.png")
+        sources = []
+        for tag in ("aa", "bb"):
+            tags = json.dumps(json.dumps({"request_id": "film", "tags": {"0": tag}}))
+            browser.js(f"tell('pictures', {tags})")
+            sources.append(browser.js(f"{card}[0].querySelector('img').getAttribute('src')"))
+        assert sources == ["/pictures/film/0.jpg?aa", "/pictures/film/0.jpg?bb"]
