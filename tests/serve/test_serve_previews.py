@@ -159,7 +159,7 @@ def test_steps_of_a_denoising_loop_are_seen_while_it_runs(
 
     steps = seen[:-1]
     sources = [one["source"] for one in steps]
-    # How many there are is a question of how fast the machine is: each newer one is shown, says the next test.
+    # How many there are depends on how fast the machine is; that newer ones are shown, says the next test.
     assert len(set(sources)) == len(sources) >= 1, seen
     for one in steps:
         assert re.search(rf"/pictures/{request}/0\.jpg\?[0-9a-f]{{16}}$", one["source"])

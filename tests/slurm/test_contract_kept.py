@@ -71,6 +71,3 @@ def test_spot_is_held_by_others_so_the_dedicated_partition_is_asked_in_time_and_
     assert [kind for _, kind in launched] == ["spot", "a100"]
     # 40 s less 12 s of queue, 10 s of loading and 10 s of work.
     assert launched[1][0] - now_s == pytest.approx(8.0, abs=3.0)
-    reasons = [r.event.why for r in records if isinstance(r.event, m.PlanReady)]
-    # Looked at by its own clock, or on the way when the fleet changed: the same decision.
-    assert any(why.endswith("a100 0 -> 1") for why in reasons)
