@@ -130,7 +130,7 @@ def test_a_document_becomes_a_film_and_the_same_command_finds_it(
 def test_ctrl_c_stops_all_processes_and_the_same_command_goes_on(
     tmp_path: Path, films: Path, capsys: pytest.CaptureFixture[str], number: signal.Signals
 ) -> None:
-    spec = write_spec(tmp_path, duration="40s", size="640x400", fps="24", tier="high", slo="batch")
+    spec = write_spec(tmp_path, duration="24s", size="640x400", fps="24", tier="high", slo="batch")
     process = start("generate", spec, "--run-dir", films)
     until(process, "shot 0 (1/")
     process.send_signal(number)
@@ -154,7 +154,7 @@ def test_ctrl_c_stops_all_processes_and_the_same_command_goes_on(
 
 @pytest.mark.timeout(180)
 def test_a_head_that_dies_is_started_again_and_the_film_is_finished(tmp_path: Path, films: Path) -> None:
-    spec = write_spec(tmp_path, duration="40s", size="640x400", fps="24", tier="high", slo="batch")
+    spec = write_spec(tmp_path, duration="24s", size="640x400", fps="24", tier="high", slo="batch")
     process = start("generate", spec, "--run-dir", films)
     until(process, "shot 0 (1/")
     address = HeadAddress.decode(Run.at(str(films)).paths.head_json.read_bytes())
