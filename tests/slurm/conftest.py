@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from hpcwise.store.paths import RunPaths
 from hpcwise.testbed.cluster import Testbed
 from hpcwise.testbed.shape import Shape
 from tests.testbed.making import end_those_left, made_or_said
@@ -20,3 +24,12 @@ def testbed() -> Iterator[Testbed]:
     end_those_left()
     with made_or_said(Shape(a100=2, h200=2, cpu=0, users=("nobody",))) as cluster:
         yield cluster
+
+
+@pytest.fixture
+def shared(testbed: Testbed) -> Iterator[Path]:
+    """A run directory on the folder that the nodes share."""
+    root = testbed.folder / "shared" / f"run-{secrets.token_hex(4)}"
+    RunPaths(root).create()
+    yield root
+    shutil.rmtree(root, ignore_errors=True)

@@ -5,11 +5,8 @@ And a node that a worker found unwell gets no more of them.
 
 from __future__ import annotations
 
-import secrets
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +15,6 @@ import pytest
 
 from hpcwise.core import messages as m
 from hpcwise.launch.base import LaunchProfile
-from hpcwise.store.paths import RunPaths
 from hpcwise.testbed.cluster import Testbed
 from tests.head.harness import REPOSITORY
 from tests.worker.scripted import ScriptedHead, config_of, task
@@ -39,15 +35,6 @@ launcher = SlurmLauncher(Path(sys.argv[1]) / "workers", {"gpu": profile})
 launcher.avoid(["a100-0"])
 print(launcher.launch("gpu", "w1", Entry("tests.worker.poisoned:work", sys.argv[3].encode())).job_id)
 """
-
-
-@pytest.fixture
-def shared(testbed: Testbed) -> Iterator[Path]:
-    """A run directory on the folder that the nodes share."""
-    root = testbed.folder / "shared" / f"broken-{secrets.token_hex(4)}"
-    RunPaths(root).create()
-    yield root
-    shutil.rmtree(root, ignore_errors=True)
 
 
 def test_a_broken_worker_goes_on_in_its_job_and_leaves_it_when_that_does_not_help(

@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
-import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +23,6 @@ from hpcwise.models.base import Devices, ModelSpec
 from hpcwise.models.diffusion import tiny
 from hpcwise.models.diffusion.adapter import DiffusersAdapter
 from hpcwise.store.latents import read_latent
-from hpcwise.store.paths import RunPaths
 from hpcwise.testbed.cluster import Testbed
 from hpcwise.wire.start import WorkerConfig
 from tests.head.harness import REPOSITORY
@@ -35,15 +31,6 @@ from tests.worker.scripted import ScriptedHead
 from tests.worker.test_gang import OPTIONS, PARAMS, card, key
 
 pytestmark = pytest.mark.timeout(400)
-
-
-@pytest.fixture
-def shared(testbed: Testbed) -> Iterator[Path]:
-    """A run directory on the folder that the nodes share."""
-    root = testbed.folder / "shared" / f"gang-{secrets.token_hex(4)}"
-    RunPaths(root).create()
-    yield root
-    shutil.rmtree(root, ignore_errors=True)
 
 
 def step(
