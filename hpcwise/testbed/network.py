@@ -137,7 +137,12 @@ def slow_ms(record: Record, node: Node) -> float:
 
 def programs(record: Record, node: str) -> list[str]:
     """Base names of the programs that run on a node."""
-    return [_program(pid) for pid in processes(record, node)]
+    return names(processes(record, node))
+
+
+def names(pids: Iterable[int]) -> list[str]:
+    """Base names of the programs that processes run; "" for one that has ended."""
+    return [_program(pid) for pid in pids]
 
 
 def kill(record: Record, node: str | None = None, program: str | None = None) -> None:
@@ -227,7 +232,13 @@ def _words(pid: int) -> list[str]:
 
 def _program(pid: int) -> str:
     words = _words(pid)
-    return Path(words[0].partition(":")[0]).name if words else ""
+    if words and words[0]:
+        return Path(words[0].partition(":")[0]).name
+    # In the midst of exec a process has its new name before it has a command line.
+    try:
+        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").rstrip("\n")
+    except OSError:
+        return ""
 
 
 def _ip(record: Record, arguments: Sequence[str], text: str = "") -> None:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from hpcwise.testbed import network
+from hpcwise.testbed import hosts, network
 from hpcwise.testbed.cluster import Testbed
-from hpcwise.testbed.shape import Shape, TestbedError
+from hpcwise.testbed.shape import CONTROLLER, Shape, TestbedError
 from tests.testbed.making import end_those_left, made_or_said
 
 #: What the partition promises a preempted job. Slurm looks every 30 s whether such a time is over.
@@ -152,6 +152,20 @@ def test_a_cut_node_goes_down_its_job_is_requeued_and_healing_brings_it_back(
     cluster.run(["scancel", troubles.on_cut_node])
     cluster.heal("a100-2")
     assert cluster.wait_state("a100-2", "idle") == "idle"
+
+
+def test_a_program_has_its_name_also_in_the_midst_of_exec(cluster: Testbed) -> None:
+    # While the kernel exchanges one program for the next, a process has no command line.
+    again = cluster.shared / "again.sh"
+    again.write_text(f"exec /bin/sh {again}\n")
+    hosts.start(
+        cluster.record, CONTROLLER, ["/bin/sh", str(again)], cluster.record.folder / "log" / "again.log"
+    )
+    while not (pids := network.daemons(cluster.record, CONTROLLER, "sh")):
+        pass  # it still is the `setsid` that starts it
+    named = {name for _ in range(2000) for name in network.names(pids)}
+    network.kill(cluster.record, CONTROLLER, "sh")
+    assert named == {"sh"}
 
 
 def test_a_preempted_job_gets_sigterm_its_grace_time_and_its_place_in_the_queue(
