@@ -46,7 +46,7 @@ def test_kills_at_random_instants_change_no_artifact_and_no_frame(
             head.wait()
             head = site.start()
         else:
-            pids = dice.choice(sorted(site.worker_pids().values()))
+            pids = dice.choice(sorted(until(site.worker_pids).values()))
             os.kill(pids[-1], signal.SIGKILL)
     view = site.ended("film", 120.0)
     assert view.row.state == "done", (view.row.reason, site.log())

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +15,7 @@ from hpcwise.core.spec import JobSpec
 from hpcwise.launch.jobs import SlurmLauncher
 from hpcwise.launch.processes import by_folder
 from hpcwise.testbed.cluster import Testbed
+from hpcwise.testbed.network import signal_all
 from tests.head.harness import REPOSITORY, graph, node, until
 from tests.slurm.sites import SlurmSite
 
@@ -139,8 +138,8 @@ def test_jobs_that_a_person_cancels_or_that_crash_are_named_and_replaced(make: M
     [second] = until(lambda: [w for w in site.status().view.workers if w.running])
     assert second.worker_id != first.worker_id
     folder = site.paths.workers / second.worker_id / "submitit"
-    for pid in by_folder([folder])[folder]:
-        os.kill(pid, signal.SIGKILL)
+    # Slurm ends what is left of a job whose script has ended, maybe before we come to it.
+    signal_all(by_folder([folder])[folder])
     gone = f"worker {second.worker_id} is gone: job {site.job_of(second.worker_id)} FAILED on h200-"
     until(lambda: gone in site.log())
 
