@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,8 +16,11 @@ from PIL import Image
 from hpcwise.models.base import Devices, ModelSpec
 from hpcwise.models.diffusion import tiny
 from hpcwise.models.diffusion.adapter import DiffusersAdapter
-from hpcwise.models.diffusion.decode import load_vae
 from hpcwise.models.diffusion.look import factor_of, preview_jpeg
+from hpcwise.models.framepack.adapter import FramePackAdapter
+from hpcwise.models.sync.adapter import SyncAdapter
+from hpcwise.worker.exchange import LatentFiles
+from tests.models import test_sync
 from tests.models.tinies import called, picture, ran
 
 
@@ -66,37 +70,60 @@ def test_a_preview_has_the_colours_of_the_picture_at_their_places() -> None:
     assert float(np.median(np.abs(found - wanted))) < 6
 
 
-@pytest.mark.parametrize("name", ["tiny-wan2.1-i2v", "tiny-wan2.2-ti2v", "tiny-framepack"])
-def test_a_factor_is_found_for_every_video_model_and_is_the_same_each_time(name: str, tmp_path: Path) -> None:
+_SIZE = {"render_width": 96, "render_height": 64, "steps": 2}
+_CLIP = {"from_image": True, "parts": "denoise"}
+_PICTURE = {"video": False, "call": {"guidance_scale": 2.0, "max_sequence_length": 16}}
+#: Every checkpoint that has a loop -> options of its card, and stage.
+_LOOPS: dict[str, tuple[dict[str, Any], str]] = {
+    "tiny-wan2.1-t2v": ({"parts": "denoise"}, "sketch"),
+    "tiny-wan2.1-i2v": (_CLIP, "sketch"),
+    "tiny-wan2.2-i2v": (_CLIP, "sketch"),
+    "tiny-wan2.2-ti2v": (_CLIP, "sketch"),
+    "tiny-ltx-i2v": (_CLIP, "sketch"),
+    "tiny-ltx-0.9.8": (_CLIP, "sketch"),
+    "tiny-framepack": ({**_CLIP, "call": {"prompt_template": {"template": "{}", "crop_start": 0}}}, "sketch"),
+    "tiny-flux": (_PICTURE, "image"),
+    "tiny-flux-kontext": ({**_PICTURE, "from_image": True}, "edit"),
+    "tiny-fantasytalking": ({"from_image": True}, "sync"),
+}
+
+
+def test_every_checkpoint_with_a_loop_is_looked_at() -> None:
+    assert set(tiny.BUILDERS) - set(_LOOPS) == {"tiny-llama", "tiny-esrgan", "tiny-yolos"}
+
+
+@pytest.mark.parametrize("name", _LOOPS)
+def test_a_loop_shows_a_picture_of_the_shots_aspect_after_each_step(name: str, tmp_path: Path) -> None:
     tiny.build(name, tmp_path / name)
-    vae = load_vae(tmp_path / name, torch.float32, torch.device("cpu"))
-    state = torch.random.get_rng_state()
-    factor = factor_of(vae)
-    assert torch.equal(torch.random.get_rng_state(), state)  # films with and without it are the same
-    channels = getattr(vae.config, "z_dim", None) or vae.config.latent_channels
-    assert factor.shape == (channels + 1, 3) and bool(torch.isfinite(factor).all())
-    assert torch.equal(factor, factor_of(vae))
-    lost = torch.full((1, channels, 3, 6, 8), float("nan"))
-    seen = np.asarray(Image.open(io.BytesIO(preview_jpeg(lost, vae, factor))))
-    assert seen.shape == (24, 32, 3) and seen.max() == 0
-
-
-def test_a_denoising_loop_offers_a_preview_after_each_step(tmp_path: Path) -> None:
-    tiny.build("tiny-wan2.1-i2v", tmp_path / "tiny-wan2.1-i2v")
-    adapter = DiffusersAdapter()
-    spec = ModelSpec("m", "1", "diffusers", tmp_path / "tiny-wan2.1-i2v", {
-        "parts": "denoise", "dtype": "float32", "from_image": True, "fps": 16,
-        "call": {"guidance_scale": 1.0},
-    })  # fmt: skip
+    options, stage = _LOOPS[name]
+    adapter = {"tiny-framepack": FramePackAdapter, "tiny-fantasytalking": SyncAdapter}.get(
+        name, DiffusersAdapter
+    )()
+    spec = ModelSpec("m", "1", "x", tmp_path / name, {"dtype": "float32", **options})
     adapter.load(spec, Devices())
+    vae, factor = adapter._vae, adapter._factor
+    state = torch.random.get_rng_state()
+    assert torch.equal(factor, factor_of(vae, video=stage in ("sketch", "sync")))
+    assert torch.equal(torch.random.get_rng_state(), state)  # films with and without it are the same
     made: list[bytes] = []
-    params = {
-        "prompt": "A host speaks.", "steps": 3, "frames": 5, "fps": 16, "render_width": 64,
-        "render_height": 48,
-    }  # fmt: skip
-    call = called(
-        "sketch", tmp_path / "w", params, {"image": [picture(tmp_path)]},
-        preview=lambda make: made.append(make()),
-    )  # fmt: skip
-    list(ran(adapter, call, tmp_path))
-    assert [Image.open(io.BytesIO(jpeg)).size for jpeg in made] == [(32, 24)] * 3 and len(set(made)) == 3
+    if stage == "sync":
+        speech, clip = test_sync._spoken(tmp_path / "speech", 0.3), test_sync._clip(tmp_path / "clip")
+        call = test_sync._call(tmp_path / "w", _SIZE, speech, clip)
+        call = replace(call, preview=lambda make: made.append(make()))
+    else:
+        call = called(
+            stage, tmp_path / "w", {"prompt": "A host.", "frames": 9, "fps": 16, **_SIZE},
+            {"image": [picture(tmp_path)]}, preview=lambda make: made.append(make()),
+        )  # fmt: skip
+    ((_, kept),) = ran(adapter, call, tmp_path)
+    assert [Image.open(io.BytesIO(jpeg)).size for jpeg in made] == [(48, 32)] * 2 and made[0] != made[1]
+    if stage == "sketch" and name != "tiny-framepack":  # whose chunk is more than its last section
+        latents, _ = LatentFiles("x").read(kept, "latents.h5")
+        assert made[-1] == preview_jpeg(torch.from_numpy(latents)[None], vae, factor)
+
+
+def test_a_preview_of_numbers_that_are_none_is_black() -> None:
+    vae = _Encoder()
+    lost = torch.full((1, 5, 3, 6, 8), float("nan"))
+    seen = np.asarray(Image.open(io.BytesIO(preview_jpeg(lost, vae, factor_of(vae)))))
+    assert seen.shape == (24, 32, 3) and seen.max() == 0

@@ -105,9 +105,8 @@ class DiffusersAdapter:
         self._pipe, self._sampler = pipe, pipe.scheduler
         if options.parts != "encode":
             self._grid, self._vae = grid_of(pipe), pipe.vae
-            if options.video:
-                self._factor = look.factor_of(pipe.vae)
-            else:
+            self._factor = look.factor_of(pipe.vae, video=options.video)
+            if not options.video:
                 decode.patiently(pipe.vae)
             models = {part: model for part in DENOISERS if (model := getattr(pipe, part, None))}
             self._share(models, devices, pipe.vae if together else None)
@@ -335,8 +334,9 @@ class DiffusersAdapter:
             return {}
         return {"image": picture_of(next(iter(call.inputs["image"])))}
 
-    def _preview(self, latents: torch.Tensor) -> bytes:
-        return look.preview_jpeg(latents, self._vae, self._factor)
+    def _preview(self, latents: torch.Tensor, params: DiffuseParams) -> bytes:
+        grid = decode.unpacked(self._pipe, latents, params.frames, *params.size)
+        return look.preview_jpeg(grid, self._vae, self._factor)
 
     def _tune(self, model: Any) -> None:
         options = self._options

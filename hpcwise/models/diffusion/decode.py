@@ -53,9 +53,13 @@ def spatial(vae: Any) -> int:
 
 
 def unpacked(pipe: Any, latents: torch.Tensor, frames: int, width: int, height: int) -> torch.Tensor:
-    """[1, channels, frames, h, w] of what a pipeline calls latents; LTX leaves them as a row of tokens."""
-    if latents.ndim == 5:
+    """[1, channels, frames, h, w] of what a pipeline of clips calls latents, [1, channels, h, w] of pictures;
+    LTX and Flux leave them as a row of tokens."""
+    if latents.ndim != 3:
         return latents
+    if not hasattr(pipe, "vae_temporal_compression_ratio"):
+        flat: torch.Tensor = pipe._unpack_latents(latents, height, width, pipe.vae_scale_factor)
+        return flat
     sizes = (
         (frames - 1) // pipe.vae_temporal_compression_ratio + 1,
         height // pipe.vae_spatial_compression_ratio,

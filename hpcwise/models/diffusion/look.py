@@ -22,19 +22,20 @@ _PATCHES: Final = 8
 _RIDGE: Final = 1e-3
 #: Share of the values at either end that may be cut off.
 _OUTSIDE: Final = 0.02
-#: Pixels of the preview for a cell.
-_ENLARGED: Final = 4
+#: Along a side, of the picture's pixels.
+_PREVIEW_SIDE: Final = 0.5
 
 
-def factor_of(vae: Any) -> torch.Tensor:
-    """[channels + 1, 3]: of a cell's channels and a one, its colour from 0 to 1. vae: of a video model."""
+def factor_of(vae: Any, *, video: bool = True) -> torch.Tensor:
+    """[channels + 1, 3]: of a cell's channels and a one, its colour from 0 to 1. video: whether `vae` is of
+    clips, or of pictures."""
     side = _CELLS * spatial(vae)
     card = _card(side)
     parameter = next(vae.parameters())
-    pixels = (2 * card - 1)[None, :, None].to(parameter.device, parameter.dtype)
+    pixels = (2 * card - 1)[None].to(parameter.device, parameter.dtype)
     with torch.no_grad():
-        cells = vae.encode(pixels).latent_dist.mode()
-    channels = cells[0, :, 0].flatten(1).double().cpu()
+        cells = vae.encode(pixels[:, :, None] if video else pixels).latent_dist.mode()
+    channels = cells[0].flatten(1).double().cpu()
     given = torch.cat([channels, torch.ones(1, channels.shape[1], dtype=torch.float64)]).T
     wanted = torch.nn.functional.adaptive_avg_pool2d(card, cells.shape[-1]).flatten(1).T.double()
     square = given.T @ given
@@ -44,19 +45,24 @@ def factor_of(vae: Any) -> torch.Tensor:
 
 
 def preview_jpeg(latents: torch.Tensor, vae: Any, factor: torch.Tensor) -> bytes:
-    """A small picture of the middle frame of latents as a pipeline has them. The noise of early steps reaches
-    far beyond colours that there are: then all are brought in, less from step to step."""
+    """A picture half as wide and high, of latents as a pipeline has them, of a clip's middle frame. The
+    noise of early steps reaches far beyond colours that there are: then all are brought in, less from step to
+    step."""
     from PIL import Image
 
-    middle = latents.shape[2] // 2
-    cells = unscaled(vae, latents[:, :, middle : middle + 1])[0, :, 0].float().cpu()
+    if latents.ndim == 5:
+        middle = latents.shape[2] // 2
+        latents = latents[:, :, middle : middle + 1]
+    cells = unscaled(vae, latents)[0].float().cpu()
+    cells = cells.reshape(cells.shape[0], *cells.shape[-2:])
     colours = (torch.einsum("chw,cr->hwr", cells, factor[:-1]) + factor[-1]).nan_to_num()
     low = colours.quantile(_OUTSIDE).clamp_max(0.0)
     high = colours.quantile(1 - _OUTSIDE).clamp_min(1.0)
     shown = ((colours - low) / (high - low)).clamp(0, 1)
     picture = Image.fromarray((255 * shown).round().to(torch.uint8).numpy())
     held = io.BytesIO()
-    size = (picture.width * _ENLARGED, picture.height * _ENLARGED)
+    enlarged = round(spatial(vae) * _PREVIEW_SIDE)
+    size = (picture.width * enlarged, picture.height * enlarged)
     picture.resize(size, Image.Resampling.BICUBIC).save(held, "JPEG", quality=80)
     return held.getvalue()
 

@@ -26,10 +26,10 @@ class Loop:
         chunk: int,
         chunks: int,
         on_step: OnStep,
-        preview: Callable[[torch.Tensor], bytes],
+        preview: Callable[[torch.Tensor, DiffuseParams], bytes],
     ) -> None:
         self._call, self.chunk, self._chunks = call, chunk, chunks
-        self._on_step, self._preview = on_step, preview
+        self._on_step, self._preview, self._params = on_step, preview, params
         self.steps = params.steps
         self.seed = call.seed + chunk
         self.done = 0
@@ -51,8 +51,8 @@ class Loop:
         if look and not bool(torch.isfinite(latents).all()):
             raise BadOutput(f"latents that are no numbers after step {self.done}")
         base, total = self.chunk * self.steps, self._chunks * self.steps
-        if self._call.preview is not None and latents.ndim == 5:
-            self._call.preview(lambda: self._preview(latents))
+        if self._call.preview is not None:
+            self._call.preview(lambda: self._preview(latents, self._params))
         if self._call.checkpoints is not None and self.done < self.steps:
             self._call.checkpoints.offer(
                 self.chunk, self.done, (base + self.done) / total,
