@@ -21,9 +21,11 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, get_args
+
+from msgspec import structs
 
 from hpcwise.cli import specread as f
 from hpcwise.cli.values import printable
@@ -31,8 +33,8 @@ from hpcwise.cli.yamlread import Value, read_yaml
 from hpcwise.core.document import Document
 from hpcwise.core.errors import SpecError
 from hpcwise.core.faithful import departures
-from hpcwise.core.screenplay import Line, Scene, Screenplay, Shot, ShotKind
-from hpcwise.models.screenplay.timing import AFTER_SHOT_S, lines_s
+from hpcwise.core.screenplay import Character, Line, Scene, Screenplay, Shot, ShotKind
+from hpcwise.models.screenplay.timing import AFTER_SHOT_S, lines_s, voices_of
 
 #: What the quality ladder lowers last, by kind of shot.
 PROMINENCE: Final[dict[str, float]] = {
@@ -123,14 +125,14 @@ def _quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def read_script(path: Path, shown: str, cast: Sequence[str], sha256: str = "") -> Script:
-    """The file, checked. cast: ids of who may speak; sha256: of the document that is filmed, "" for any.
+def read_script(path: Path, shown: str, cast: Sequence[Character], sha256: str = "") -> Script:
+    """The file, checked. cast: who may speak; sha256: of the document that is filmed, "" for any.
 
     Raises SpecError, one line for the first mistake: file, line, field, value, fix.
     """
     root = read_yaml(path, shown, MOST_BYTES)
     try:
-        return _read(root, cast, sha256, shown)
+        read = _read(root, [c.id for c in cast], sha256, shown)
     except f.Part as error:
         line = error.value.line if error.value is not None else root.line
         value = error.value
@@ -140,6 +142,15 @@ def read_script(path: Path, shown: str, cast: Sequence[str], sha256: str = "") -
         raise SpecError(f"{shown}:{line}: {error.path.lstrip('.')}: {said}") from None
     except ValueError as error:
         raise SpecError(f"{shown}:{root.line}: {error}") from None
+    return replace(read, scenes=tuple(_timed(scene, cast) for scene in read.scenes))
+
+
+def _timed(scene: Scene, cast: Sequence[Character]) -> Scene:
+    """The scene with the lengths that its shots are expected to have, in these voices at this pace."""
+    voices, paces = voices_of(cast), {c.id: c.pace for c in cast}
+    lengths = (lines_s(shot.lines, shot.pause_after_s, voices, paces) for shot in scene.shots)
+    shots = (structs.replace(s, expected_s=round(n, 2)) for s, n in zip(scene.shots, lengths, strict=True))
+    return structs.replace(scene, shots=tuple(shots))
 
 
 def job_of(path: Path, shown: str) -> Path:
@@ -227,7 +238,6 @@ def _shot(value: Value, cast: Sequence[str], figures: list[str], shown: str, dou
         figure=figure,
         notes=f.part(".notes", fields["notes"], _notes) if "notes" in fields else (),
         prominence=PROMINENCE[kind],
-        expected_s=round(lines_s(lines, pause_s), 2),
         pause_after_s=pause_s,
     )
 

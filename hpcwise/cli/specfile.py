@@ -168,7 +168,7 @@ def _script(
 ) -> Script | None:
     from hpcwise.cli.scriptfile import read_script
 
-    cast = [c.id for c in given.get("cast", f.DEFAULT_CAST)]
+    cast = given.get("cast", f.DEFAULT_CAST)
     try:
         path, _ = check_asset(given["script"], folder, SPEC_SUFFIXES)
     except ValueError as error:

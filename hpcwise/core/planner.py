@@ -6,7 +6,6 @@ A workflow is two functions: what can be known at once, and what a chunk of an e
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -16,13 +15,13 @@ from hpcwise.core import streamcast
 from hpcwise.core.config import EngineConfig
 from hpcwise.core.errors import CoreError
 from hpcwise.core.messages import AddTasks
-from hpcwise.core.screenplay import Line, Scene, Shot
+from hpcwise.core.needs import cut_of, drawn, spoken
+from hpcwise.core.screenplay import Scene, Shot
 from hpcwise.core.spec import JobSpec, Tier
 from hpcwise.core.state import RequestRecord, TaskRecord
 from hpcwise.core.units import SEGMENT_S, TaskId
 from hpcwise.core.workflow import Alternative, Edge, TaskSpec
 
-_WORDS = re.compile(r"\w+")
 #: Rough length of a shot before there is a screenplay.
 SKETCH_SHOT_S = 8.0
 #: Size at which a tier is drawn, as a share of the film's size.
@@ -200,7 +199,7 @@ def _scene(request: RequestRecord, tasks: dict[TaskId, TaskRecord], facts: dict[
         introduces = shot.kind == "close_up" and bool(shot.lines) and shot.lines[0].speaker not in known
         if introduces:
             known.add(shot.lines[0].speaker)
-        specs.extend(_shot(request, first + i, shot, introduces, _cut(scene, first, i)))
+        specs.extend(_shot(request, first + i, shot, introduces, cut_of(scene, first, i)))
     return AddTasks(
         request_id=request.request_id,
         tasks=tuple(specs),
@@ -208,28 +207,6 @@ def _scene(request: RequestRecord, tasks: dict[TaskId, TaskRecord], facts: dict[
         total_s=max(request.job.duration_s, request.total_s) if not scene.last else 0.0,
         last=scene.last,
     )
-
-
-def _cut(scene: Scene, first: int, i: int) -> dict[str, Any]:
-    """How shot `i` of a scene follows the one before and gives way to the next, for those who draw it.
-
-    Of the shot before only what can be seen at its end, not its words: a new line makes one shot again.
-    """
-    cut: dict[str, Any] = {}
-    if first + i == 0:
-        cut["index"] = 0
-    elif i == 0:
-        cut["opens"] = True
-    else:
-        last = scene.shots[i - 1]
-        card = {"heading": last.heading, "subheading": last.subheading, "notes": last.notes}
-        cut["before"] = {"kind": last.kind, "speakers": [line.speaker for line in last.lines]}
-        cut["before"] |= {name: value for name, value in card.items() if value}
-        if last.kind == "figure":
-            cut["before"]["figure"] = last.figure
-    if i == len(scene.shots) - 1 and not scene.last:
-        cut["closes"] = True
-    return cut
 
 
 def _brought(job: JobSpec, *, paths: bool) -> dict[str, Any]:
@@ -247,17 +224,11 @@ def _shot(
     request: RequestRecord, index: int, shot: Shot, introduces: bool, cut: dict[str, Any]
 ) -> tuple[TaskSpec, TaskSpec]:
     job, rid = request.job, request.request_id
-    cast = msgspec.to_builtins(job.cast)
     speech = TaskSpec(
         task_id=f"{rid}/speech/{index:04d}",
         request_id=rid,
         stage="speech",
-        params={
-            "lines": [{"speaker": line.speaker, "text": line.text} for line in shot.lines],
-            "cast": cast,
-            "pause_after_s": shot.pause_after_s,
-        }
-        | _said_here(job, shot),
+        params=spoken(job, shot),
         alternatives=_speech_alternatives(job, shot.expected_s),
         order=float(index),
         shot=index,
@@ -273,16 +244,12 @@ def _shot(
         request_id=rid,
         stage="animate",
         params={
-            "shot": _drawn(shot),
-            "cast": cast,
             "width": job.width,
             "height": job.height,
             "fps": job.fps,
             "segment_frames": segment_frames(job),
-            "show_title": job.show,
-            "show_name": introduces,
         }
-        | cut
+        | drawn(job, shot, cut, introduces=introduces)
         | _enlarging(job, shot, cut)
         | _brought(job, paths=False),
         local=_brought(job, paths=True),
@@ -301,20 +268,6 @@ def _enlarging(job: JobSpec, shot: Shot, cut: dict[str, Any]) -> dict[str, Any]:
     """Of shots that show a picture, or come from one."""
     shows = shot.figure is not None or "figure" in cut.get("before", {})
     return {"enlarge": True} if shows and job.models.get("upscale") == ENLARGER else {}
-
-
-def _said_here(job: JobSpec, shot: Shot) -> dict[str, Any]:
-    """Entries of the lexicon that the shot's words need: a new one makes no other shot again."""
-    words = {word for line in shot.lines for word in _WORDS.findall(line.text)}
-    here = {word: said for word, said in sorted(job.lexicon.items()) if words & set(_WORDS.findall(word))}
-    return {"lexicon": here} if here else {}
-
-
-def _drawn(shot: Shot) -> dict[str, Any]:
-    """What of a shot can be seen: a new source or estimate is no reason to draw it again."""
-    lines = tuple(Line(speaker=line.speaker, text=line.text) for line in shot.lines)
-    seen = msgspec.structs.replace(shot, lines=lines, expected_s=0.0, prominence=0.0)
-    return dict(msgspec.to_builtins(seen))
 
 
 def _speech_alternatives(job: JobSpec, length_s: float) -> tuple[Alternative, ...]:

@@ -27,6 +27,7 @@ from hpcwise.core.catalogue import ModelInfo
 from hpcwise.core.config import EngineConfig
 from hpcwise.core.drawing import clip_frames, drawn_size, longest_clip, replicas_of
 from hpcwise.core.messages import AddTasks
+from hpcwise.core.needs import spoken
 from hpcwise.core.prompts import NEGATIVE, picture_prompt, shot_prompt
 from hpcwise.core.screenplay import Scene, Shot
 from hpcwise.core.spec import JobSpec, Tier
@@ -208,7 +209,6 @@ def _image(request: RequestRecord, crew: Crew) -> TaskSpec:
             "set": job.set_name, "width": width, "height": height, "steps": IMAGE_STEPS,
             "prompt": picture_prompt(job.set_name, job.cast),
         },
-        inputs=(Edge("screenplay", f"{rid}/screenplay", "stream", 0),),
         alternatives=(_made(crew, "image", features),),
         seed=job.seed,
     )  # fmt: skip
@@ -235,13 +235,11 @@ def _shot(request: RequestRecord, crew: Crew, first: int, shot: Shot) -> tuple[l
             **more,
         )
 
-    lines = [{"speaker": line.speaker, "text": line.text} for line in shot.lines]
-    cast = msgspec.to_builtins(job.cast)
     ids = [c.id for c in job.cast]
-    who = ids.index(lines[0]["speaker"]) if lines and lines[0]["speaker"] in ids else 0
+    who = ids.index(shot.lines[0].speaker) if shot.lines and shot.lines[0].speaker in ids else 0
     asked = {"prompt": shot_prompt(job.set_name, job.cast, shot), "negative_prompt": NEGATIVE, "fps": job.fps}
     speech = task(
-        "speech", first, {"lines": lines, "cast": cast, "pause_after_s": shot.pause_after_s}, (),
+        "speech", first, spoken(job, shot), (),
         alternatives=(_made(crew, "speech", _speech_features(shot.expected_s)),),
     )  # fmt: skip
     detect = task(

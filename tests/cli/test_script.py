@@ -10,6 +10,7 @@ import pytest
 
 from hpcwise.cli.scriptfile import read_script
 from hpcwise.cli.specfile import load_document, load_job
+from hpcwise.cli.specread import DEFAULT_CAST
 from hpcwise.cli.specslo import Overrides
 from hpcwise.core.errors import SpecError
 from hpcwise.core.screenplay import Line, Screenplay
@@ -35,7 +36,7 @@ def written(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Path, dic
 
 
 def lines_of(path: Path) -> list[Line]:
-    script = read_script(path, str(path), ["maya", "dan"])
+    script = read_script(path, str(path), DEFAULT_CAST)
     return [line for scene in script.scenes for shot in scene.shots for line in shot.lines]
 
 
@@ -68,12 +69,12 @@ def test_what_is_not_edited_comes_back_as_it_was(tmp_path: Path, capsys: pytest.
     job = load_job(tmp_path / "mills.yaml", NOW).job
     with script._screenplay(job, quiet=True) as (play, _):
         scenes = play.scenes
-    back = read_script(target, str(target), ["maya", "dan"])
+    back = read_script(target, str(target), DEFAULT_CAST)
     assert back.doubts == ()
 
     def seen(play_scenes: tuple[Any, ...]) -> list[Any]:
         return [
-            (s.kind, s.lines, s.heading, s.subheading, s.notes, s.figure, s.pause_after_s)
+            (s.kind, s.lines, s.heading, s.subheading, s.notes, s.figure, s.pause_after_s, s.expected_s)
             for scene in play_scenes
             for s in scene.shots
         ]
@@ -136,10 +137,10 @@ def play_beside(folder: Path) -> Screenplay:
     return play
 
 
-def wrong(path: Path, text: str, cast: tuple[str, ...] = ("maya", "dan"), sha256: str = "") -> str:
+def wrong(path: Path, text: str, sha256: str = "") -> str:
     path.write_text(text, "utf-8")
     with pytest.raises(SpecError) as caught:
-        read_script(path, path.name, cast, sha256)
+        read_script(path, path.name, DEFAULT_CAST, sha256)
     return str(caught.value)
 
 
@@ -199,7 +200,7 @@ def test_numbers_and_names_that_the_source_lacks_are_pointed_out(tmp_path: Path)
     path.write_text(
         HEAD + "          - dan: It took 6 hours.\n            source: It took 5 hours.\n", "utf-8"
     )
-    assert read_script(path, "s.yaml", ["maya", "dan"]).doubts == (
+    assert read_script(path, "s.yaml", DEFAULT_CAST).doubts == (
         "s.yaml:11: dan: number 6 is not in the source",
     )
 
@@ -211,7 +212,7 @@ def test_a_spec_may_name_its_script_and_the_command_line_another(
     spec = small_spec(tmp_path, f"script: {target.name}\n")
     named = load_job(spec, NOW).job
     assert [len(scene.shots) for scene in named.script] == [
-        len(scene.shots) for scene in read_script(target, "s", ["maya", "dan"]).scenes
+        len(scene.shots) for scene in read_script(target, "s", DEFAULT_CAST).scenes
     ]
     over = load_document(tmp_path / "mills.md", NOW, Overrides(script=str(target))).job
     assert over.script == named.script
