@@ -10,10 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from hpcwise.cli import specread as f
 from hpcwise.cli.specerrors import Complaints
 from hpcwise.cli.specinput import check_asset
+from hpcwise.cli.values import printable
 from hpcwise.cli.yamlread import Value, read_yaml
 from hpcwise.core.errors import SpecError, StoreError, UsageError
 from hpcwise.core.spec import Asset, Llm, Music, OwnPicture
@@ -99,9 +101,17 @@ def llm(value: Value) -> Llm:
     """`{url: http://host:8000/v1, model: name}`."""
     fields = f.mapping(value, ("url", "model"), ("url", "model"))
     url = f.part(".url", fields["url"], f.text(400))
-    if not url.startswith(("http://", "https://")):
+    if not _is_endpoint(url):
         raise f.Part(".url", fields["url"], "write http://host:port/v1")
     return Llm(url=url.rstrip("/"), model=f.part(".model", fields["model"], f.text(200)))
+
+
+def _is_endpoint(url: str) -> bool:
+    try:
+        where = urlsplit(url)
+        return where.scheme in ("http", "https") and bool(where.hostname) and where.port != 0
+    except ValueError:  # brackets that do not close, a port that is none
+        return False
 
 
 def user_lexicon_file() -> Path:
@@ -141,11 +151,15 @@ def settle(given: dict[str, Any], fields: Mapping[str, Value], folder: Path, com
     _lexicon(given, fields, folder, complaints)
     if "llm" not in given and os.environ.get("HPCWISE_LLM_URL"):
         url, model = os.environ["HPCWISE_LLM_URL"], os.environ.get("HPCWISE_LLM_MODEL", "")
-        if not url.startswith(("http://", "https://")) or not model:
-            raise UsageError(
-                "HPCWISE_LLM_URL: give http://host:port/v1, and the model's name in HPCWISE_LLM_MODEL"
-            )
+        if not _is_endpoint(url):
+            raise UsageError(f"HPCWISE_LLM_URL: {printable(url)!r} is not usable; give http://host:port/v1")
+        if not model:
+            raise UsageError("HPCWISE_LLM_MODEL: is missing; name the model that HPCWISE_LLM_URL serves")
         given["llm"] = Llm(url=url.rstrip("/"), model=model)
+    if given.get("llm"):
+        from hpcwise.models.llm.client import key_of_user
+
+        key_of_user()  # what is wrong with it is said before anything is made
 
 
 def _not_sound(path: Path) -> str:
