@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from hpcwise.core import messages as m
+from hpcwise.core.filetimes import FileTimes, learn
 from hpcwise.core.state import HELD, LIVE_REQUEST, TaskRecord, WorkerRecord, step_task
 from hpcwise.core.units import QUICK_S
 from hpcwise.core.world import World
@@ -36,6 +37,8 @@ def _task_progress(world: World, e: m.TaskProgress) -> None:
         task.step, task.steps = e.done, e.total
         task.saved = max(task.saved, min(1.0, e.saved))
         task.moved_s = world.state.now_s
+        for file in e.files:
+            learn(world.state.files.setdefault(file.how, FileTimes()), file.size_gb, file.seconds)
 
 
 def _chunk_ready(world: World, e: m.ChunkReady) -> None:

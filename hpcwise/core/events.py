@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -118,14 +118,24 @@ class TaskStarted(Event, frozen=True):
     attempt: int
 
 
+class FileTaken(msgspec.Struct, frozen=True):
+    """A checkpoint that was made durable (`write`), or found and read whole (`read`), and how long it took."""
+
+    how: Literal["write", "read"]
+    size_gb: float
+    seconds: float
+
+
 class TaskProgress(Event, frozen=True):
-    """Step `done` of `total`. saved: share of the task's work, 0 to 1, that is durable as a checkpoint."""
+    """Step `done` of `total`. saved: share of the task's work, 0 to 1, that is durable as a checkpoint.
+    files: of the attempt, since it last said so."""
 
     task_id: TaskId
     attempt: int
     done: int
     total: int
     saved: float = 0.0
+    files: tuple[FileTaken, ...] = ()
 
 
 class ChunkReady(Event, frozen=True):

@@ -11,15 +11,12 @@ from typing import Final
 
 import msgspec
 
+from hpcwise.core.filetimes import expected_s
 from hpcwise.core.fleet import WorkerClass
 from hpcwise.core.state import TaskRecord
 from hpcwise.core.units import SEGMENT_S
 from hpcwise.core.world import World
 
-#: Making a file durable, or finding and opening it, whatever its size (seconds), and the speed of a shared
-#: file system for one reader or writer.
-FILE_S: Final = 0.25
-FILE_GB_PER_S: Final = 0.5
 #: State of a loop: latents of 16 channels in float32, and two more of their size in the sampler.
 _STATE_BYTES: Final = 16 * 4 * 3
 #: A task that runs slower than its profile is taken to be so much slower elsewhere too, at most.
@@ -50,9 +47,9 @@ def move_s(
     transfer_s: of its inputs and state to another region. left_s: what its worker has still to live: if the
     step does not end in it, the pause is none, and the work since the last durable state is lost.
     """
-    file_s = FILE_S + state_gb(world, task) / FILE_GB_PER_S
-    leave_s = step_left_s(world, task, whole_s) + file_s
-    arrive_s = load_s + transfer_s + file_s
+    size_gb, times = state_gb(world, task), world.state.files
+    leave_s = step_left_s(world, task, whole_s) + expected_s(times.get("write"), size_gb)
+    arrive_s = load_s + transfer_s + expected_s(times.get("read"), size_gb)
     if leave_s <= left_s:
         return Price(leave_s=leave_s, arrive_s=arrive_s)
     lost = max(0.0, done_share(world, task, whole_s) - spared(task))

@@ -13,9 +13,9 @@ from typing import Final
 import msgspec
 
 from hpcwise.core import messages as m
+from hpcwise.core.filetimes import expected_s
 from hpcwise.core.fleet import WorkerClass
 from hpcwise.core.moving import (
-    FILE_S,
     Price,
     done_share,
     due_s,
@@ -98,7 +98,7 @@ def _gives_way(
     model = world.alternative_of(urgent).model
     clear_s = max(WIN_S, WIN_LATE * (waits_s - now_s))
     # At the very best it starts when a file has been written.
-    still_s = now_s + FILE_S + need_s - urgent_due_s
+    still_s = now_s + expected_s(world.state.files.get("write"), 0.0) + need_s - urgent_due_s
     if still_s > 0 and late_s - still_s < clear_s:
         return None
     best: _Way | None = None

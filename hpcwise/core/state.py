@@ -13,6 +13,7 @@ import msgspec
 
 from hpcwise.core.errors import IllegalTransition
 from hpcwise.core.events import Hold
+from hpcwise.core.filetimes import FileTimes
 from hpcwise.core.resources import WorkerInfo
 from hpcwise.core.spec import JobSpec
 from hpcwise.core.units import Key, ModelName, RequestId, TaskId, WorkerId
@@ -271,7 +272,8 @@ class Refusals(msgspec.Struct):
 class State(msgspec.Struct):
     """All of it. wall_offset_s: Unix time minus engine time, so that `by` deadlines survive clock steps.
     wanted, holds: of the last of `plans` plans. waits: usual seconds from a launch to its worker, by kind.
-    sick: unhealthy workers of a kind since one of it last finished a task."""
+    sick: unhealthy workers of a kind since one of it last finished a task. files: what checkpoints take, by
+    `write` and `read`."""
 
     now_s: float = 0.0
     version: int = 0
@@ -296,6 +298,7 @@ class State(msgspec.Struct):
     store_full: str = ""
     killed: dict[WorkerId, float] = {}
     sick: dict[str, int] = {}
+    files: dict[str, FileTimes] = {}
 
 
 def step_task(task: TaskRecord, event: str) -> None:

@@ -83,7 +83,7 @@ class Attempt:
         self._steps = 0
         self._preview_path, self._previewed, self._previewed_s = preview, False, 0.0
         self._latents = LatentFiles(f"{task.model} {task.key}")
-        self.saver = Saver(checkpoints, task.key, losses_per_h, self._should_stop, self._saved)
+        self.saver = Saver(checkpoints, task.key, losses_per_h, self._should_stop, self._progress)
 
     def deliver(self, name: str, n_chunks: int, done: bool) -> None:
         """A stream input has grown; never shrinks, whatever order messages come in."""
@@ -225,7 +225,7 @@ class Attempt:
         self._commit_held()
         if now - self._reported_s >= PROGRESS_S:
             self._reported_s = now
-            self._emit(m.TaskProgress(self.task.task_id, self.task.attempt, done, total, self.saver.share))
+            self._progress(self.saver.share)
         told = self.stop
         self._pump(0.0)
         if self.stop == "pause" and not told and self.saver.used:
@@ -237,9 +237,9 @@ class Attempt:
         self._pump(0.0)
         return bool(self.stop)
 
-    def _saved(self, share: float) -> None:
-        task = self.task
-        self._emit(m.TaskProgress(task.task_id, task.attempt, self.done_steps, self._steps, share))
+    def _progress(self, share: float) -> None:
+        task, files = self.task, self.saver.files()
+        self._emit(m.TaskProgress(task.task_id, task.attempt, self.done_steps, self._steps, share, files))
 
     def _preview(self, make: Callable[[], bytes]) -> None:
         now_s = time.monotonic()

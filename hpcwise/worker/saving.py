@@ -14,6 +14,7 @@ from typing import Final
 
 from hpcwise.core.checkpointing import interval_s
 from hpcwise.core.errors import HpcwiseError
+from hpcwise.core.messages import FileTaken
 from hpcwise.models.base import LoopState
 from hpcwise.store.checkpoints import CheckpointStore
 
@@ -45,7 +46,8 @@ class Saver:
         self._told = told
         self._save_s = FIRST_GUESS_S
         self._saved_s = time.monotonic()
-        self._writing: tuple[Future[None], float] | None = None
+        self._writing: tuple[Future[FileTaken], float] | None = None
+        self._files: list[FileTaken] = []
         self._thread: ThreadPoolExecutor | None = None
         self._found = False
         #: Whether the loop has offered its state.
@@ -54,10 +56,12 @@ class Saver:
         self.share = 0.0
 
     def latest(self, chunk: int) -> tuple[int, LoopState] | None:
+        began_s = time.monotonic()
         found = self._store.latest(self._key, chunk)
         if found is None:
             return None
         self._found = True
+        self._files.append(FileTaken("read", found.size_bytes / 1e9, time.monotonic() - began_s))
         log.info("%s: goes on after step %d of chunk %d", self._key[:12], found.step, chunk)
         return found.step, LoopState(found.arrays, found.facts, found.bfloat16)
 
@@ -74,11 +78,13 @@ class Saver:
         self._save_s = max(1e-6, self._saved_s - now_s)
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
-        write = self._thread.submit(
-            self._store.write, self._key, chunk, step, taken.arrays, taken.facts, taken.bfloat16
-        )
-        self._writing = write, share
+        self._writing = self._thread.submit(self._write, chunk, step, taken), share
         self._look(wait=stopping)
+
+    def files(self) -> tuple[FileTaken, ...]:
+        """What was written and read since this was last asked."""
+        taken, self._files = tuple(self._files), []
+        return taken
 
     def committed(self, chunk: int) -> None:
         """Chunk `chunk` is an artifact now; what led to it is not needed any more."""
@@ -93,13 +99,19 @@ class Saver:
         if finished and (self._found or self._thread is not None):
             self._store.drop(self._key)
 
+    def _write(self, chunk: int, step: int, taken: LoopState) -> FileTaken:
+        began_s = time.monotonic()
+        self._store.write(self._key, chunk, step, taken.arrays, taken.facts, taken.bfloat16)
+        size_bytes = sum(array.nbytes for array in taken.arrays.values())
+        return FileTaken("write", size_bytes / 1e9, time.monotonic() - began_s)
+
     def _look(self, *, wait: bool) -> None:
         """Whether the write that is under way has ended. One that fails costs a checkpoint, not the task."""
         if self._writing is None or not (wait or self._writing[0].done()):
             return
         (future, share), self._writing = self._writing, None
         try:
-            future.result()
+            self._files.append(future.result())
         except (HpcwiseError, OSError) as error:
             log.warning("no checkpoint: %s", error)
             return

@@ -13,7 +13,8 @@ from hpcwise.core.catalogue import Catalogue, HardwareInfo, LinearProfile, Link,
 from hpcwise.core.config import EngineConfig
 from hpcwise.core.engine import Engine
 from hpcwise.core.explain import explain
-from hpcwise.core.moving import FILE_GB_PER_S, FILE_S, ends_s, move_s, state_gb
+from hpcwise.core.filetimes import FILE_GB_PER_S, FILE_S
+from hpcwise.core.moving import ends_s, move_s, state_gb
 from hpcwise.core.resources import Rank, WorkerInfo
 from hpcwise.core.spec import Batch, GraphTask, JobSpec
 

@@ -18,7 +18,8 @@ from hpcwise.core import messages as m
 from hpcwise.core.catalogue import Catalogue, HardwareInfo, LinearProfile, ModelInfo
 from hpcwise.core.config import EngineConfig
 from hpcwise.core.engine import Engine
-from hpcwise.core.moving import FILE_S, ends_s
+from hpcwise.core.filetimes import FILE_S
+from hpcwise.core.moving import ends_s
 from hpcwise.core.resources import WorkerInfo
 from hpcwise.core.spec import GraphTask, JobSpec
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import math
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hpcwise.core import messages as m
 from hpcwise.core.checkpointing import MOST_OVERHEAD, interval_s
+from hpcwise.models.base import LoopState
 from hpcwise.store.checkpoints import CheckpointStore
+from hpcwise.store.paths import RunPaths
+from hpcwise.worker.saving import Saver
 from tests.worker.conftest import Start
 from tests.worker.scripted import ScriptedHead, task
 
@@ -24,6 +29,19 @@ def test_checkpoints_come_more_often_where_workers_are_lost_more_often_and_never
     assert interval_s(0.1, 0.0) == math.inf
 
 
+def test_what_a_checkpoint_takes_is_told_once_with_its_size(tmp_path: Path) -> None:
+    paths = RunPaths(tmp_path / "run")
+    paths.create()
+    told: list[tuple[m.FileTaken, ...]] = []
+    saver = Saver(CheckpointStore(paths), KEY, OFTEN, lambda: True, lambda _: told.append(saver.files()))
+    state = LoopState({"latents": np.zeros((3, 1000), np.float32), "random": np.zeros(8, np.uint8)})
+    saver.offer(0, 4, 0.4, lambda: state)
+    assert saver.latest(0) is not None and saver.latest(1) is None
+    ((wrote,),), (read,) = told, saver.files()
+    assert [(f.how, round(f.size_gb * 1e9)) for f in (wrote, read)] == [("write", 12008), ("read", 12008)]
+    assert min(wrote.seconds, read.seconds) > 0 and saver.files() == ()
+
+
 def test_a_killed_worker_loses_only_the_steps_since_the_last_checkpoint(
     head: ScriptedHead, start: Start
 ) -> None:
@@ -36,6 +54,7 @@ def test_a_killed_worker_loses_only_the_steps_since_the_last_checkpoint(
     first.wait()
     saved = CheckpointStore(head.paths).latest(KEY, 0)
     assert saved is not None and saved.step >= 40 * told[0].saved - 1e-9
+    written = [f for e in head.events if isinstance(e, m.TaskProgress) for f in e.files]
     head.forget()
     start("w2")
     head.until(lambda: [h for h in head.hellos if h.worker.worker_id == "w2"])
@@ -44,6 +63,10 @@ def test_a_killed_worker_loses_only_the_steps_since_the_last_checkpoint(
     done = head.event(m.TaskFinished, "t")
     # Half of its four seconds were saved: made from its start it would take them all.
     assert 4.0 * (1 - saved.step / 40) <= done.seconds < 4.0
+    # What its files took is told: of the first worker as they were written, of the second as one was read.
+    read = [f for e in head.events if isinstance(e, m.TaskProgress) for f in e.files if f.how == "read"]
+    assert {f.how for f in written} == {"write"} and len(read) == 1
+    assert all(0 < f.seconds < 4.0 for f in (*written, *read))
     assert not head.paths.checkpoints_of(KEY).exists()
 
 
