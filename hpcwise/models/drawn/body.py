@@ -7,12 +7,14 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
+import skia
+
 from hpcwise.models.drawn import hands
-from hpcwise.models.drawn.clothes import draw_clothes
+from hpcwise.models.drawn.clothes import drape, draw_clothes
 from hpcwise.models.drawn.gestures import Gesture, lift
 from hpcwise.models.drawn.hands import Hand, draw_hand
 from hpcwise.models.drawn.looks import Look
-from hpcwise.models.drawn.paint import Canvas, drawn_shape, fill, line, recorded
+from hpcwise.models.drawn.paint import Canvas, drawn_shape, line, linear, radial, recorded
 
 #: The far edge of the table, where a torso vanishes behind it.
 TABLE_Y = 158.0
@@ -119,21 +121,12 @@ def draw_arms(
 
 def _draw_arm(canvas: Canvas, look: Look, side: int, pose: Arm, beat: float, sway: float) -> None:
     """An arm from shoulder to fingers."""
-    sx, sy = look.shoulders - 17.0, 36.0
     ex, ey = pose.elbow_x + look.shoulders - 90.0, pose.elbow_y + sway
     angle = math.radians(pose.angle + beat)
+    sleeve, light, edge = _cloth(look, side)
     canvas.save()
     canvas.scale(side, 1)
-    edge = line(look.top_shade, 2.2, 0.85)
-    sleeve = fill(look.top_colour)
-    _limb(canvas, sx, sy, 18.0, ex, ey, 15.0, sleeve, edge)
-    if side > 0:  # light comes from the upper left
-        canvas.drawPath(
-            drawn_shape(
-                f"M {sx + 16} {sy + 4} L {ex + 14.5} {ey - 4} L {ex + 5} {ey - 6} L {sx + 9} {sy + 10} Z"
-            ),
-            fill(look.top_shade, 0.5),
-        )
+    _upper_arm(canvas, look, ex, ey, sleeve, light, edge)
     wx, wy = ex + FOREARM * math.cos(angle), ey + FOREARM * math.sin(angle)
     draw_hand(canvas, look, wx, wy, angle, pose.hand)
     _limb(canvas, ex, ey, 15.0, wx, wy, 11.0, sleeve, edge)
@@ -148,6 +141,35 @@ def _draw_arm(canvas: Canvas, look: Look, side: int, pose: Arm, beat: float, swa
         wx - nx, wy - ny, wx + nx, wy + ny, line(look.accent if look.cuffs else look.top_shade, 4.4)
     )
     canvas.restore()
+
+
+def _upper_arm(canvas: Canvas, look: Look, ex: float, ey: float, sleeve: Any, light: Any, edge: Any) -> None:
+    """From the shoulder, whose outline and colour it shares, to the elbow."""
+    w = look.shoulders
+    outer = f"M {w * 0.74} 17.2 C {w * 0.96} 24 {w + 1} 42 {w + 3} 70 L {ex + 15} {ey - 4}"
+    inner = f"L {ex - 14.5} {ey + 4} L {w * 0.7} 66"
+    arm = drawn_shape(f"{outer} {inner} C {w * 0.62} 48 {w * 0.64} 26 {w * 0.74} 17.2 Z")
+    canvas.save()
+    if look.hair == "scarf":  # its cloth lies on the shoulders
+        canvas.clipPath(drape(), skia.ClipOp.kDifference, True)
+    canvas.drawPath(drawn_shape(f"{outer} M {w * 0.7} 66 L {ex - 14.5} {ey + 4}"), edge)
+    canvas.drawCircle(ex, ey, 15.0, edge)
+    canvas.drawPath(arm, sleeve)
+    canvas.drawPath(arm, light)
+    canvas.restore()
+
+
+@functools.lru_cache(maxsize=32)
+def _cloth(look: Look, side: int) -> tuple[Any, Any, Any]:
+    """A sleeve's colour, which is the torso's beside it; the light on it or the shade; its edge."""
+    w = look.shoulders
+    sleeve = linear(side * -w, 20, side * w * 0.7, 200, look.top_colour, look.top_colour, look.top_shade)
+    light = (
+        radial(w * 0.7, 18, 60, ("#FFFFFF", 0.2), ("#FFFFFF", 0.0))
+        if side < 0  # light comes from the upper left
+        else linear(w * 0.72, 40, w + 16, 52, (look.top_shade, 0.0), (look.top_shade, 0.6))
+    )
+    return sleeve, light, line(look.top_shade, 2.2, 0.85)
 
 
 def _limb(

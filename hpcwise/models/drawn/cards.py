@@ -10,11 +10,15 @@ from hpcwise.models.drawn.layout import Box, Stage, card_layout
 from hpcwise.models.drawn.paint import LINEAR, Canvas, Image, blurred, box, eased, fill, line, linear, rounded
 from hpcwise.models.drawn.people import draw_backdrop, draw_people
 from hpcwise.models.drawn.scene import ACCENT, Material, Moment, draw_logo
-from hpcwise.models.drawn.text import Block, fitted, width_of
+from hpcwise.models.drawn.text import Block, fitted, width_of, wrapped
 
 PINK = "#FF6FA5"
 #: Height of the logo on title and end cards, units.
 CARD_LOGO = 40.0
+#: A window for the hosts that is wider than so many times its height is too low for their table.
+WIDE_WINDOW = 1.9
+#: How much larger the first of several notes is.
+LEAD_NOTE = 1.15
 
 
 class CardShot:
@@ -53,25 +57,11 @@ class CardShot:
                 more = " et al." if len(document.authors) > 4 else ""
                 notes = [", ".join(document.authors[:4]) + more]
         rest = height - kicker.height - 22
-        share, gaps = (0.34, 0) if not self._end or len(notes) < 2 else (0.58, 12 * len(notes))
-        room = (
-            min(rest * share, 84) if not gaps else rest * share - gaps
-        )  # sources matter more than the thanks
-        # Long notes get more of the room, so that none is cut off while another has room to spare.
-        lines = [math.ceil(width_of(text, fonts.regular, small) / area.width) for text in notes]
-        below = [
-            fitted(
-                text,
-                fonts.regular,
-                15.5 if i == 0 else small,
-                9 if not gaps else 7.5,
-                area.width,
-                max(12.0, room * lines[i] / max(1, sum(lines))),
-            )
-            for i, text in enumerate(notes)
-            if text
-        ]
-        made = fitted(foot, fonts.semi, small, 9, area.width, 20) if foot else None
+        many = self._end and len(notes) > 1  # sources matter more than the thanks
+        room = rest * 0.58 - 12 * len(notes) if many else min(rest * 0.34, 84)
+        below = _notes([text for text in notes if text], fonts.regular, 7.5 if many else 9, area.width, room)
+        last = below[-1].size if below else small
+        made = fitted(foot, fonts.semi, last, 7.5, area.width, 20) if foot else None
         used = sum(b.height + 12 for b in below) + (made.height + 12 if made else 0)
         title = fitted(head or " ", fonts.display, 39, 14, area.width, max(20.0, rest - used), 1.14)
         out = [(kicker, ACCENT, 1.0, 22.0), (title, "#FFFFFF", 1.0, 14.0)]
@@ -112,9 +102,39 @@ class CardShot:
         canvas.translate(window.x, window.y)
         canvas.scale(scale, scale)
         inner = Stage(window.width / scale, window.height / scale)
+        if window.width > window.height * WIDE_WINDOW:  # a low window shows them from the chest up
+            inner = Stage(640.0, 400.0)
+            canvas.scale(window.width / scale / inner.width, window.width / scale / inner.width)
+            canvas.translate(0, -24)
         draw_people(canvas, self._material, inner, moment, 1.0, 0.0)
         canvas.restore()
         canvas.drawRRect(frame, line("#FFFFFF", 2.5, 0.85))
+
+
+def _notes(texts: list[str], font: str, smallest: float, width: float, room: float) -> list[Block]:
+    """Texts at one size, the first a little larger; at the smallest size each keeps its share of the room."""
+    size = 13.0
+    while (
+        size > smallest
+        and sum(
+            len(wrapped(text, font, size * (LEAD_NOTE if i == 0 else 1.0), width)) * size * 1.18
+            for i, text in enumerate(texts)
+        )
+        > room * 0.96
+    ):
+        size = max(smallest, size * 0.96)
+    lines = [math.ceil(width_of(text, font, size) * 1.05 / width) for text in texts]
+    return [
+        fitted(
+            text,
+            font,
+            size * (LEAD_NOTE if i == 0 else 1.0),
+            smallest,
+            width,
+            max(12.0, room * lines[i] / sum(lines)) if size <= smallest else room,
+        )
+        for i, text in enumerate(texts)
+    ]
 
 
 class ChapterShot:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hpcwise.models.drawn.looks import Look
-from hpcwise.models.drawn.paint import Canvas, box, fill, line, linear, radial, shape
+from hpcwise.models.drawn.paint import Canvas, Path, box, fill, line, linear, radial, shape
 
 
 def draw_clothes(canvas: Canvas, look: Look) -> None:
@@ -25,7 +25,7 @@ def draw_clothes(canvas: Canvas, look: Look) -> None:
     # Light on the shoulder at the left, shade down the right side and under the chin.
     canvas.drawRect(box(-w, 0, w, 90), radial(-w * 0.7, 18, 60, ("#FFFFFF", 0.2), ("#FFFFFF", 0.0)))
     canvas.drawPath(
-        shape(f"M {w} 40 L {w} 300 L {w * 0.5} 300 C {w * 0.86} 200 {w * 0.78} 90 {w * 0.74} 30 Z"),
+        shape(f"M {w} 74 L {w} 300 L {w * 0.5} 300 C {w * 0.86} 200 {w * 0.8} 110 {w * 0.7} 68 Z"),
         fill(look.top_shade, 0.55),
     )
     canvas.drawPath(shape("M -34 0 C -24 40 24 40 34 0 Z"), fill("#000000", 0.1))
@@ -130,13 +130,33 @@ def _cardigan(canvas: Canvas, look: Look) -> None:
         canvas.drawCircle(x, 10 + 9 * (1 - (x / 16) ** 2), 2.5, fill("#FBF4E6"))
 
 
+def drape() -> Path:
+    """The cloth of a headscarf that lies on the shoulders; it does not turn with the head."""
+    return shape(
+        "M -44 -40 C -49 -12 -60 2 -80 24 C -86 32 -84 38 -76 44 C -52 63 -22 72 4 71 "
+        "C 34 70 62 60 79 43 C 86 36 86 30 80 23 C 60 2 49 -12 44 -40 C 26 4 -26 4 -44 -40 Z"
+    )
+
+
 def _draped(canvas: Canvas, look: Look) -> None:
-    """A plain top under a headscarf, which is drawn with the head."""
+    """A plain top under a headscarf, whose front is drawn with the head."""
     canvas.drawPath(shape("M 0 40 L 0 300"), line(look.top_shade, 2.0))
     for x in (-44, 44):
         canvas.drawPath(
             shape(f"M {x} 60 C {x * 0.9} 110 {x * 0.95} 140 {x * 0.9} 300"), line(look.top_shade, 1.8, 0.6)
         )
+    canvas.save()
+    canvas.translate(0, 4)
+    canvas.drawPath(drape(), fill("#000000", 0.22))
+    canvas.restore()
+    canvas.drawPath(drape(), linear(-60, -40, 50, 72, look.hair_light, look.hair_colour, look.hair_colour))
+    for path in (
+        "M -50 -6 C -42 30 0 58 62 46",
+        "M -62 8 C -50 40 -14 62 30 66",
+        "M 52 -4 C 58 8 64 16 74 26",
+    ):
+        canvas.drawPath(shape(path), line("#000000", 1.8, 0.16))
+    canvas.drawPath(shape("M -46 -20 C -30 24 34 34 70 16 C 40 46 -26 40 -46 -20 Z"), fill("#000000", 0.12))
 
 
 _TOPS: dict[str, Callable[[Canvas, Look], None]] = {

@@ -41,8 +41,11 @@ class Expression:
 
 def draw_head(canvas: Canvas, look: Look, face: Expression) -> None:
     """The head and all that is on it, but the hair that falls behind the neck (`draw_back_hair`)."""
-    shift = face.turn * 8.5
-    for side in (-1, 1) if look.hair != "scarf" else ():
+    shift = face.turn * 10.5
+    canvas.save()
+    # The lower half of a head that turns goes ahead of the crown.
+    canvas.skew(face.turn * 0.05, 0.0)
+    for side in (-1, 1) if look.hair not in ("scarf", "bob") else ():
         _ear(canvas, look, side, side * 45 - shift * 0.45)
     canvas.drawPicture(_skull(look))
     canvas.save()
@@ -67,6 +70,7 @@ def draw_head(canvas: Canvas, look: Look, face: Expression) -> None:
     draw_front_hair(canvas, look, face.turn)
     if look.glasses or look.round_glasses:
         _glasses(canvas, look, shift, face.turn)
+    canvas.restore()
 
 
 @functools.lru_cache(maxsize=32)
@@ -157,7 +161,7 @@ def _beard(canvas: Canvas, look: Look, shift: float) -> None:
         ),
         fill("#2A1C15", 0.9),
     )
-    canvas.drawOval(box(s - 17, 27, 34, 18), fill(look.skin, 0.22))
+    canvas.drawOval(box(s - 17, 27, 34, 18), fill(look.skin, 0.12))
 
 
 def _eye(canvas: Canvas, look: Look, face: Expression, side: int, shift: float) -> None:
@@ -242,7 +246,7 @@ def _mouth(canvas: Canvas, look: Look, face: Expression, shift: float) -> None:
     x, y = shift * 0.95, 35.0
     closed = (1 - min(1.0, opening * 1.6)) * (1 - rounding)
     half = 16.0 * width * (1 - 0.12 * rounding) + 1.6 * face.smile * closed
-    gap, smile = opening * 14.5, (1.4 + 3.0 * face.smile) * closed
+    gap, smile = opening * 14.5, (1.4 + 3.0 * face.smile) * max(closed, 0.5 * (1 - rounding))
     up, low = 2.0 + gap * 0.24 + rounding * 1.8, gap * 0.92 + 2.3 + rounding * 1.8
     lips = drawn_shape(
         f"M {x - half} {y - smile} "
@@ -251,7 +255,9 @@ def _mouth(canvas: Canvas, look: Look, face: Expression, shift: float) -> None:
         f"C {x + half * 0.66} {y + low * 1.25} {x - half * 0.66} {y + low * 1.25} {x - half} {y - smile} Z"
     )
     canvas.drawPath(lips, fill(look.lip))
-    canvas.drawOval(box(x - half * 0.42, y + low * 0.74, half * 0.84, 2.4), fill("#FFFFFF", 0.2))
+    canvas.drawOval(
+        box(x - half * 0.42, y + low * 0.74, half * 0.84, 2.4), fill("#FFFFFF", 0.1 if look.beard else 0.2)
+    )
     canvas.drawOval(box(x - 9, y + low + 3.5, 18, 4), fill(look.shade, 0.4))
     if closed > 0.4 and face.smile > 0.5:
         for side in (-1, 1):  # the corners of a smile
@@ -285,7 +291,11 @@ def _mouth(canvas: Canvas, look: Look, face: Expression, shift: float) -> None:
     if teeth > 0.12:
         canvas.drawRRect(
             rounded(
-                x - wide * 0.8, y - top * 1.4 - 4, wide * 1.6, 4 + top + min(4.4, 1.2 + gap * 0.3) * teeth, 3
+                x - wide * 0.68,
+                y - top * 1.4 - 4,
+                wide * 1.36,
+                4 + top + min(4.4, 1.2 + gap * 0.3) * teeth,
+                3,
             ),
             fill("#F8F4EE"),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import skia
 
@@ -115,6 +115,7 @@ class FigureShot:
         text = self._label()
         if text:
             block = fitted(text, self._material.fonts.regular, 12.0, 10.5, label.width, label.height - 4)
+            label = replace(label, y=label.y + (label.height - 4 - block.height) / 2)
             block.draw(canvas, label.x, label.y + 2, fill("#3A3A4A"))
             self._bold_head(canvas, block, label)
         if self._material.scenery.name == "lecture":  # held on the board
@@ -288,11 +289,14 @@ def _light(canvas: Canvas, inner: Box, area: Box, share: float, moment: Moment) 
     dim.addRect(box(inner.x, inner.y, inner.width, inner.height))
     dim.addRRect(frame)
     dim.setFillType(skia.PathFillType.kEvenOdd)
-    canvas.drawPath(dim, fill("#1B1730", round(0.34 * share, 2)))
+    # A label is framed without taking the light off what it is about.
+    strength = 0.12 + 0.22 * min(1.0, area.width * area.height / 0.06)
+    canvas.drawPath(dim, fill("#1B1730", round(strength * share, 2)))
     canvas.drawRRect(frame, line("#F08A24", 2.4, round(share, 2)))
     swing = 0.0 if moment.still else math.sin(moment.time_s * 2.1)
+    # The pointer runs along the frame: it never lies on what is read.
     px = min(inner.right - 6, max(inner.x + 6, x + wide * (0.5 + 0.22 * swing)))
-    py = min(inner.bottom - 6, max(inner.y + 6, y + tall * 0.9))
+    py = y + tall + 2 if y + tall + 5 < inner.bottom else max(inner.y + 4, y - 2)
     canvas.drawCircle(px, py, 11, radial(px, py, 11, ("#FF3B3B", 0.5 * share), ("#FF3B3B", 0.0)))
     canvas.drawCircle(px, py, 3.4, fill("#FF3B3B", round(share, 2)))
     canvas.drawCircle(px - 0.8, py - 0.8, 1.2, fill("#FFFFFF", round(0.9 * share, 2)))

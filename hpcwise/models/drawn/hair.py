@@ -35,11 +35,11 @@ _FRINGES = {
     "curly": "M -46 -8 C -54 -40 -40 -66 0 -68 C 40 -66 54 -40 46 -8 "
     "C 44 -22 38 -32 28 -38 C 18 -32 8 -36 0 -42 C -8 -36 -20 -32 -28 -38 C -38 -32 -44 -22 -46 -8 Z",
     "parted": "M -47 0 C -58 -42 -46 -80 -4 -81 C 50 -84 60 -40 47 0 "
-    "C 47 -14 45 -24 40 -34 C 18 -34 -8 -38 -26 -58 C -30 -42 -46 -30 -47 0 Z",
-    "bob": "M -51 30 C -61 -24 -54 -84 0 -84 C 54 -84 61 -24 51 30 C 51 4 48 -12 45 -22 "
-    "C 30 -15 -26 -15 -45 -22 C -48 -12 -51 4 -51 30 Z",
+    "C 47 -14 45 -24 40 -34 C 18 -33 -8 -36 -26 -49 C -31 -38 -45 -28 -47 0 Z",
+    "bob": "M -54 46 C -66 -10 -56 -84 0 -84 C 56 -84 66 -10 54 46 C 46 55 37 50 38 40 C 44 22 46 -6 42 -24 "
+    "C 28 -16 -28 -16 -42 -24 C -46 -6 -44 22 -38 40 C -37 50 -46 55 -54 46 Z",
     "bun": "M -47 4 C -57 -44 -42 -80 2 -80 C 46 -80 58 -44 47 4 "
-    "C 45 -16 42 -30 31 -41 C 18 -50 -2 -46 -12 -54 C -22 -40 -44 -32 -47 4 Z",
+    "C 45 -16 42 -30 31 -40 C 18 -46 -2 -42 -12 -48 C -22 -38 -44 -30 -47 4 Z",
     "quiff": "M -46 -4 C -53 -36 -51 -58 -41 -66 C -38 -90 -6 -102 20 -94 C 44 -90 58 -66 50 -44 "
     "C 49 -28 47 -14 46 -4 C 44 -18 42 -28 38 -37 C 24 -40 12 -50 2 -46 C -14 -41 -28 -46 -38 -38 "
     "C -42 -26 -45 -14 -46 -4 Z",
@@ -130,15 +130,8 @@ def _front(look: Look) -> Any:
 
 
 def _scarf(canvas: Canvas, look: Look) -> None:
-    """A headscarf: a band around the face, folds, and the cloth that falls over neck and shoulder."""
+    """A headscarf around the face; what falls on the shoulders is `clothes.drape`."""
     cloth = linear(-56, -80, 50, 90, look.hair_light, look.hair_colour, look.hair_colour)
-    canvas.drawPath(
-        shape(
-            "M -52 34 C -62 66 -72 84 -80 98 C -46 122 48 122 82 96 C 70 78 60 60 52 34 "
-            "C 30 66 -30 66 -52 34 Z"
-        ),
-        cloth,
-    )
     canvas.drawPath(
         _with_hole(
             "M 0 -84 C -56 -84 -64 -30 -58 12 C -54 44 -32 70 0 72 "
@@ -147,14 +140,8 @@ def _scarf(canvas: Canvas, look: Look) -> None:
         ),
         cloth,
     )
-    dark = fill("#000000", 0.12)
-    canvas.drawPath(shape("M -46 50 C -20 84 30 84 66 82 C 30 100 -30 92 -46 50 Z"), dark)
-    for path in (
-        "M -54 20 C -40 66 10 88 70 84",
-        "M -50 40 C -30 80 -10 100 30 108",
-        "M 40 -66 C 54 -40 56 -10 52 20",
-    ):
-        canvas.drawPath(shape(path), line("#000000", 1.6, 0.16))
+    canvas.drawPath(shape("M 40 -66 C 54 -40 56 -10 50 30"), line("#000000", 1.6, 0.16))
+    canvas.drawPath(shape("M -44 46 C -26 70 20 74 44 46"), line("#000000", 2.0, 0.16))
     canvas.drawPath(shape("M -40 -54 C -26 -74 10 -80 34 -66"), line("#FFFFFF", 3.0, 0.3))
     canvas.drawPath(shape("M -38 -18 C -32 -46 32 -46 38 -18"), line("#000000", 1.8, 0.18))
     canvas.drawCircle(46, 50, 4.0, fill(look.accent))

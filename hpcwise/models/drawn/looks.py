@@ -39,6 +39,11 @@ class Look:
     #: Lines of laughter beside mouth and eyes, 0 to 1.
     age: float = 0.0
 
+    @property
+    def crown(self) -> float:
+        """The hair's highest point above the neck's base."""
+        return 66.0 + {"bun": 112.0, "quiff": 98.0}.get(self.hair, 86.0)
+
 
 LOOKS: dict[str, Look] = {
     "maya": Look(
@@ -64,7 +69,7 @@ LOOKS: dict[str, Look] = {
         skin="#C68C62",
         shade="#A06A45",
         light="#DDAA7E",
-        lip="#A65A4E",
+        lip="#B4665A",
         hair="short",
         hair_colour="#1D1918",
         hair_light="#3D3531",

@@ -43,8 +43,8 @@ def draw_people(
     """Set, people at the table and what stands on it, filling `stage`. drift: the camera's way, units."""
     room = 104.0 if not stage.portrait else stage.height * 0.21
     table_y = stage.height - room
-    size = min((table_y - 20) / 326.0, stage.width / 2 / 246.0, 1.0)
-    apart = min(stage.width * 0.245, 172.0)
+    size = min((table_y - 20) / 326.0, stage.width / 2 / 256.0, 1.0)
+    apart = min(stage.width * 0.24, 172.0)
     middle = stage.width / 2
     seated = material.seated()
 
@@ -84,7 +84,8 @@ def draw_people(
         )
     canvas.save()
     canvas.translate(middle, table_y)
-    canvas.scale(size, size)
+    # Where people sit close, what is between them is smaller.
+    canvas.scale(min(size, apart / 172.0), min(size, apart / 172.0))
     canvas.drawPicture(_props(material.scenery.name))
     canvas.restore()
     draw_each(arms=True)
@@ -167,16 +168,27 @@ def draw_person(
     lead: int,
     tuck: float = 0.25,
     arms: bool = True,
+    table: bool = False,
 ) -> None:
-    """One person with the base of their neck at (x, neck_y)."""
-    canvas.save()
-    canvas.translate(x, neck_y)
-    canvas.scale(size, size)
+    """One person with the base of their neck at (x, neck_y). table: with what their hands rest on."""
     acting = material.acting[character.id]
-    draw_character(
-        canvas, character.look, acting, moment.frame, moment.time_s, arms=arms, lead=lead, tuck=tuck
-    )
-    canvas.restore()
+    edge = neck_y + TABLE_Y * size
+    table = table and edge < material.stage.height - 4
+
+    def part(upper: bool, arms: bool) -> None:
+        canvas.save()
+        canvas.translate(x, neck_y)
+        canvas.scale(size, size)
+        draw_character(
+            canvas, character.look, acting, moment.frame, moment.time_s, upper, arms, lead=lead, tuck=tuck
+        )
+        canvas.restore()
+
+    part(upper=True, arms=arms and not table)
+    if table:
+        draw_table(canvas, material.scenery.name, material.stage.width, edge, material.stage.height)
+        canvas.drawOval(box(x - 92 * size, edge - 3, 184 * size, 26), fill("#000000", 0.16))
+        part(upper=False, arms=True)
 
 
 def draw_inset(canvas: Canvas, material: Material, character: Character, moment: Moment, area: Box) -> None:
@@ -209,26 +221,42 @@ def draw_tile(
         behind, box(area.x + (area.width - wide) / 2, area.y + (area.height - tall) / 2, wide, tall), LINEAR
     )
     size = min(area.width / 250.0, area.height / 290.0)
-    neck = area.y + area.height * 0.5 + 26 * size
+    # A high bun has its place below the window's edge too.
+    neck = area.y + max(area.height * 0.5 + 26 * size, 12 + LOOKS[character.look].crown * size)
     lead = 1 if material.side_of(character) <= 0 else -1
     draw_person(canvas, material, character, moment, area.x + area.width / 2, neck, size, lead, tuck=1.0)
     canvas.restore()
     canvas.drawRRect(frame, line("#FFFFFF", 2.0, 0.8))
 
 
-def back_picture(look_name: str, scale: float) -> tuple[Image, float]:
-    """Somebody's head and shoulders from behind, a little out of focus; with the pixels a unit."""
+def back_picture(look_name: str, scale: float, side: float) -> tuple[Image, float]:
+    """Somebody's head and shoulders from behind, a little out of focus; with the pixels a unit.
+
+    side: where the one is who they look at, in the light: -1 left, 1 right.
+    """
     look = LOOKS[look_name]
     sharp = scale * 1.9
-    surface = skia.Surface(math.ceil(300 * sharp), math.ceil(330 * sharp))
-    canvas = surface.getCanvas()
+    wide, tall = math.ceil(300 * sharp), math.ceil(330 * sharp)
+    flat, lit = skia.Surface(wide, tall), skia.Surface(wide, tall)
+    canvas = flat.getCanvas()
     canvas.clear(skia.ColorTRANSPARENT)
     canvas.scale(sharp, sharp)
     canvas.translate(150, 180)
-    canvas.saveLayer(None, skia.Paint(ImageFilter=skia.ImageFilters.Blur(1.1, 1.1)))
     _draw_back(canvas, look)
+    person, canvas = flat.makeImageSnapshot(), lit.getCanvas()
+    canvas.clear(skia.ColorTRANSPARENT)
+    canvas.saveLayer(None, skia.Paint(ImageFilter=skia.ImageFilters.Blur(1.1 * sharp, 1.1 * sharp)))
+    canvas.drawImage(person, 0, 0)
+    # The edge towards the light: the silhouette without itself a little farther from it.
+    glow = skia.Paint(Alphaf=0.42)
+    glow.setColorFilter(skia.ColorFilters.Blend(colour("#FFD9B0"), skia.BlendMode.kSrcIn))
+    canvas.saveLayer(None, glow)
+    canvas.drawImage(person, 0, 0)
+    away = skia.Paint(BlendMode=skia.BlendMode.kDstOut)
+    canvas.drawImage(person, -side * 5.0 * sharp, 2.5 * sharp, LINEAR, away)
     canvas.restore()
-    return surface.makeImageSnapshot(), sharp
+    canvas.restore()
+    return lit.makeImageSnapshot(), sharp
 
 
 def _draw_back(canvas: Canvas, look: Look) -> None:

@@ -21,6 +21,8 @@ from hpcwise.models.drawn.places.base import Place
 from hpcwise.models.drawn.text import INTER, Fonts
 
 ACCENT = "#FFD166"
+#: How black the first frame of a film is.
+OPENS_AT = 0.3
 #: The logo's height in the corner; the greatest width as a share of the picture's, and in units.
 LOGO_HEIGHT, LOGO_SHARE, LOGO_WIDEST = 30.0, 0.22, 140.0
 
@@ -197,8 +199,11 @@ def draw_logo(canvas: Canvas, material: Material, area: Box) -> None:
 
 
 def fade_at(time_s: float, left_s: float, first: bool, last: bool) -> float:
-    """How black a frame is: half a second at the film's two ends."""
-    dark = 1 - eased(time_s / 0.5) if first else 0.0
+    """How black a frame is: half a second at the film's two ends.
+
+    The first frame can be made out: it is the picture that a file manager or a message shows of the film.
+    """
+    dark = OPENS_AT * (1 - eased(time_s / 0.5)) if first else 0.0
     return max(dark, 1 - eased(left_s / 0.6)) if last else dark
 
 

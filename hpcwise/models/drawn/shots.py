@@ -10,6 +10,7 @@ from hpcwise.models.drawn.cards import CardShot, ChapterShot
 from hpcwise.models.drawn.coverage import Take, takes_of
 from hpcwise.models.drawn.figures import FigureShot
 from hpcwise.models.drawn.layout import split_layout
+from hpcwise.models.drawn.looks import LOOKS
 from hpcwise.models.drawn.paint import LINEAR, Canvas, box, eased, fill, linear, rounded
 from hpcwise.models.drawn.people import (
     NARROW,
@@ -104,9 +105,15 @@ class CloseUp:
     corner = True
 
     def __init__(self, material: Material, person: Character) -> None:
-        self._material, self._person = material, person
+        self._person = person
         self.captions = material.stage.captions
         self._side = material.side_of(person)
+        # Faces fill the picture, or every other time leave room for the hands.
+        self._near = 1.2 if material.index % 2 == 0 else 0.94
+        if self._near > 1 and not material.stage.portrait:  # a hand would come up behind the captions
+            calm = replace(material.acting[person.id], gestures=())
+            material = replace(material, acting={**material.acting, person.id: calm})
+        self._material = material
         self._behind = blurred_set(material, self._side)
 
     def draw(self, canvas: Canvas, moment: Moment) -> None:
@@ -119,15 +126,15 @@ class CloseUp:
         canvas.drawImageRect(
             self._behind, box((stage.width - wide) / 2 + drift, (stage.height - tall) / 2, wide, tall), LINEAR
         )
-        # Every other close-up is taken from a little farther off.
-        near = 1.0 if material.index % 2 == 0 else 0.87
-        size = (1.34 if not stage.portrait else 1.46) * grow * near
-        top = stage.height * (0.07 if not stage.portrait else 0.2)
+        near = self._near
+        size = (1.34 if not stage.portrait else 1.4) * grow * near
         # A little off the middle, with room on the side that they face.
         x = stage.width / 2 + side * stage.width * 0.035
-        y = top + 152 * 1.34 * (1 if not stage.portrait else 1.09) * (1 - (1 - near) * 0.7)
+        head = stage.height * (0.05 if not stage.portrait else 0.2 if near > 1 else 0.23)
+        y = head + LOOKS[self._person.look].crown * size / grow
         tuck = 1.0 if stage.width < NARROW else 0.2
-        draw_person(canvas, material, self._person, moment, x, y, size, -1 if side <= 0 else 1, tuck)
+        lead = -1 if side <= 0 else 1
+        draw_person(canvas, material, self._person, moment, x, y, size, lead, tuck, table=True)
         _foot(canvas, self._material)
         if material.show_name:
             _lower_third(canvas, material, self._person, moment)
@@ -143,7 +150,7 @@ class OverShoulder:
         self.captions = material.stage.captions
         self._side = material.side_of(speaker) or 1.0
         self._behind = blurred_set(material, self._side * 0.6, 1.3)
-        self._back, self._sharp = back_picture(listener.look, material.scale)
+        self._back, self._sharp = back_picture(listener.look, material.scale, self._side)
 
     def draw(self, canvas: Canvas, moment: Moment) -> None:
         """Draw all but captions and fades."""
@@ -158,9 +165,8 @@ class OverShoulder:
         neck = stage.height * (0.51 if not stage.portrait else 0.46)
         tuck = 1.0 if stage.width < NARROW else 0.4
         # The hand on the far side of the shoulder is the one that can be seen.
-        draw_person(
-            canvas, self._material, self._speaker, moment, at, neck, size, 1 if side > 0 else -1, tuck
-        )
+        lead = 1 if side > 0 else -1
+        draw_person(canvas, self._material, self._speaker, moment, at, neck, size, lead, tuck, table=True)
         _foot(canvas, self._material)
         large = 1.9 if stage.width >= NARROW else 1.5
         sway = 0.0 if moment.still else float(self._material.acting[self._listener.id].nod[moment.frame]) * 4
@@ -219,7 +225,8 @@ def _lower_third(canvas: Canvas, material: Material, person: Character, moment: 
     )
     if shown <= 0:
         return
-    name, role, fonts = person.name, person.role, material.fonts
+    name, fonts = person.name, material.fonts
+    role = person.role[:1].upper() + person.role[1:]
     wide = max(width_of(name, fonts.bold, 17), width_of(role, fonts.regular, 12.5)) + 34
     wide = min(wide, material.stage.width * 0.6)
     y = material.stage.captions.y - 62
