@@ -56,6 +56,12 @@ SAID = {
     "million pictures that were made by a program which draws kites and clouds.": (
         "The authors train on 6.7 million pictures that were made by a program which draws kites and clouds."
     ),
+    "The Lemaître–Tolman model of a kite — ie a kite at rest — was flown.": (
+        "The Lemaître-Tolman model of a kite, that is, a kite at rest, was flown."
+    ),
+    "To combine both of them, we need some patterns of the kites.": (
+        "To combine both of them, one needs some patterns of the kites."
+    ),
     "The winner of a round is known with +- 92% accuracy.": (
         "The winner of a round is known with plus or minus 92 percent accuracy."
     ),
@@ -101,6 +107,27 @@ REFUSED = [
     "The planner has the highest success rate of all on a set of 10 new kites that were flown from the "
     "bridge in the "
     "harbour by a crew of two for a month, assuming that the wind blows as it did in spring.",
+    # A citation that is a word of its sentence, and authors on their own text.
+    "According to [12], if the pull is less than 0.1 the kite comes down.",
+    "In [7] the modification of the kite is studied for several winds.",
+    "We now specify the kite that is to be flown in the harbour.",
+    "In the following a kite of two parts is used as the source of the pull.",
+    "An overview of the kites of the harbour is given in detail.",
+    "The design of the kite has been outlined.",
+    # Phrases out of tables, captions and examples.
+    "Results of the trials for the larger kites of the harbour.",
+    "A single word naming the kite as described by its crew on board.",
+    "Called during the launch of a kite that failed after its line broke.",
+    "Hypothesis: Steve Webster won ten races with a kite of his own.",
+    # What would be heard wrongly.
+    "The error of the pull that comes with this kite is .040 in all.",
+    "Lines range in size up to \u20444 inch for all of the kites.",
+    "To end a line put use . on a line by itself for the winch.",
+    "Kite-V3demonstrates that lines can be longer than the ship is.",
+    "We are thy sisters, and the kite is free on the open sea.",
+    # What is too long ends in the middle of its second half.
+    "A key point is that it is far from obvious whether the pulls of a kite over a line of that length, "
+    "such as the pull of the averaged kite in the harbour, are really the pulls which are measured by crews.",
     "A very long sentence " + "that goes on about the kite and the sea " * 6 + "ends here.",
 ]
 
@@ -139,6 +166,8 @@ def test_a_figure_may_be_named_only_while_it_is_on_screen() -> None:
         ("Although kites are old, they are still useful.", False),
         ("Large kites can pull ships.", False),
         ("An alternative approach is to plan the flight before the ship leaves.", True),
+        ("The next step is to fly the kite from the bridge.", True),
+        ("The measured pull of the larger kite is significantly better.", True),
         ("An alternating current flows through the winch of the kite.", False),
         ("This paper describes how these goals are met by the crew of the ship.", True),
         ("This paper describes how kites are flown from the bridge of the ship.", False),
@@ -236,6 +265,7 @@ def test_the_host_never_asks_twice_and_takes_up_only_headings_that_fit() -> None
         ("PaSa outperforms all baselines.", "And how well does PaSa do?"),
         ("The authors use a small motor.", None),
         ("This is a problem.", None),
+        ("An example is a kite with two lines.", None),
         ("In summer it works.", None),
         ("The pull of the kite is a function.", None),
     ],
@@ -243,6 +273,23 @@ def test_the_host_never_asks_twice_and_takes_up_only_headings_that_fit() -> None
 def test_a_question_is_one_that_the_claim_answers(claim: str, question: str | None) -> None:
     found = about(claim, {"batteries"})
     assert (found[1] if found else None) == question
+
+
+@pytest.mark.parametrize(
+    ("claim", "cue"),
+    [
+        ("The kite saved 12 percent more than the sail.", "How big is the difference?"),
+        ("In July they sold a share of 50 percent.", "Do they put a number on that?"),
+        ("The kite fell because its line broke.", None),
+        ("After a power failure the winch asks for its state.", None),
+        ("Two or more crews might fly it at the same time.", None),
+        ("It gives beginners a way to fly.", "Who is that for?"),
+        ("It will handle more lines than many people suspect.", None),
+    ],
+)
+def test_a_cue_is_taken_up_only_by_what_answers_it(claim: str, cue: str | None) -> None:
+    asked = Host(seed=0).asks(claim)
+    assert asked == (cue or "Tell me more.")
 
 
 def test_a_line_alone_looks_back_at_nothing() -> None:

@@ -71,7 +71,7 @@ _BY_TOPIC = (
     "Let's talk about {h}.",
     "Tell me about {h}.",
     "Next, {h}. What matters there?",
-    "Then there is {h}. What should I know?",
+    "On to {h}. What should I know?",
     "Let's turn to {h}.",
     "What about {h}?",
     "I would like to hear about {h}.",
@@ -82,6 +82,8 @@ _BY_TOPIC = (
     "Which brings us to {h}.",
 )
 
+#: The first part of all, whose name does not fit into a sentence.
+_FIRST = ("Where should we begin?",)
 #: A new part whose name does not fit into a sentence.
 _NEXT = (
     "Let's move on. What comes next?",
@@ -91,16 +93,20 @@ _NEXT = (
     "And after that?",
 )
 
+_SHARE = r"(?:\d percent|\b\d+(?:\.\d+)? times\b)"
+_COMPARED = (
+    r"better|worse|higher|lower|faster|slower|larger|smaller|improv\w+|reduc\w+|increas\w+|decreas\w+|drops?|gains?"
+    r"|outperform\w*|exceed\w*|than"
+)
 _BY_CUE: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
     (
-        re.compile(r"\d+(?:\.\d+)? percent|\b\d+(?:\.\d+)? times\b", re.I),
-        (
-            "Do they put a number on that?",
-            "How big is the difference?",
-            "What do the numbers say?",
-            "By how much?",
+        re.compile(
+            rf"{_SHARE}.*\b(?:more|less|fewer|{_COMPARED})\b|\b(?:more|less|fewer|{_COMPARED})\b.*{_SHARE}",
+            re.I,
         ),
+        ("How big is the difference?", "By how much?"),
     ),
+    (re.compile(_SHARE, re.I), ("Do they put a number on that?", "What do the numbers say?")),
     (
         re.compile(
             r"\b(?:outperform|better than|compared|exceed|surpass|faster|higher than|lower than)", re.I
@@ -108,15 +114,19 @@ _BY_CUE: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
         ("How does that compare?", "And against the alternatives?", "Is that better than what we had?"),
     ),
     (
-        re.compile(r"\b(?:because|due to|owing to|since|reason)\b", re.I),
+        # Only a sentence that is itself a reason answers a "why".
+        re.compile(
+            r"^(?:because|since|due to|owing to|the (?:main )?reason)\b|^\w+ (?:is|was) (?:because|due to)\b",
+            re.I,
+        ),
         ("Why is that?", "What is the reason?", "Do we know why?"),
     ),
     (
-        re.compile(r"\b(?:for example|for instance|such as|e\.g\.)", re.I),
+        re.compile(r"\b(?:for example|for instance)\b", re.I),
         ("Can you give me an example?", "What would that be, concretely?", "Such as what?"),
     ),
     (
-        re.compile(r"\b(?:however|cannot|limit|drawback|difficult|challeng|fail)", re.I),
+        re.compile(r"\b(?:however|cannot|limit|drawback|difficult|challeng|fails?\b|failed\b)", re.I),
         ("Is there a catch?", "Where does it get difficult?", "What is the hard part?", "Any caveats?"),
     ),
     (
@@ -126,19 +136,36 @@ _BY_CUE: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
         ("What data does that rest on?", "What did they work with?", "Where does the data come from?"),
     ),
     (
-        re.compile(r"\b(?:train|optimi[sz]|learn|fit|estimat|comput|algorithm)", re.I),
+        re.compile(
+            r"\b(?:authors|they|one|is|are|was|were) (?:\w+ )?(?:train|optimi[sz]|learn|fit|estimat"
+            r"|comput|calculat)",
+            re.I,
+        ),
         ("How do they get there?", "What is the recipe?", "How is that computed?"),
     ),
     (
-        re.compile(r"\b(?:user|researcher|practitioner|people|reader|developer)s?\b", re.I),
+        re.compile(
+            r"\b(?:for|helps?|allows?|enables?|lets?|gives?|offers?) (?:\w+ ){0,3}(?:user|researcher"
+            r"|practitioner|developer|reader|beginner|student|scientist)s?\b",
+            re.I,
+        ),
         ("Who is that for?", "What does it mean for the people who use it?"),
     ),
     (
-        re.compile(r"\b(?:function|package|library|interface|tool|software|code|class|object)\b", re.I),
+        re.compile(
+            r"\b(?:package|library|interface|tool|software)\b.*\b(?:provides?|offers?|supports?|allows?|lets?|can"
+            r"|comes? with)\b",
+            re.I,
+        ),
         ("What does that look like in use?", "And on the practical side?", "What do I get as a user?"),
     ),
     (
-        re.compile(r"\b(?:consists? of|components?|parts|modules?|stages|two|three|four)\b", re.I),
+        re.compile(
+            r"\b(?:consists? of|is composed of|are composed of|is made up of)\b"
+            r"|\b(?:two|three|four|five) (?:\w+ ){0,2}(?:components|parts|modules|stages|steps|phases"
+            r"|layers|pieces|blocks)\b",
+            re.I,
+        ),
         ("What are the pieces?", "How is it put together?", "What is it made of?"),
     ),
     (
@@ -206,7 +233,7 @@ class Host:
 
     def opens(self, role: str, heading: str) -> str | None:
         """A line that opens a scene of this role: by its topic, unless the role says more."""
-        first = role not in self._opened
+        opening, first = not self._opened, role not in self._opened
         self._opened.add(role)
         topic = questions.topic(heading, self._common)
         if first or not topic:
@@ -217,7 +244,7 @@ class Host:
             shape = self._take(_BY_TOPIC)
             if shape is not None:
                 return shape.replace("{h}", topic)
-        return (self._take(_NEXT) if heading else None) or self._take(_ANY)
+        return (self._take(_FIRST if opening else _NEXT) if heading else None) or self._take(_ANY)
 
     def asks(self, claim: str) -> str | None:
         """A short question that this claim answers; None when all were used."""

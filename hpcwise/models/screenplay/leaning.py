@@ -16,9 +16,9 @@ _DANGLING = re.compile(
     r"|turn|doing)|at (?:this|that)|after (?:this|that)|with (?:this|these|that|such)|from (?:this|these)"
     r"|to (?:this|these)"
     r"|under (?:this|these)|by (?:this|these|doing)|because of this|due to this|another|others?|one"
-    r"|alternatively"
-    r"|an? (?:alternative|additional|further|second|third|fourth)"
-    r"|the (?:first|second|third|last"
+    r"|alternatively|analogously|by analogy|on the contrary|equivalently|vice versa"
+    r"|an? (?:alternative|additional|further|second|third|fourth|example)"
+    r"|the (?:first|second|third|next|last"
     r"|same|other|above|latter|former|resulting|two|three|remaining|corresponding)|first(?:ly)?"
     r"|second(?:ly)?|third(?:ly)?"
     r"|finally|lastly|next|subsequently|afterwards|overall|the reason|the idea|the result is|the problem"
@@ -53,11 +53,19 @@ CONNECTIVE = re.compile(
     r"|notably|importantly"
     r"|interestingly|overall|in summary|in conclusion|to conclude|to summarize|in short|more precisely"
     r"|more specifically|indeed"
-    r"|in fact|of course|clearly|obviously|ultimately|to date|subsequently|first|second|third|firstly"
+    r"|in fact|to be specific|more concretely|besides"
+    r"|of course|clearly|obviously|ultimately|to date|subsequently|first|second|third|firstly"
     r"|secondly|in general"
     r"|now|generally|typically|crucially|more importantly|most importantly|as mentioned(?: \w+)?"
     r"|as noted(?: \w+)?), ",
     re.I,
+)
+
+
+#: "The speed-up of 3.9 times is significantly better.": than what was just said.
+_BARE_COMPARISON = re.compile(
+    r"\b(?:is|are|was|were|be) (?:\w+ )?(?:better|worse|higher|lower|faster|slower|larger|smaller"
+    r"|greater|similar)\.$"
 )
 
 
@@ -70,5 +78,7 @@ def leans_on_previous(sentence: str) -> bool:
         return True
     if _SELF_CONTAINED.match(text):
         return False
+    if _BARE_COMPARISON.search(text):
+        return True
     named = re.match(r"^(?:in|with|of|for) (?:this|these) (?:paper|work|article|study)", text, re.I)
     return bool(_DANGLING.match(text) or (_POINTS_BACK.match(text) and not named))

@@ -31,7 +31,8 @@ _SUBJECT = re.compile(
     rf"|(?P<well>{_WELL}) {_OBJECT})"
 )
 _NO_SUBJECT = re.compile(
-    r"^(?:this|these|those|that|it|they|he|she|we|there|here|all|each|every|both|some|many|most|several|such"
+    r"^(?:an? (?:\w+ )?(?:example|alternative|advantage|drawback|reason|exception|problem|solution)"
+    r"|this|these|those|that|it|they|he|she|we|there|here|all|each|every|both|some|many|most|several|such"
     r"|if|when|while|since|because|although|in|on|at|for|by|from|with|without|to|after|before|as|once|under"
     r"|over|using|given|what|which|who|how|one|two|three|four|another|other|any|no|not|only|even|our|their"
     r"|its|the authors?|the same|the (?:first|second|third|last|next|latter|former|following|above|other)"
@@ -64,7 +65,7 @@ _ORDER = re.compile(
     r"|(?:enter|meet|try|let|putting it|getting)\b)",
     re.I,
 )
-_PLAIN_NOUN = re.compile(r"[a-z](?:s|ing|ion|ment|ance|ence|ity)$")
+_PLAIN_NOUN = re.compile(r"[a-z](?:s|ing|ion|ment|ance|ence|ity|logy|graphy|nomy|story)$")
 _COUNTED = re.compile(r"^(?:stage|step|part|phase|chapter|lesson|module) [\dIVX]+ ?[.:–—-] +", re.I)
 _SPEAKABLE = re.compile(r"^[\x20-\u024f’–-]{3,60}$")
 _ODD = re.compile(r"[\"“”{}\\\ufffd@=<>_/\[\]()&%$#*:;.]|\d")
@@ -126,7 +127,7 @@ def about(claim: str, common: Collection[str]) -> tuple[str, str] | None:
 
 def topic(heading: str, common: Collection[str]) -> str:
     """The heading as it stands inside a sentence ("layout detection models"), "" where that is unsure."""
-    heading = _COUNTED.sub("", heading)
+    heading = re.split(r": (?=\w)", _COUNTED.sub("", heading), maxsplit=1)[0]
     if not _SPEAKABLE.match(heading) or _ODD.search(heading) or _GENERIC.match(heading):
         return ""
     if heading.isupper() and len(heading) < 5:

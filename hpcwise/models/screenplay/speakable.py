@@ -18,6 +18,12 @@ _CITE_ROUND = re.compile(
     r"\s*\((?:see |see also |e\.g\.,? |cf\. |i\.e\.,? )*[^()]*?(?:\b(?:19|20)\d\d[a-z]?\b|et al\.?"
     r"|in press|forthcoming)[^()]*\)"
 )
+# "In [7] it is studied": what is cited is a word of the sentence, which is none without it.
+_CITED_AS_NOUN = re.compile(
+    r"^\W?\[\s*\d|\b(?:in|by|of|from|see|to|with|than|following|via|using|on|as|and|or|for)"
+    rf"(?:{_CITE_BRACKET.pattern}|{_CITE_ROUND.pattern})",
+    re.I,
+)
 _REF_ROUND = re.compile(
     r"\s*\((?:see |cf\. |also |e\.g\.,? )*(?:figs?\.?|figures?|tables?|tab\.|secs?\.?|sections?|§|eqs?\.?"
     r"|equations?|appendix"
@@ -36,14 +42,14 @@ _SELF = re.compile(
     r"|mentioned|described|discussed)"
     r"|\bnext section\b|\b(?:this|next|last|remaining|other) (?:sub)?sections?\b|\bremainder of\b"
     r"|\brest of (?:the|this)\b"
-    r"|\borganized\b|\bhere,? we\b|\bsee\b (?:also )?(?:the )?[A-Z]|\bet al\b|\bibid\b|\brespectively\b"
+    r"|\borganized\b|\bsee\b (?:also )?(?:the )?[A-Z]|\bet al\b|\bibid\b|\brespectively\b"
     r"|\bfootnote\b|\bsupplement"
     r"|\b(?:described|discussed|considered|introduced|presented|seen) so far\b|\b(?:alternative|option|item"
     r"|point|scenario|model) \d\b"
     r"|\boutlined in\b|\baforementioned\b|\blisted in\b|\b(?:shown|depicted|illustrated|presented"
     r"|summari[sz]ed|given) in\b|\bsubsections?\b"
-    r"|\bthe (?:former|latter)\b|\bwe (?:will|shall) (?:now|next|first)\b|\bwe now\b|\bnote that\b"
-    r"|\brecall that\b|\blet us\b"
+    r"|\bthe (?:former|latter)\b|\bnote that\b|\brecall that\b|\bin the following\b"
+    r"|\bthe (?:introduction|conclusions?|abstract|overview) (?:gives|provides|presents|describes|outlines)\b"
     r"|\bin what follows\b|\bthese (?:two|three|four) \w+:|\bto this end\b|\bwithout loss\b|\bvignette\b"
     r"|\bmanuscript\b"
     r"|\b(?:provided|reviewed|described|discussed|found|detailed|introduced|proposed|considered|suggested)"
@@ -52,19 +58,38 @@ _SELF = re.compile(
     r"|you) (?:can )?(?:see|saw)\b|\b(?:is|are) available (?:at|from|on|in)\b",
     re.I,
 )
+# Authors on their own text. Looked for before "we" becomes "the authors".
+_OWN_TEXT = re.compile(
+    r"\bhere,? we\b|\bwe (?:will|shall) (?:now|next|first|only|simply|refer)\b"
+    r"|\bwe (?:now|next|only discuss)\b"
+    r"|\blet us\b|\bas we (?:can |have )?(?:see|saw|seen)\b|\bwe (?:turn|return|come back) to\b",
+    re.I,
+)
+_VERSE = re.compile(r"\b(?:thy|thou|thee|thine|ye|hath|doth|ere|[eo]['’]er|['’]tis|['’]twere)\b", re.I)
 _BROKEN = re.compile(
-    r"https?:|www\.|\S@\S|[=<>|{}\\^_$#→←⇒≤≥∈∑√∂∞≠°†‡§¶‖□■¬∀∃]|[α-ωΑ-ΩÃÄ]\b"
+    r"https?:|www\.|\S@\S|[=<>|{}\\^_$#⁄→←⇒≤≥∈∑√∂∞≠°†‡§¶‖□■¬∀∃]|[α-ωΑ-ΩÃÄ]\b"
     r"|[\ufffd\u0300-\u036f\U0001d400-\U0001d7ff]"
     r"|\b[b-hj-z]\b(?!['’.-])(?! ?[-–])"
     r"|\(\)|\[\]|\b\w+\(|\w\)\w|::|[a-z]\.[a-z]{2,}|\?\?|\b[A-Za-z]\d\b|\.\.|\b\d+ \d+\b|\b(?:[A-Z] ){2,}"
-    r"|¨|´|`"
+    r"|¨|´|`|ˆ|˜"
+    # A fraction that begins with its point, a word that runs into a number, a letter that stands for a size.
+    r"|(?<![\w.)])\.\d|\b[\w-]*\d[a-z]{4,}\b|(?<!\d)(?<!\d )[µ∆](?!\w)"
+    # A stop inside: "use. on a line by itself".
+    r"|\b(?!(?:approx|etc|vs|cf|al|resp|incl|excl|ca|no|st|eg|ie|fig|max|min)\.)[a-z]{2,}\. [a-z]"
+)
+_BEFORE_NOUN = r"(?:of|for|from|and|or|between|with|in|on|at|by|to|as|per|under|via|over)"
+_GOES_WITH = (
+    "consists|depends|relies|works|leads|belongs|refers|differs|occurs|comes|goes|varies|corresponds|lies|stands|runs"
+    "|applies|serves|acts|aims|focuses|looks|points|starts|begins|ends|ranges|remains|builds|rests|suffers|benefits"
+    "|contributes|amounts|adds|deals|copes|responds|converges|scales|grows|falls|rises|moves|passes|exists|appears"
+    "|happens|continues|extends|turns|travels|emerges|arises|stems|results in"
 )
 # Weak on purpose (a plural passes too): it refuses titles, labels and lists that end with a full stop.
 _VERB = re.compile(
     r"\b(?:is|are|was|were|be|been|has|have|had|can|could|may|might|will|would|should|must|do|does|did)\b"
-    r"|\b[a-z]{2,}(?:[^su\W]s|sses) "
+    rf"|\b[a-z]{{2,}}(?:[^su\W]s|sses) (?!{_BEFORE_NOUN}\b)|\b(?:{_GOES_WITH}) {_BEFORE_NOUN}\b"
     r"|(?<!\bin )(?<!\bof )(?<!\ba )(?<!\ban )(?<!\bthe )(?<!\bwith )(?<!\bby )(?<!\bfor )"
-    r"(?<!\bfrom )(?<!\bon )(?<!\")\b[a-z]{2,}ed "
+    r"(?<!\bfrom )(?<!\bon )(?<!\bas )(?<!\")\b[a-z]{2,}ed "
     r"|\b(?:found|led|became|flew|grew|took|gave|made|held|kept|fell|rose|ran|saw|went|came|built|chose"
     r"|drew|knew|lost"
     r"|put|read|said|sent|set|showed|spent|told|thought|won|wrote|use|make|provide|allow|need|show|include)\b"
@@ -76,7 +101,7 @@ _NO_SUBJECT = re.compile(
     r"|^(?:how|now|go|proceed|click|contact|note|consider|suppose|let|assume|recall|make sure|notice|remember"
     r"|compute|see|use|set"
     r"|define|imagine"
-    r"|please|be sure|keep in mind|observe)\b (?!of |is |are |has )"
+    r"|please|be (?:sure|careful|aware)|keep in mind|observe)\b (?!of |is |are |has )"
     # Points of slides and lists: "Lets applications talk to each other."
     r"|^(?:lets|gets|sends|enables|allows|provides|makes|generates|keeps|validates|optimi[sz]es"
     r"|distributes|accepts"
@@ -88,6 +113,11 @@ _NO_SUBJECT = re.compile(
     r"|^(?!.{0,40}\b(?:is|are|was|were|has|have|do"
     r"|does)\b.*:)[a-z][\w-]*(?: [\w-]+){0,3}: (?-i:[a-z])+ (?:all|an?|the"
     r"|each|every|this|it)\b"
+    # "Called during the upgrade of a package.", out of a list of what is called when.
+    r"|^[a-z]+(?:ed|en) (?:during|by|in|from|when|if|for|on|at|with|after|before)\b(?!.*, )"
+    # "Hypothesis: Steve Webster won ten championships.": an example of what a program reads.
+    r"|^(?:hypothesis|questions?|answers?|examples?|input|output|premise|query|prompt|notes?|nota bene|nb"
+    r"|hint|tip|warning|remark|proof)(?: \d+)?: "
     # "Number of grenades on each side."
     r"|^(?:the )?(?:number|list|overview|examples?|types?|kinds?|lack|history|definition|summary) of\b"
     r"(?!.*\b(?:is|are|was|were|has|have|can|may|will|must|should|show|shows|include|includes|use|uses)\b)",
@@ -102,7 +132,12 @@ _FINITE = (
 )
 _FRAGMENT = re.compile(rf"^[A-Z][a-z]+ing\b(?!.*(?<!to )\b(?:{_FINITE})(?:s|d|ed)?\b)")
 # It promises something and says nothing.
-_VAGUE = re.compile(r"^.{0,50}\b(?:is|are) (?:\w+ )?(?:interesting|surprising|clear|obvious|worth noting)\.$")
+_VAGUE = re.compile(
+    r"^.{0,50}\b(?:is|are) (?:\w+ )?(?:interesting|surprising|clear|obvious|worth noting)\.$"
+    r"|\b(?:is|are|was|were|been) (?:\w+ )?(?:outlined|introduced|presented|given|discussed|described"
+    r"|reviewed|sketched|summari[sz]ed)(?:\.$|, along with\b)"
+    r"|\b(?:overview|review|introduction) \w+ (?:\w+ )?is given\b"
+)
 _WE_ASIDE = re.compile(r"\b(?:I|my|me|mine|let['’]s|[Ww]e['’]d)\b")
 _WE_SHORT = re.compile(r"\b([Ww]e)['’](ve|re|ll)\b")
 _LONG = {"ve": "have", "re": "are", "ll": "will"}
@@ -114,9 +149,10 @@ _SYMBOLS = (
     (re.compile(r"(?<=\d)\s*[–—]\s*(?=\d)"), " to "),
     (re.compile(r"(?<=\w)[~∼](?=\d)"), " "),
     (re.compile(r"[~∼≈]\s*(?=\d)"), "about "),
-    (re.compile(r"\s*[–—]{1,2}\s*(?=[A-Za-z])|\s--\s"), ", "),
-    (re.compile(r"\be\.g\.,?\s*"), "for example, "),
-    (re.compile(r"\bi\.e\.,?\s*"), "that is, "),
+    (re.compile(r"(?<=[^\W\d_])–(?=[^\W\d_])"), "-"),  # "the Lemaître–Tolman model"
+    (re.compile(r"\s*[–—]{1,2}\s*(?=[A-Za-z'’\"])|\s--\s"), ", "),
+    (re.compile(r"\be\.g\.,?\s*|(?<=, )eg,? (?=[a-z])"), "for example, "),
+    (re.compile(r"\bi\.e\.,?\s*|(?<=, )ie,? (?=[a-z])"), "that is, "),
     (re.compile(r"\bvs\.?(?=\s)"), "versus"),
     (re.compile(r"\bw\.r\.t\.?"), "with respect to"),
     (re.compile(r"\band/or\b"), "or"),
@@ -147,12 +183,13 @@ _ASIDE = re.compile(r"\s\((?!\w{1,2}\)|[^()]*\b(?:not|no|un)\b)[^()]{3,140}\)(?=
 # What can only be followed with the picture before one's eyes.
 _ONLY_SEEN = re.compile(
     r"(?<![\"“])\bpanels?\b(?![\"”]? (?:data|models?|stud|of experts))"
+    r"|\b(?:in|from) the (?:table|figure|plot|listing|code),"
     r"|\b(?:left|right)[- ]hand (?:side|panel|plot|graph|column)"
     r"|\b(?:the|this|these|each) (?:figure|plot|graph|diagram|histogram|scatter ?plot|legend|[xy]-axis)s?\b"
     r"|\b(?:dotted|dashed|solid) (?:\w+ )?(?:lines?|curves?|symbols?)"
     r"|\b(?:circles|triangles) (?:and|show|are)\b"
-    r"|\b(?:blue|red|green|black|gr[ae]y|orange|purple|light|dark) (?:\w+ )?(?:cells?|lines?|curves?|bars?"
-    r"|colou?rs|points|dots|boxes|area)\b",
+    r"|\b(?:blue|red|green|black|gr[ae]y|orange|purple|pink|yellow|light|dark) (?:\w+ )?(?:cells?|lines?"
+    r"|curves?|bars?|colou?rs?|points|dots|boxes|area)\b",
     re.I,
 )
 _SENDS_AWAY = re.compile(
@@ -191,6 +228,10 @@ _CERTAIN = re.compile(
     r"|\b(?:authors|they|one) (?:\w+ )?[a-z]{3,}"
 )
 _PURPOSE = re.compile(r"^(?:In order to|To) [^,]{8,140}, (?=(?:the authors|they|one)\b)")
+# What is cut is not the end: "the quantities, such as the pull, are measured".
+_GOES_ON = re.compile(
+    r", (?:and |or )?(?:is|are|was|were|has|have|had|can|could|may|might|will|would|should|must|do|does)\b"
+)
 _LEAST_KEPT = 60
 #: Longer than a shot of a short film holds, or of a long one; shorter is a fragment.
 MAX_CHARS, MAX_CHARS_LONG, MIN_CHARS = 190, 260, 34
@@ -210,6 +251,8 @@ def to_speech(
     phrase: allow a phrase without a verb, as captions are, and a shorter one.
     """
     text = sentence.strip().strip("“”")
+    if _CITED_AS_NOUN.search(text) or _OWN_TEXT.search(text):
+        return None
     text = _CITE_BRACKET.sub("", text)
     text = _CITE_ROUND.sub("", text)
     text = _REF_ROUND.sub("", text)
@@ -222,7 +265,7 @@ def to_speech(
     text = _ASIDE.sub("", text)
     text = CONNECTIVE.sub("", text)
     text = re.sub(r"[“”]", '"', text)
-    text = re.sub(r",\s*(?=[,.;:?!])", "", text)
+    text = re.sub(r",\s*(?=[,.;:?!])|(?<=[:;!?]),", "", text)
     text = re.sub(r"\s+([,.;:?!])(?!\d)", r"\1", text)
     text = re.sub(r"\s+", " ", text).strip()
     text = re.sub(r"\b(?!(?:that|had)\b)([A-Za-z]{2,}) \1\b", r"\1", text)  # "the the" of the printed text
@@ -230,7 +273,10 @@ def to_speech(
         return None
     first = text.split()[0]
     identifier = any(c.isupper() or c.isdigit() for c in first[1:])  # clusterSEs stays as it is written
-    text = _third_person(text if identifier else text[0].upper() + text[1:])
+    text = text if identifier else text[0].upper() + text[1:]
+    if _VERSE.search(text) and re.search(r"\b(?:we|our|us)\b", text, re.I):
+        return None  # who speaks in a poem is not its author
+    text = _third_person(text)
     probe = text
     if figure is not None:
         number = re.escape(figure.split()[-1])
@@ -282,7 +328,7 @@ def _shorter(text: str, most: int) -> str:
     left is said in the same words and holds without the rest. The text itself where that cannot be told."""
     for cut in reversed(list(_ADDS.finditer(text))):
         head = text[: cut.start()]
-        if _DENIES.search(text[cut.start() :]):
+        if _DENIES.search(text[cut.start() :]) or _GOES_ON.search(text[cut.end() :]):
             continue
         paired = cut["and_"] is not None and _PAIRED.search(head)
         opens = _SUBORDINATE.match(head) and ", " not in head
@@ -305,7 +351,7 @@ def _third_person(text: str) -> str:
         lambda m: "One" if m[1] == "W" else "one",
         text,
     )
-    text = re.sub(r"\b([Oo]ne (?:\w+ )?need)(?= to\b)", r"\1s", text)
+    text = re.sub(r"\b([Oo]ne (?:\w+ )?need)(?! not\b)\b", r"\1s", text)
     named = False
 
     def swap(match: re.Match[str]) -> str:
