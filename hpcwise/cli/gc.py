@@ -1,10 +1,12 @@
-"""`hpcwise gc`: frees space in a run directory. Films are yours: nothing in results/<request>/ is touched."""
+"""`hpcwise gc`: frees space in a run directory. Films are yours: of what lies in results/<request>/ only the
+live files go, if that is asked for and film.mp4 holds the same."""
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -25,7 +27,8 @@ _SCRATCH_S: Final = 6 * 3600.0
 
 
 class Removed(msgspec.Struct, frozen=True, kw_only=True):
-    """What went, or would go: artifacts, inputs, workers (folders of those that are gone), scratch."""
+    """What went, or would go: artifacts, checkpoints, inputs, workers (folders of those that are gone),
+    scratch, live (files of films that are made)."""
 
     kind: str
     count: int
@@ -43,19 +46,23 @@ class _Entry:
 
 @click.command("gc")
 @click.option("--older-than", default="7d", show_default=True, metavar="TIME", help="Keep what is younger.")
+@click.option("--live", is_flag=True, help="Also the live files of films whose film.mp4 is whole.")
 @click.option("-n", "--dry-run", is_flag=True, help="Say what would go, remove nothing.")
 @run_dir_option
 @json_option
-def gc_command(older_than: str, dry_run: bool, run: Run, as_json: bool) -> None:
+def gc_command(older_than: str, live: bool, dry_run: bool, run: Run, as_json: bool) -> None:
     """Remove artifacts, documents and worker folders that no live request needs and that are old enough.
 
-    Artifacts that go are made again if they are ever wanted. Films and journals stay.
+    Artifacts that go are made again if they are ever wanted. Films and journals stay. With --live the
+    playlists and segments of films that ended go too, where film.mp4 is there as its receipt says: they hold
+    the same film once more, and once in each smaller size.
     """
     try:
         age_s = parse_duration_s(older_than)
     except ValueError as error:
         raise UsageError(f"--older-than: {printable(repr(older_than))} is not usable; {error}") from None
-    removed = collect(run, age_s, time.time(), dry_run=dry_run) if run.paths.store.is_dir() else []
+    there = run.paths.store.is_dir()
+    removed = collect(run, age_s, time.time(), live=live, dry_run=dry_run) if there else []
     total = sum(entry.size_bytes for entry in removed)
     if as_json:
         print_json({"dry_run": dry_run, "older_than_s": age_s, "size_bytes": total, "removed": removed})
@@ -69,8 +76,9 @@ def gc_command(older_than: str, dry_run: bool, run: Run, as_json: bool) -> None:
     click.echo(f"{format_bytes(total)} {verb}; older than {format_s(age_s)}, live requests untouched")
 
 
-def collect(run: Run, age_s: float, now_s: float, *, dry_run: bool) -> list[Removed]:
-    """Remove what is older than `age_s` and not needed. Raises NotOwner or StoreError.
+def collect(run: Run, age_s: float, now_s: float, *, live: bool, dry_run: bool) -> list[Removed]:
+    """Remove what is older than `age_s` and not needed; of films that are made the live files, if `live` says
+    so. Raises NotOwner or StoreError.
 
     Who needs what is read from the journal before anything goes. A head that runs may take in a request
     meanwhile that counts on an artifact that goes: it finds it torn and has it made again.
@@ -85,7 +93,18 @@ def collect(run: Run, age_s: float, now_s: float, *, dry_run: bool) -> list[Remo
         documents |= _documents(Inbox(run.paths).read(submission.token))
     before_s = now_s - age_s
     store = Store(run.paths)
-    found = []
+    found = (
+        [
+            _collect_live(
+                run,
+                {i for i, r in engine.state.requests.items() if r.state in LIVE_REQUEST},
+                before_s,
+                dry_run=dry_run,
+            )
+        ]
+        if live
+        else []
+    )
     for kind, place in (("artifacts", run.paths.store), ("checkpoints", run.paths.checkpoints)):
         kept, size, count = 0, 0, 0
         for entry in _keys(run, place):
@@ -114,6 +133,40 @@ def collect(run: Run, age_s: float, now_s: float, *, dry_run: bool) -> list[Remo
     left = store.usage().scratch_bytes
     found.append(Removed(kind="scratch", count=swept, size_bytes=scratch - left, kept=0))
     return found
+
+
+class _Made(msgspec.Struct, frozen=True):
+    """What of `receipt.json` says whether a film is made, and is still the one that was."""
+
+    state: str
+    film_hashes: dict[str, str]
+
+
+def _collect_live(run: Run, busy: Collection[str], before_s: float, *, dry_run: bool) -> Removed:
+    """The live files of films that ended. busy: requests that still grow."""
+    kept, size, count = 0, 0, 0
+    with storage_errors(run.results):
+        folders = sorted(p for p in run.results.glob("*/live") if p.is_dir() and not p.is_symlink())
+    for folder in folders:
+        entry, film = _entry(folder), folder.parent
+        if film.name in busy or entry.newest_s >= before_s or not _is_made(film):
+            kept += 1
+            continue
+        count, size = count + 1, size + entry.size_bytes
+        if not dry_run:
+            _remove(folder)
+    return Removed(kind="live", count=count, size_bytes=size, kept=kept)
+
+
+def _is_made(folder: Path) -> bool:
+    """Whether film.mp4 is there with the bytes that its receipt names."""
+    try:
+        made = msgspec.json.decode((folder / "receipt.json").read_bytes(), type=_Made)
+        with (folder / "film.mp4").open("rb") as film:
+            digest = hashlib.file_digest(film, "sha256").hexdigest()
+    except (OSError, msgspec.MsgspecError):
+        return False
+    return made.state == "done" and made.film_hashes.get("film.mp4") == digest
 
 
 def _needed(engine: Engine) -> tuple[set[str], set[str], set[str]]:
@@ -151,15 +204,19 @@ def _children(folder: Path) -> Iterator[_Entry]:
     with storage_errors(folder):
         children = sorted(folder.iterdir())
     for path in children:
-        newest_s, size = 0.0, 0
-        for item in (path, *path.rglob("*")):
-            try:
-                status = item.lstat()
-            except FileNotFoundError:
-                continue
-            newest_s = max(newest_s, status.st_mtime)
-            size += status.st_size if item.is_file() else 0
-        yield _Entry(path, path.name, newest_s, size)
+        yield _entry(path)
+
+
+def _entry(path: Path) -> _Entry:
+    newest_s, size = 0.0, 0
+    for item in (path, *path.rglob("*")):
+        try:
+            status = item.lstat()
+        except FileNotFoundError:
+            continue
+        newest_s = max(newest_s, status.st_mtime)
+        size += status.st_size if item.is_file() else 0
+    return _Entry(path, path.name, newest_s, size)
 
 
 def _remove(path: Path) -> None:

@@ -7,6 +7,7 @@ import msgspec
 from hpcwise.core import messages as m
 from hpcwise.core.planner import remakes
 from hpcwise.core.scheduler import Emit
+from hpcwise.core.screenplay import Scene, Screenplay
 from hpcwise.core.spec import Music
 from hpcwise.core.state import ENDED, LIVE_REQUEST, FilmSegment, RequestRecord, TaskRecord
 from hpcwise.core.units import RequestId
@@ -15,8 +16,7 @@ from hpcwise.core.world import World
 
 class FilmPlan(msgspec.Struct, frozen=True, kw_only=True):
     """All that stitching needs. segments: in film order. last_shot: the film's last, -1 while nobody knows.
-    screenplay_key: of what was said, in so many scenes;
-    document_key: of what it rests on ("" while there is none)."""
+    screenplay: what is said, of a film that is whole; document_key: of what it rests on ("" for none)."""
 
     request_id: RequestId
     width: int
@@ -28,8 +28,7 @@ class FilmPlan(msgspec.Struct, frozen=True, kw_only=True):
     outputs: tuple[str, ...]
     subtitles: tuple[str, ...]
     document_key: str = ""
-    screenplay_key: str = ""
-    scenes: int = 0
+    screenplay: Screenplay | None = None
     last_shot: int = -1
     music: Music | None = None
     renditions: tuple[tuple[int, int], ...] = ()
@@ -97,26 +96,40 @@ def film_plan(world: World, request_id: RequestId, live: bool) -> FilmPlan:
     document = world.state.tasks.get(f"{request_id}/document")
     read = world.state.artifacts.get(document.key) if document else None
     facts = read.facts if read is not None else {}
-    screenplay = world.state.tasks.get(f"{request_id}/screenplay")
-    told = world.state.artifacts.get(screenplay.key) if screenplay else None
     poster = next((i for i, s in enumerate(segments) if s.shot == 1), 0)
     job = request.job
+    title = job.name or str(facts.get("title", "")) or request_id
     return FilmPlan(
         request_id=request_id,
         width=job.width,
         height=job.height,
         fps=job.fps,
-        title=job.name or str(facts.get("title", "")) or request_id,
+        title=title,
         segments=tuple(segments),
         poster_segment=poster,
         outputs=job.outputs,
         subtitles=job.subtitles,
         document_key=document.key if document and read else "",
-        screenplay_key=screenplay.key if screenplay and told else "",
-        scenes=told.n_chunks if told else 0,
+        screenplay=None if live else _told(world, request_id, title),
         last_shot=len(request.shots) - 1 if request.last else -1,
         music=job.music,
         renditions=job.renditions,
+    )
+
+
+def _told(world: World, request_id: RequestId, title: str) -> Screenplay | None:
+    """The screenplay as the shots were made of it: a second attempt of its stage may have other words in its
+    files, and the files may be gone."""
+    task = world.state.tasks.get(f"{request_id}/screenplay")
+    artifact = world.state.artifacts.get(task.key) if task else None
+    scenes = [facts for facts in artifact.chunk_facts if "scene" in facts] if artifact else []
+    if not scenes:
+        return None
+    return Screenplay(
+        title=title,
+        scenes=tuple(msgspec.convert(facts["scene"], Scene) for facts in scenes),
+        written_by=next((str(facts["written_by"]) for facts in scenes if facts.get("written_by")), ""),
+        notes=tuple(str(note) for facts in scenes for note in facts.get("notes", ())),
     )
 
 
@@ -172,6 +185,9 @@ def _publish(world: World, emit: Emit, request: RequestRecord) -> None:
 def _all_filmed(world: World, request: RequestRecord) -> bool:
     if "hls" in request.job.outputs and (request.next_shot < len(request.shots) or request.publishing):
         return False
+    document = world.state.tasks.get(f"{request.request_id}/document")
+    if document is not None and document.state != "finished":
+        return False  # its text goes beside the film
     # A segment that was published may have been found torn since: its task is made again.
     return all(world.state.tasks[s.task_id].state == "finished" for s in request.shots)
 

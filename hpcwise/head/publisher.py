@@ -6,18 +6,17 @@ asked for again.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
 from hpcwise.core.errors import DiskFull, HpcwiseError, StoreError, TornArtifact
 from hpcwise.core.film import FilmPlan
-from hpcwise.core.screenplay import Scene, Screenplay, Speech
+from hpcwise.core.screenplay import Speech
 from hpcwise.core.state import FilmSegment
 from hpcwise.core.units import SEGMENT_S, Key
 from hpcwise.store.artifacts import Artifact, Store
@@ -26,6 +25,11 @@ from hpcwise.store.paths import RunPaths, translate_oserror, write_beside
 if TYPE_CHECKING:
     from hpcwise.media.captions import Caption
     from hpcwise.media.timeline import Timeline
+
+
+#: The hashes of a live film's files, beside them.
+SUMS: Final = "SHA256SUMS"
+_BESIDE: Final = ("poster.png", "screenplay.json", "document.txt")
 
 
 class PublishJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,35 +114,26 @@ def _publish(job: PublishJob) -> dict[str, str]:
             (out / f"film.{kind}").unlink(missing_ok=True)
     if "poster" not in plan.outputs:
         (out / "poster.png").unlink(missing_ok=True)
-    # What stands beside a film is no reason to make its screenplay, and so the film, once more.
-    with contextlib.suppress(_Torn):
-        _publish_script(store, plan, out)
-    kept = sorted(p for p in out.iterdir() if p.name == "poster.png" or p.stem == "film")
-    return {path.name: _sha256(path) for path in kept}
-
-
-def _publish_script(store: Store, plan: FilmPlan, out: Path) -> None:
-    """`screenplay.json` and `document.txt`: what is said, and where each claim stands in the document.
-
-    The scenes are read one by one: a second attempt of the stage may have words of its own in the file that
-    sums them up. A stage that leaves no such files has nothing to publish.
-    """
-    scenes, notes, by = [], [], ""
-    for chunk in range(plan.scenes):
-        artifact = _artifact(store, plan.screenplay_key, chunk)
-        scene = artifact.path / "scene.json"
-        if not scene.is_file():
-            return
-        scenes.append(msgspec.json.decode(scene.read_bytes(), type=Scene))
-        notes += artifact.manifest.facts.get("notes", [])
-        by = by or str(artifact.manifest.facts.get("written_by", ""))
-    if scenes:
-        play = Screenplay(title=plan.title, scenes=tuple(scenes), written_by=by, notes=tuple(notes))
-        write_beside(out / "screenplay.json", msgspec.json.format(msgspec.json.encode(play), indent=1))
+    if plan.screenplay is not None:
+        told = msgspec.json.format(msgspec.json.encode(plan.screenplay), indent=1)
+        write_beside(out / "screenplay.json", told)
     if plan.document_key:
         text = _artifact(store, plan.document_key, 0).path / "document.txt"
         if text.is_file():
             write_beside(out / "document.txt", text.read_bytes())
+    kept = sorted(p for p in out.iterdir() if p.name in _BESIDE or p.stem == "film")
+    hashes = {path.name: _sha256(path) for path in kept}
+    if (out / "live" / "index.m3u8").is_file():
+        hashes[f"live/{SUMS}"] = _sum_up(out / "live")
+    return hashes
+
+
+def _sum_up(live: Path) -> str:
+    """Write the hashes of all live files beside them, as `sha256sum -c` reads them; the list's own hash."""
+    files = sorted(p for p in live.iterdir() if p.name != SUMS and not p.name.startswith("."))
+    text = "".join(f"{_sha256(path)}  {path.name}\n" for path in files)
+    write_beside(live / SUMS, text.encode())
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _sha256(path: Path) -> str:

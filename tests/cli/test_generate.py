@@ -123,6 +123,10 @@ def test_a_document_becomes_a_film_and_the_same_command_finds_it(
     assert (anew["state"], anew["request_id"]) == ("done", made["request_id"] + "-3")
     assert [shot["key"] for shot in anew["receipt"]["shots"]] == [shot["key"] for shot in receipt["shots"]]
     assert (films / anew["request_id"] / "film.mp4").read_bytes() == film
+    # With all that lies beside it, and what receipts say of it.
+    kept = {name for name in remade["receipt"]["film_hashes"] if not name.startswith("live/")}
+    assert kept == {"document.txt", "film.mp4", "film.srt", "poster.png", "screenplay.json"}
+    assert anew["receipt"]["film_hashes"] == remade["receipt"]["film_hashes"]
 
 
 @pytest.mark.timeout(180)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -232,6 +233,41 @@ def test_gc_frees_the_artifacts_of_a_request_that_is_over(
     artifact(store, key)
     call_json(capsys, "gc", "--older-than", "0", "--run-dir", run.results)
     assert store.chunks(key) == 0
+
+
+def test_gc_takes_the_live_files_of_films_that_are_made_when_it_is_asked_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Run.at(str(tmp_path / "films"))
+    journal(run, half_done())
+    Store(run.paths)
+    digest = hashlib.sha256(b"film").hexdigest()
+    films = {  # folder -> what its receipt says, and the bytes of its film
+        "made": ("done", digest, b"film"), "failed": ("failed", digest, b"film"), "pair-1": ("done", digest, b"film"),
+        "changed": ("done", digest, b"torn"), "unmade": ("done", "", None),
+    }  # fmt: skip
+    for name, (state, hashed, film) in films.items():
+        live = run.film(name) / "live"
+        live.mkdir(parents=True)
+        (live / "seg-00000.m4s").write_bytes(b"x" * 1000)
+        hashes = {"film.mp4": hashed} if hashed else {}
+        receipt = {"state": state, "film_hashes": hashes, "title": "others are not looked at"}
+        (live.parent / "receipt.json").write_text(json.dumps(receipt))
+        if film is not None:
+            (live.parent / "film.mp4").write_bytes(film)
+
+    def there() -> set[str]:
+        return {path.parent.name for path in run.results.glob("*/live") if any(path.iterdir())}
+
+    always = ("--older-than", "0", "--run-dir", run.results)
+    call_json(capsys, "gc", *always)
+    call_json(capsys, "gc", "--live", "--dry-run", *always)
+    call_json(capsys, "gc", "--live", "--older-than", "1h", "--run-dir", run.results)
+    assert there() == set(films)
+    gone = call_json(capsys, "gc", "--live", *always)["removed"][0]
+    assert (gone["kind"], gone["count"], gone["size_bytes"], gone["kept"]) == ("live", 1, 1000, 4)
+    assert there() == {"failed", "pair-1", "changed", "unmade"}  # one still grows, three have no such film
+    assert (run.film("made") / "film.mp4").is_file()
 
 
 # --- the rest ------------------------------------------------------------------------------------------------

@@ -110,6 +110,7 @@ class Driver:
         self.chunk_facts: Callable[[RunTask, int], dict[str, Any]] = lambda _call, _k: {}
         self.launches = True
         self.publishes = True
+        self.stitches = True
         self.deaf: set[str] = set()
         self.unloadable: set[str] = set()
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
@@ -202,7 +203,7 @@ class Driver:
             self.at(self.now_s + 0.5, lambda: (self.join(name, launch=c.token), None)[1])
         elif isinstance(c, m.Publish) and self.publishes:
             self._after(0.05, m.Published(c.request_id, c.index))
-        elif isinstance(c, m.MakeFilm):
+        elif isinstance(c, m.MakeFilm) and self.stitches:
             self._after(0.2, m.FilmMade(c.request_id, c.version))
         elif isinstance(c, m.LoadModel) and c.model in self.unloadable:
             self._after(0.0, m.ModelLoadFailed(c.worker_id, c.model, "no weights"))

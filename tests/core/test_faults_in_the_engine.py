@@ -270,6 +270,27 @@ def test_a_torn_artifact_is_made_again_and_the_film_with_it() -> None:
     assert [c.key for c in driver.commands(m.Dispatch) if c.task_id == task_id] == [key, key]
 
 
+def test_a_film_whose_document_is_gone_from_the_store_has_it_read_again_and_waits_for_it() -> None:
+    driver = Driver()
+    driver.send(m.RequestArrived("a", podcast(), wall_s=1.0))
+    driver.run()
+    # Another film of it: the engine takes the document for there, but its text has to lie beside the film.
+    driver.stitches = False
+    driver.send(m.RequestArrived("b", podcast(show="Another"), wall_s=1.0))
+    driver.run(until_s=driver.now_s + 60.0)
+    assert [c.request_id for c in driver.commands(m.MakeFilm)] == ["a", "b"]
+    plan = driver.engine.film_plan("b", live=False)
+    key = plan.document_key
+    assert plan.screenplay is not None and plan.screenplay.scenes == tuple(driver.scenes)
+    driver.send(m.PublishFailed("b", "is missing", key=key))
+    assert len(driver.commands(m.MakeFilm)) == 2
+    driver.stitches = True
+    driver.run()
+    assert driver.state_of("b") == "done"
+    assert [c.task_id for c in driver.commands(m.Dispatch) if c.key == key] == ["a/document", "b/document"]
+    assert [c.request_id for c in driver.commands(m.MakeFilm)] == ["a", "b", "b"]
+
+
 def test_segments_dropped_with_one_that_could_not_be_published_are_asked_for_again() -> None:
     driver = Driver()
     driver.publishes = False

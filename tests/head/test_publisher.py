@@ -14,11 +14,11 @@ import pytest
 
 from hpcwise.core import messages as m
 from hpcwise.core.film import FilmPlan
-from hpcwise.core.screenplay import Speech, Word
+from hpcwise.core.screenplay import Scene, Screenplay, Speech, Word
 from hpcwise.core.spec import Asset, Music
 from hpcwise.core.state import FilmSegment
 from hpcwise.head import publisher
-from hpcwise.head.publisher import PublishJob, PublishResult, publish
+from hpcwise.head.publisher import SUMS, PublishJob, PublishResult, publish
 from hpcwise.head.publishing import Publishing, Wanted
 from hpcwise.store.artifacts import Store
 from hpcwise.store.paths import RunPaths
@@ -95,10 +95,11 @@ def test_segments_then_the_end_then_the_film(paths: RunPaths, tmp_path: Path) ->
     assert do(paths, "end") == PublishResult()
     assert (out / "live" / "index.m3u8").read_text().endswith("#EXT-X-ENDLIST\n")
     film = do(paths, "film")
-    assert film == PublishResult(
-        hashes={name: sha256(out / name) for name in ("film.mp4", "film.srt", "poster.png")}
-    )
+    beside = ("film.mp4", "film.srt", "live/SHA256SUMS", "poster.png")
+    assert film == PublishResult(hashes={name: sha256(out / name) for name in beside})
     assert sorted(p.name for p in out.iterdir()) == ["film.mp4", "film.srt", "live", "poster.png"]
+    sums = dict(line.split("  ")[::-1] for line in (out / "live" / SUMS).read_text().splitlines())
+    assert sums == {p.name: sha256(p) for p in (out / "live").iterdir() if p.name != SUMS}
     assert "Shot 1" in (out / "film.srt").read_text()
     before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
     assert (do(paths, "segment", 2), do(paths, "end"), do(paths, "film")) == (
@@ -129,6 +130,22 @@ def test_the_music_that_a_job_names_is_heard_live_and_in_the_film_and_fades_with
     assert loud[0] > 0.01 and loud[1] > 0.01 and loud[2] < 0.3 * loud[0]
     missing: dict[str, Any] = {"music": Music(file=Asset(path=str(tmp_path / "gone.wav"), sha256="x"))}
     assert do(paths, "film", **missing).error == f"{tmp_path / 'gone.wav'}: No such file or directory"
+
+
+def test_a_film_has_its_screenplay_beside_it_and_its_text_or_names_the_document_that_is_gone(
+    paths: RunPaths, tmp_path: Path
+) -> None:
+    play = Screenplay(title="A film", scenes=(Scene(title="One", shots=(), last=True),), written_by="us")
+    store, document = Store(paths, durable=False), "e" * 40
+    commit(store, document, 0, lambda folder: (folder / "document.txt").write_text("What it rests on."))
+    told: dict[str, Any] = {"screenplay": play, "document_key": document}
+    hashes = do(paths, "film", **told).hashes
+    out = tmp_path / "out"
+    assert msgspec.json.decode((out / "screenplay.json").read_bytes(), type=Screenplay) == play
+    assert (out / "document.txt").read_text() == "What it rests on."
+    assert {"screenplay.json": sha256(out / "screenplay.json"), **hashes} == hashes
+    store.remove(document)
+    assert do(paths, "film", **told).torn == document
 
 
 def test_outputs_that_nobody_asked_for_are_not_left_behind(paths: RunPaths, tmp_path: Path) -> None:
