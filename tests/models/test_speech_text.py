@@ -49,7 +49,15 @@ from hpcwise.models.kokoro.visemes import Sound, mouth_shapes
         ("Δt in 100 Mbit/s, MB/s", "delta t in 100 megabits per second, megabytes per second"),
         ("C++, C# and node.js", "C plus plus, C sharp and node dot J S"),
         ("1080p as H.264", "1080 P as H 264"),
-        ("ask me@example.org", "ask me at example.org"),
+        ("ask me@uni-bonn.de", "ask me at uni-bonn dot D E"),
+        ("`np.array` in __init__, config.yaml", "np dot array in init, config dot yaml"),
+        ("8xH100, 8×A100 or Llama-3.1-8B", "8 times H 100, 8 times AY 100 or Llama 3.1 8B"),
+        ("Eqs. (3)–(5) on pp. 2–3, p. 4", "equations (3 to 5) on pages 2 to 3, page 4"),
+        ("On Nov. 20 at 5 µm, 3 mg/kg", "On November 20 at 5 micrometers, 3 milligrams per kilogram"),
+        ("3.3 V, 300 K, 10K or 4K", "3.3 volts, 300 kelvin, 10 thousand or 4 K"),
+        ("H₂O, Ca²⁺, θ_0, 15T tokens", "H 2 O, Ca 2 plus, theta 0, 15 trillion tokens"),
+        ("Kolmogorov–Smirnov, 50/50, log2(n)", "Kolmogorov Smirnov, 50 50, log 2 of n"),
+        ("$\\alpha$ and run(), s.t. he/she", "alpha and run, such that he or she"),
         ("$O(n)$ of σ=1", "O of n of sigma equals 1"),
         ("α₂ of CO₂ in OCRmyPDF", "alpha 2 of CO 2 in OCR my PDF"),
         ("stable in version 1.17.0.", "stable in version 1 point 17 point 0."),
@@ -95,6 +103,7 @@ def test_emphasised_words_are_stressed_and_shown_without_their_asterisks() -> No
 
 def test_acronyms_are_words_where_people_say_them_as_words() -> None:
     said = {"NASA": "nˈæsə", "LSTM": "ˌɛlˌɛstˌiˈɛm", "BLEU": "blˈu", "PCIe": "pˌisˌiˌIˈi", "QoS": "kjˌuˌOˈɛs"}
+    said |= {"A100": "ˈA wˈʌn hˈʌndɹəd", "ANOVA": "ənˈOvə", "Kubernetes": "kˌubəɹnˈɛtiz"}
     said |= {"FOOTSWITCH": "fˈʊtswɪʧ", "CHANGES": "ʧˈAnʤᵻz", "HTTPS": "ˌAʧtˌitˌipˌiˈɛs"}
     found = {w: "".join(s for s, _ in Pronouncer().pronounce(spoken_words(w))) for w in said}
     assert found == said

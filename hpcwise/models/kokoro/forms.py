@@ -39,6 +39,8 @@ def _date(m: re.Match[str]) -> str:
 
 def _fraction(m: re.Match[str]) -> str:
     over, under = int(m[1]), int(m[2])
+    if over == under > 1 or (over, under) == (9, 11):
+        return f"{m[1]} {m[2]}"
     if under not in _PARTS or over >= under:
         return f"{m[1]} {m[2]}" if (over, under) == (24, 7) else f"{m[1]} over {m[2]}"
     name = _PARTS[under]
@@ -77,6 +79,10 @@ _FORMS: Final[tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...]
         (rf"\$({_N})[-–—]\$?({_N})", lambda m: f"{m[1]} to {m[2]} dollars"),
         (r"(\d{1,2})(am|pm|AM|PM)", lambda m: f"{m[1]} {' '.join(m[2].upper())}"),
         (r"(\d{3,4})([pi])", lambda m: f"{m[1]} {m[2].upper()}"),
+        (r"([248])K", lambda m: f"{m[1]} K"),
+        (r"\((\d+)\)?[-–—]\(?(\d+)", lambda m: f"{m[1]} to {m[2]}"),
+        (r"(\d+)\)[-–—]\((\d+)", lambda m: f"{m[1]} to {m[2]}"),
+        (r"(log|exp)_?(\d+)\((\w+)\)?", lambda m: f"{m[1]} {m[2]} of {m[3]}"),
         (r"C#|F#", lambda m: f"{m[0][0]} sharp"),
         (r"C\+\+", lambda m: "C plus plus"),
         (
@@ -100,6 +106,27 @@ def whole_form(core: str) -> str:
         if found is not None:
             return said(found)
     return ""
+
+
+_HOST: Final = re.compile(r"(?:https?://|www\.)+([\w.-]+).*")
+#: Files, modules, e-mail: parts of two letters or more with dots between them, none a word of its own
+#: behind a full stop without a blank.
+_DOTTED: Final = re.compile(r"(?:[\w.+-]+@)?\.?(?:[\w-]{2,}\.)*[\w-]*[A-Za-z][\w-]*")
+
+
+def address(core: str) -> str:
+    """What is said for an address, a file's name or a module's: "README dot M D"; "" where it is none."""
+    if found := _HOST.fullmatch(core):
+        return found[1].rstrip(".").replace(".", " dot ")
+    parts = re.split(r"[.@]", core)
+    if not _DOTTED.fullmatch(core) or len(parts) < 2 or any(p.isdigit() for p in parts):
+        return ""
+    if "@" not in core and (
+        any(p[:1].isupper() or p[:1].isdigit() for p in parts[1:]) or min(map(len, parts[1:])) < 2
+    ):
+        return ""
+    said = core.replace("@", " at ").replace(".", " dot ").strip()
+    return re.sub(r" (\w{2})$", lambda m: f" {' '.join(m[1].upper())}", said).replace("_", " ")
 
 
 def function(core: str) -> tuple[str, str] | None:

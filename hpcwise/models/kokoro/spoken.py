@@ -12,114 +12,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from hpcwise.models.kokoro.forms import function, numeral, power, whole_form
+from hpcwise.models.kokoro.forms import address, function, numeral, power, whole_form
+from hpcwise.models.kokoro.tables import ABBREVIATIONS, APART, GLUED_ONLY, MONTHS, PER, TIMES, UNITS
 
+#: What is said for the letter A, which alone is an article.
+LETTER_A: Final = "AY"
 #: Words are said by the rules below alone.
 NO_LEXICON: Final[Mapping[str, str]] = MappingProxyType({})
 
-_ABBREVIATIONS = {
-    "e.g.": "for example",
-    "i.e.": "that is",
-    "etc.": "et cetera",
-    "vs.": "versus",
-    "vs": "versus",
-    "cf.": "compare",
-    "fig.": "figure",
-    "figs.": "figures",
-    "eq.": "equation",
-    "eqs.": "equations",
-    "sec.": "section",
-    "tab.": "table",
-    "ref.": "reference",
-    "approx.": "approximately",
-    "resp.": "respectively",
-    "w.r.t.": "with respect to",
-    "w/": "with",
-    "w/o": "without",
-    "al.": "al",
-    "dr.": "doctor",
-    "prof.": "professor",
-    "mr.": "mister",
-    "mrs.": "missus",
-    "i.i.d.": "I I D",
-    "a.k.a.": "also known as",
-    "i/o": "I O",
-    "and/or": "and or",
-    "n/a": "not applicable",
-    "aka": "also known as",
-}
-_UNITS = {
-    "ns": ("nanosecond", "nanoseconds"),
-    "µs": ("microsecond", "microseconds"),
-    "μs": ("microsecond", "microseconds"),
-    "us": ("microsecond", "microseconds"),
-    "ms": ("millisecond", "milliseconds"),
-    "s": ("second", "seconds"),
-    "sec": ("second", "seconds"),
-    "min": ("minute", "minutes"),
-    "h": ("hour", "hours"),
-    "hr": ("hour", "hours"),
-    "hrs": ("hours", "hours"),
-    "B": ("byte", "bytes"),
-    "KB": ("kilobyte", "kilobytes"),
-    "kB": ("kilobyte", "kilobytes"),
-    "MB": ("megabyte", "megabytes"),
-    "GB": ("gigabyte", "gigabytes"),
-    "TB": ("terabyte", "terabytes"),
-    "PB": ("petabyte", "petabytes"),
-    "KiB": ("kibibyte", "kibibytes"),
-    "MiB": ("mebibyte", "mebibytes"),
-    "GiB": ("gibibyte", "gibibytes"),
-    "TiB": ("tebibyte", "tebibytes"),
-    "Gbps": ("gigabit", "gigabits per second"),
-    "Mbps": ("megabit", "megabits per second"),
-    "Gb": ("gigabit", "gigabits"),
-    "Mb": ("megabit", "megabits"),
-    "Hz": ("hertz", "hertz"),
-    "kHz": ("kilohertz", "kilohertz"),
-    "MHz": ("megahertz", "megahertz"),
-    "GHz": ("gigahertz", "gigahertz"),
-    "W": ("watt", "watts"),
-    "kW": ("kilowatt", "kilowatts"),
-    "MW": ("megawatt", "megawatts"),
-    "GW": ("gigawatt", "gigawatts"),
-    "kWh": ("kilowatt hour", "kilowatt hours"),
-    "J": ("joule", "joules"),
-    "kJ": ("kilojoule", "kilojoules"),
-    "V": ("volt", "volts"),
-    "K": ("thousand",) * 2,
-    "k": ("thousand",) * 2,
-    "M": ("million",) * 2,
-    "bn": ("billion",) * 2,
-    "px": ("pixel", "pixels"),
-    "mm": ("millimeter", "millimeters"),
-    "cm": ("centimeter", "centimeters"),
-    "nm": ("nanometer", "nanometers"),
-    "km": ("kilometer", "kilometers"),
-    "m": ("meter", "meters"),
-    "kg": ("kilogram", "kilograms"),
-    "g": ("gram", "grams"),
-    "fps": ("frame per second", "frames per second"),
-    "dB": ("decibel", "decibels"),
-    "Mbit": ("megabit", "megabits"),
-    "Gbit": ("gigabit", "gigabits"),
-    "kbit": ("kilobit", "kilobits"),
-    "kbps": ("kilobit", "kilobits per second"),
-    "mW": ("milliwatt", "milliwatts"),
-    "mAh": ("milliampere hour", "milliampere hours"),
-    "Wh": ("watt hour", "watt hours"),
-    "FLOPs": ("flop", "flops"),
-    "TFLOPs": ("teraflop", "teraflops"),
-    "TFLOPS": ("teraflop", "teraflops"),
-    "GFLOPs": ("gigaflop", "gigaflops"),
-    "PFLOPs": ("petaflop", "petaflops"),
-    "pp": ("percentage points",) * 2,
-    "°C": ("degree Celsius", "degrees Celsius"),
-    "x": ("times",) * 2,
-    "×": ("times",) * 2,
-}
-#: Units that are also words or letters: only read as units when glued to the number ("7B", "5m", "3x").
-_GLUED_ONLY = frozenset({"us", "B", "K", "k", "M", "V", "W", "J", "x", "×", "m", "g"})
 _GREEK_NAMES = (
     "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma tau "
     "upsilon phi chi psi omega"
@@ -172,21 +72,9 @@ _NUMBER = r"\d+(?:,\d{3})*(?:\.\d+)?"
 _NUMBER_UNIT = re.compile(rf"^({_NUMBER})[-\s]?([A-Za-zµμ°×%‰]+)(?:/([A-Za-z]+))?$")
 _RANGE = re.compile(rf"^({_NUMBER})\s?[-–—‒]\s?({_NUMBER})(\D*)$")
 _MONEY = re.compile(rf"^([$€£])({_NUMBER})\s?([kKmMbB]n?)?$")
-_PER = {
-    "s": "second",
-    "h": "hour",
-    "hr": "hour",
-    "min": "minute",
-    "sec": "second",
-    "token": "token",
-    "W": "watt",
-    "kWh": "kilowatt hour",
-    "GB": "gigabyte",
-}
-_TIMES = frozenset({"day", "week", "month", "year", "request", "frame", "user"})
 _CURRENCY = {"$": "dollars", "€": "euros", "£": "pounds"}
 _BIG = {"k": "thousand", "m": "million", "b": "billion"}
-_LEFT, _RIGHT = "([{\"'“‘«¿¡", ")]}\"'”’».,;:!?…"
+_LEFT, _RIGHT = "([{\"'“‘«¿¡`", ")]}\"'”’».,;:!?…`"
 
 
 #: "2.0" is more than two: "Dex-Net 2.0".
@@ -220,9 +108,17 @@ def spoken_words(text: str, lexicon: Mapping[str, str] = NO_LEXICON) -> list[Spo
         follows = i + 1 < len(tokens) and tokens[i + 1][:1].isdigit()
         said = _by_lexicon(core, lexicon) or numeral(core, before) or _say(token, core, number, follows)
         number = core if re.fullmatch(rf"[-−±≈~]?({_NUMBER}[-–x×])?{_NUMBER}", core) and not right else ""
-        if right.startswith(")") and "(" not in left and (said.endswith(core) or " of " in said):
+        if (
+            right.startswith(")")
+            and "(" not in left
+            and (said.endswith(core) or " of " in said or core.endswith("("))
+        ):
             right = right[1:]  # of "f(x)", read as a function
-        if i + 1 < len(tokens) and right.startswith(".") and (_abbreviation(token, core) or said == "number"):
+        if (
+            i + 1 < len(tokens)
+            and right.startswith(".")
+            and (_abbreviation(token, core) or said == "number" or said in MONTHS.values())
+        ):
             right = right[1:]  # the dot of "e.g." ends no sentence
         said = _VERSION.sub(lambda m: m[0].replace(".", " point "), _ZEROS.sub(r"\1 point 0", said))
         # A pause mark that stands where its word is silent still belongs to the sentence.
@@ -297,31 +193,33 @@ def _say(token: str, core: str, number_before: str, number_follows: bool) -> str
     abbreviation = _abbreviation(token, core)
     if abbreviation:
         return abbreviation
-    if re.match(r"^(https?://|www\.)", core):
-        host = re.sub(r"^(https?://)?(www\.)?", "", core).split("/")[0]
-        return host.replace(".", " dot ")
+    if named := address(core):
+        return named
     if re.fullmatch(r"\$[^\d$][^$]*\$", core):
         core = core[1:-1]  # TeX
+    core = re.sub(r"\\(?:text\w*|math\w*|emph)\{?|\\(?=[a-zA-Z])", "", core) or core
     if core in ("No", "no") and token.endswith(".") and number_follows:
         return "number"
+    if f"{core.lower()}." in MONTHS and token.endswith(".") and number_follows:
+        return MONTHS[f"{core.lower()}."]
     if form := whole_form(core):
         return form
     if parts := function(core):
         return f"{_core(parts[0])} of {_say(parts[1], parts[1], '', False)}"
-    if (
-        number_before
-        and core.split("/")[0] in _UNITS
-        and core.split("/")[0] not in _GLUED_ONLY - {"B", "W", "m", "x", "×"}
-    ):
+    if number_before and core.split("/")[0] in UNITS and core.split("/")[0] not in GLUED_ONLY - APART:
         return _unit(number_before, *_slash(core))
-    core = re.sub(r"[₀-₉]+", lambda m: " " + "".join(str(ord(c) - ord("₀")) for c in m[0]), core)
+    if number_before and core == "K":
+        return "kelvin"
+    core = re.sub(r"[₀-₉]+", lambda m: f" {''.join(str(ord(c) - ord('₀')) for c in m[0])} ", core)
+    # The charge of an ion is no power.
+    core = re.sub(r"([⁰¹²³⁴-⁹]*)⁺", lambda m: f" {m[1].translate(_DIGITS_UP)} plus", core)
     return " ".join(_core(core.translate(_DIGITS_UP) if not _has_power(core) else _power(core)).split())
 
 
 def _abbreviation(token: str, core: str) -> str:
     """The words for an abbreviation, with its dots or without; empty if it is none."""
     whole = token.lstrip(_LEFT).rstrip(",;:!?)]}\"'”’»").lower()
-    return _ABBREVIATIONS.get(whole) or _ABBREVIATIONS.get(core.lower()) or ""
+    return ABBREVIATIONS.get(whole) or ABBREVIATIONS.get(core.lower()) or ""
 
 
 def _slash(core: str) -> tuple[str, str | None]:
@@ -330,8 +228,8 @@ def _slash(core: str) -> tuple[str, str | None]:
 
 
 def _unit(number: str, unit: str, per: str | None) -> str:
-    said = _UNITS[unit][0 if number in ("1", "1.0") else 1]
-    return f"{said} per {_PER.get(per, per)}" if per else said
+    said = UNITS[unit][0 if number in ("1", "1.0") else 1]
+    return f"{said} per {PER.get(per) or UNITS.get(per, (per,))[0]}" if per else said
 
 
 def _has_power(core: str) -> bool:
@@ -356,14 +254,19 @@ def _core(core: str) -> str:
     if span:
         return f"{span[1]} to {_core(span[2] + span[3])}"
     unit, per = _slash(core)
-    if per and unit in _UNITS and len(unit) > 1 and (per in _PER or per in _PER.values() or per in _TIMES):
+    if (
+        per
+        and unit in UNITS
+        and len(unit) > 1
+        and (per in PER or per in PER.values() or per in TIMES or (per in UNITS and len(per) > 1))
+    ):
         return _unit("2", unit, per)  # "MB/s" by itself
     measure = _NUMBER_UNIT.match(core)
     if measure and measure[2] in ("%", "‰"):
         return f"{measure[1]} {_SIGNS[measure[2]]}"
     if measure and measure[2] == "B" and not measure[3]:
         return f"{measure[1]} billion"  # in this project's papers "7B" counts parameters
-    if measure and measure[2] in _UNITS and not (measure[2] == "s" and len(measure[1]) == 4):
+    if measure and measure[2] in UNITS and not (measure[2] == "s" and len(measure[1]) == 4):
         return f"{measure[1]} {_unit(measure[1], measure[2], measure[3])}"
     return _pieces(core)
 
@@ -371,10 +274,14 @@ def _core(core: str) -> str:
 def _pieces(core: str) -> str:
     """Signs and Greek as words, joints (slash, underscore, en dash, hyphen beside capitals) as spaces."""
     core = re.sub(r"^-(?=\d)", "minus ", core)
+    core = re.sub(r"^_+(?=\w)|(?<=\w)_+$|\(\)?$", "", core)  # __init__, run()
+    core = re.sub(r"^(\d+)[x×](?=[A-Z])", r"\1 times ", core)  # 8xH100
+    core = re.sub(r"\bA-?(?=\d)", f"{LETTER_A} ", core)
+    core = re.sub(r"(?<=[A-Z]\w)–(?=[A-Z])|(?<=[a-zà-ž])–(?=[A-ZÀ-Ž])", " ", core)  # Kolmogorov–Smirnov
     core = re.sub(r"\b([A-Z]{2,})([a-z]{2,})(?=[A-Z]{2})", r"\1 \2 ", core)  # OCRmyPDF
-    core = re.sub(r"(?<=[A-Za-z]{2})/(s|h|hr|min|sec|token|W)$", lambda m: f" per {_PER[m[1]]}", core)
+    core = re.sub(r"(?<=[A-Za-z]{2})/(s|h|hr|min|sec|token|W)$", lambda m: f" per {PER[m[1]]}", core)
     core = re.sub(r"[–—―‒]", ", " if re.search(r"[A-Za-z]{2}[–—―‒][A-Za-z]{2}", core) else " ", core)
-    core = re.sub(r"(?<=[A-Za-z])_(?=\w)|(?<=\w)/(?=\w)", " ", core)
+    core = re.sub(r"(?<=[^\W\d_])_(?=\w)|(?<=\w)/(?=\w)", " ", core)
     core = re.sub(
         r"(?<=[A-Z0-9])-(?=\w)|(?<=\w)-(?=[A-Z0-9])|(?<=[^\x00-\x7f])-|-(?=[^\x00-\x7f])", " ", core
     )
