@@ -157,7 +157,12 @@ def show(deal: Deal) -> None:
     line("planned", f"{_clock(q.median_s, deal.made_s)}, as likely as not")
     each = ", ".join(f"{100 * e.level:.0f} % {_clock(e.promise_s, deal.made_s)}" for e in c.earliest)
     line("earliest", each)
-    line("GPU-hours", f"{q.gpu_h:.2g} expected" if any(o.gpus for o in deal.offers) else "0 (cores only)")
+    line(
+        "GPU-hours",
+        f"{q.gpu_h:.2g} expected"
+        if any(o.gpus or any(k.gpus for k in o.kept) for o in deal.offers)
+        else "0 (cores only)",
+    )
     line("price", f"{money(q.usd)} expected, {money(q.usd_high)} at most with {percent}; {deal.billing}")
     for i, offer in enumerate(deal.offers):
         share = q.asked.get(offer.name, 0.0)
@@ -171,6 +176,13 @@ def show(deal: Deal) -> None:
             "partitions" if i == 0 else "",
             f"{offer.partition}: {offer.nodes} nodes, {gpus}, {format_s(offer.walltime_s)}; "
             f"{begins}{latest}{start}",
+        )
+    for kept in {each.name: each for offer in deal.offers for each in offer.kept}.values():
+        held = f"{kept.nodes} node{'s' if kept.nodes > 1 else ''}, {kept.gpus or 'no'} GPUs"
+        line(
+            "kept beside",
+            f"{kept.name}: one replica of {held}, {money(kept.usd_per_h)} an hour, from its start to the "
+            "film's end; counted above",
         )
     line("quality", f"{deal.degraded} tier: better ones are not ready in time" if deal.degraded
          else f"{deal.offers[0].tier} tier, as asked for")  # fmt: skip

@@ -99,7 +99,7 @@ def _print(answer: ShapesAnswer, learned: Learned | None) -> None:
     columns = ("shape", "GPUs", "walltime", "queue 50 %", "90 %", "works", "ready 50 %", "90 %", "cost", "")
     cells = [
         (
-            row.offer.name, row.offer.gpus or "cores", format_s(row.offer.walltime_s),
+            row.offer.name, _gpus(row.offer), format_s(row.offer.walltime_s),
             format_s(row.queue50_s), format_s(row.queue90_s), format_s(row.offer.load_s + row.offer.work_s),
             format_s(row.ready50_s), format_s(row.ready90_s), money(row.usd),
             "too late" if row.missed else "best" if row.best else "",
@@ -114,6 +114,11 @@ def _print(answer: ShapesAnswer, learned: Learned | None) -> None:
         out.print("queues        a guess; hpcwise cluster learn knows better", markup=False)
     if answer.plot:
         out.print(f"plot          {relative(Path(answer.plot))}", markup=False)
+
+
+def _gpus(offer: Offer) -> str:
+    """Those of its workers, and of what is kept beside them."""
+    return " + ".join(str(n) for n in (offer.gpus, *(each.gpus for each in offer.kept)) if n) or "cores"
 
 
 def draw(rows: list[ShapeRow], path: Path, title: str, by_s: float | None) -> None:

@@ -23,6 +23,10 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     def processes(self) -> int:
         return self.nodes * self.tasks_per_node
 
+    def kind_in(self, pool: str) -> str:
+        """The kind of worker that it is: `h200-2x8` has two nodes of h200 with eight processes each."""
+        return f"{pool}-{self.nodes}x{self.tasks_per_node}"
+
 
 class Pool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Equal nodes of one partition. A partition with two types of node is two pools.

@@ -31,12 +31,25 @@ _SPARE: Final = 0.1
 _NOW_S: Final = 1.0
 
 
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """A replica of several processes that a contract has beside its offers, from its start until the film's
+    work is done: it alone holds models that the film needs. usd_per_h: of all its devices."""
+
+    name: str
+    partition: str
+    nodes: int
+    gpus: int
+    walltime_s: float
+    load_s: float
+    usd_per_h: float
+
+
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
     """A job that could make the film. gpus: of all its nodes. walltime_s: what is asked for; work beyond it
     needs another job. load_s: from its start until it works. work_s: for the whole film from then on, with
     what it costs a second of that in evictions' repetitions. usd_per_h: of all its devices. evictions_per_h:
     0 where nobody preempts it. start_s: how long Slurm itself says that it would wait if it were submitted
-    now, None where it was not asked."""
+    now, None where it was not asked. kept: what its workers cannot do without."""
 
     name: str
     partition: str
@@ -51,23 +64,28 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     pools: tuple[str, ...] = ()
     tier: str = "high"
     price: str = ""
+    kept: tuple[Kept, ...] = ()
 
     @property
     def usd(self) -> float:
-        """For the whole film, loading included."""
-        return (self.load_s + self.work_s) * self.usd_per_h / HOUR_S
+        """For the whole film, loading and what is kept beside it included."""
+        usd_per_h = self.usd_per_h + sum(each.usd_per_h for each in self.kept)
+        return (self.load_s + self.work_s) * usd_per_h / HOUR_S
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """What a policy knows. offers: cheapest first. waits: of each offer, by hour of the day. sigma: of the
     logarithm of the profiles' error. level: confidence, 0 to 1. midnight_s: any moment at which the site's
-    clocks showed 00:00, on the clock that `now_s` counts on."""
+    clocks showed 00:00, on the clock that `now_s` counts on. kept, kept_waits: of all offers; the policy does
+    not ask for them, but a night has them."""
 
     offers: tuple[Offer, ...]
     waits: tuple[tuple[Waits, ...], ...]
     level: float = 0.9
     sigma: float = 0.1
     midnight_s: float = 0.0
+    kept: tuple[Kept, ...] = ()
+    kept_waits: tuple[tuple[Waits, ...], ...] = ()
 
     def hour(self, now_s: float) -> int:
         return int((now_s - self.midnight_s) // HOUR_S) % 24

@@ -14,8 +14,8 @@ import msgspec
 
 from hpcwise.core.billing import DeviceShare, billed_usd_per_h, parse_weights
 from hpcwise.core.catalogue import Catalogue, HardwareInfo
-from hpcwise.core.cluster import Cluster, Pool
-from hpcwise.core.contract import Offer, Terms
+from hpcwise.core.cluster import Cluster, Pool, Replica
+from hpcwise.core.contract import Kept, Offer, Terms
 from hpcwise.core.contractquote import cheapest_first
 from hpcwise.core.errors import UsageError
 from hpcwise.core.provisioner.provision import problem, provision
@@ -27,6 +27,8 @@ from hpcwise.core.queuewait import WaitModel, Waits, flat
 _ROUND_S: Final = 900.0
 #: Sizes of a job that are looked at, in nodes.
 _SIZES: Final = (1, 2, 4, 8, 16, 32)
+#: A wide replica's job is as long as its partition allows, else this.
+_LONGEST_S: Final = 7 * 24 * 3600.0
 #: Where nothing is known of a site's waits: a guess that is said to be one.
 _GUESS_S: Final = 600.0
 
@@ -60,8 +62,7 @@ def on_cores(pool: Pool, work: Work, catalogue: Catalogue) -> bool:
     profile on it while all have one on cores. A device is a worker's then: a core, or with GPUs one a GPU."""
     if not pool.gpus_per_node:
         return True
-    names = {s.model for v in work.variants for s in v.stages if s.fixed_s is None}
-    known = [catalogue.models[name] for name in names if name in catalogue.models]
+    known = [catalogue.models[name] for name in _models_of(work) if name in catalogue.models]
     if all(pool.hardware in model.profiles for model in known):
         return False
     return all("cpu" in model.profiles for model in known)
@@ -151,12 +152,19 @@ def offers_of(
             except UsageError as error:
                 wrong.append(error)
                 continue
+            wide = sum(row.devices for row in made.replicas if row.pool != pool.pool)
+            if nodes + wide / of_node > pool.nodes:
+                left = f"leave too few of its {pool.nodes} nodes to other workers; make them smaller"
+                wrong.append(UsageError(f"pools.{pool.pool}.replicas: {left}, or leave one out"))
+                break
             work_s = made.estimate.ready_s
             # A size that gains less than a twentieth on the next smaller one is not worth its price.
             if least is not None and work_s > 0.95 * least:
                 break
             least = work_s
-            found.append(_offer(pool, nodes, of_node, made, catalogue, waits, evictions_per_h, level, sigma))
+            offer = _offer(pool, nodes, of_node, made, catalogue, waits, evictions_per_h, level, sigma)
+            models = {name for row in made.replicas for name in row.models}
+            found.append(msgspec.structs.replace(offer, kept=_kept(cluster, models, catalogue)))
     if not found:
         raise wrong[0] if wrong else UsageError("cluster: no pool can make this film")
     return tuple(found)
@@ -167,16 +175,19 @@ def terms_of(
 ) -> Terms:
     """The terms of a choice of offers."""
     ordered = cheapest_first(offers)
+    kept = tuple({each.name: each for offer in ordered for each in offer.kept}.values())
     return Terms(
         offers=ordered,
         waits=tuple(waits_of(offer, waits) for offer in ordered),
         level=level,
         sigma=sigma,
         midnight_s=midnight_s,
+        kept=kept,
+        kept_waits=tuple(waits_of(each, waits) for each in kept),
     )
 
 
-def waits_of(offer: Offer, waits: WaitModel | None) -> tuple[Waits, ...]:
+def waits_of(offer: Offer | Kept, waits: WaitModel | None) -> tuple[Waits, ...]:
     """Waits by hour; the same guess for all where nothing was learned."""
     if waits is None:
         return (flat(_GUESS_S, "a guess; run hpcwise cluster learn"),) * 24
@@ -205,10 +216,49 @@ def choices(offers: Iterable[Offer]) -> tuple[tuple[Offer, ...], ...]:
 
 
 def _plan(pool: Pool, devices: int, work: Work, catalogue: Catalogue) -> Plan:
-    there = PlanPool(
-        name=pool.pool, hardware=pool.pool, devices=devices, spot=pool.preempts != "off", warm=True
-    )
-    return provision(problem(work, [there], catalogue), Objective(name="ready"), iterations=2000)
+    """The fastest with that many workers of one process, and one of each wide kind of the pool."""
+    spot, wide = pool.preempts != "off", _needed(pool, work)
+    there = [
+        PlanPool(
+            name=replica.kind_in(pool.pool), hardware=pool.pool, devices=replica.processes, spot=spot,
+            size=replica.processes, models=replica.models,
+        )
+        for replica in wide
+    ]  # fmt: skip
+    shared = {name for replica in wide for name in replica.models}
+    others = tuple(sorted(_models_of(work) - shared)) if wide else ()
+    there.append(PlanPool(name=pool.pool, hardware=pool.pool, devices=devices, spot=spot, models=others))
+    return provision(problem(work, there, catalogue), Objective(name="ready"), iterations=2000)
+
+
+def _models_of(work: Work) -> set[str]:
+    return {s.model for v in work.variants for s in v.stages if s.fixed_s is None}
+
+
+def _needed(pool: Pool, work: Work) -> tuple[Replica, ...]:
+    """Wide replicas of the pool that hold something of what the film may need."""
+    models = _models_of(work)
+    return tuple(replica for replica in pool.replicas if models & set(replica.models))
+
+
+def _kept(cluster: Cluster, models: set[str], catalogue: Catalogue) -> tuple[Kept, ...]:
+    """One of each wide kind of the site that holds one of these models, as a head has them
+    (contracthead.py)."""
+    found = []
+    for pool in usable(cluster):
+        for replica in pool.replicas:
+            if held := models & set(replica.models):
+                infos = [catalogue.models[name] for name in held]
+                found.append(
+                    Kept(
+                        name=replica.kind_in(pool.pool), partition=pool.partition, nodes=replica.nodes,
+                        gpus=replica.processes if pool.gpus_per_node else 0,
+                        walltime_s=pool.max_min * 60.0 if pool.max_min else _LONGEST_S,
+                        load_s=max(info.load_s + info.warmup_s for info in infos),
+                        usd_per_h=catalogue.hardware[pool.pool].usd_per_h * replica.processes,
+                    )
+                )  # fmt: skip
+    return tuple(found)
 
 
 def _offer(

@@ -18,7 +18,7 @@ from typing import Final
 
 import msgspec
 
-from hpcwise.core.contract import Offer, Terms
+from hpcwise.core.contract import Kept, Offer, Terms
 from hpcwise.core.contractoffers import terms_of
 from hpcwise.core.contractquote import LEVELS, Calibration, Rehearsed, earliest, kind_of
 from hpcwise.core.contractrun import carry_out, draws, eviction_s
@@ -66,7 +66,7 @@ class Past:
         """Whether there is something to rehearse."""
         return self.days >= LEAST_DAYS and len(self._samples) >= LEAST_JOBS
 
-    def wait_s(self, offer: Offer, at_s: float) -> float | None:
+    def wait_s(self, offer: Offer | Kept, at_s: float) -> float | None:
         """What such a job waited then; None where no job was near."""
         for key in key_chain(offer.partition, offer.nodes, offer.walltime_s, 0)[1:4]:
             times, waits = self._near.get(key, ([], []))
@@ -150,6 +150,11 @@ class _Lived:
         lived = self._past.wait_s(self._terms.offers[offer], now_s)
         level = self._row[1 + number % (len(self._row) - 2)]
         return self._terms.wait_s(offer, now_s, level) if lived is None else lived
+
+    def kept_wait_s(self, kept: int, now_s: float) -> float:
+        lived = self._past.wait_s(self._terms.kept[kept], now_s)
+        waits = self._terms.kept_waits[kept][self._terms.hour(now_s)]
+        return waits.at(self._row[-1]) if lived is None else lived
 
     def evicted_s(self, number: int, offer: int) -> float:
         level = self._row[1 + (number + 1) % (len(self._row) - 2)]

@@ -7,13 +7,14 @@ and evictions drawn by a fixed low-discrepancy sequence, so that equal questions
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from statistics import NormalDist
 from typing import Protocol
 
 import msgspec
 import numpy as np
 
-from hpcwise.core.contract import Cancel, Held, Night, Terms, decide, next_look_s
+from hpcwise.core.contract import Cancel, Held, Kept, Night, Terms, decide, next_look_s
 from hpcwise.core.queuewait import LEVELS, Waits
 from hpcwise.core.units import HOUR_S
 
@@ -23,7 +24,8 @@ HORIZON_S = 72 * HOUR_S
 _AT_ONCE_S = 60.0
 #: Unix time has steps of a quarter of a microsecond: what ends within this has ended.
 _TICK_S = 1e-5
-#: Draws of one rehearsal: the profiles' error, then a wait and an eviction for each submission.
+#: Draws of one rehearsal: the profiles' error, then a wait and an eviction for each submission, and last the
+#: wait of what is kept.
 _DRAWS = 26
 
 
@@ -37,13 +39,18 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Book:
-    """Work left and jobs held, at `now_s`. error: by which work takes longer than expected."""
+    """Work left and jobs held, at `now_s`. error: by which work takes longer than expected. kept_s: when each
+    of the terms' wide replicas starts; nothing is worked before all have loaded, and they stay to the end."""
 
-    def __init__(self, terms: Terms, deadline_s: float, now_s: float, error: float = 1.0) -> None:
+    def __init__(
+        self, terms: Terms, deadline_s: float, now_s: float, error: float = 1.0, kept_s: Sequence[float] = ()
+    ) -> None:
         self.terms, self.deadline_s, self.now_s, self.error = terms, deadline_s, now_s, error
         self.remaining = 1.0
         self.held: dict[str, Held] = {}
         self.spent: list[Spent] = []
+        self._kept = tuple(zip(terms.kept, kept_s, strict=False))
+        self._whole_s = max((start_s + kept.load_s for kept, start_s in self._kept), default=-math.inf)
 
     def night(self) -> Night:
         return Night(remaining=self.remaining, deadline_s=self.deadline_s, held=tuple(self.held.values()))
@@ -86,17 +93,29 @@ class Book:
         return math.inf
 
     def usd(self) -> float:
-        return sum((s.end_s - s.start_s) * self.terms.offers[s.offer].usd_per_h / HOUR_S for s in self.spent)
+        offers = self.terms.offers
+        return sum(hours * each.usd_per_h for each, hours in self._kept_h()) + sum(
+            (s.end_s - s.start_s) * offers[s.offer].usd_per_h / HOUR_S for s in self.spent
+        )
 
     def gpu_h(self) -> float:
-        return sum((s.end_s - s.start_s) * self.terms.offers[s.offer].gpus / HOUR_S for s in self.spent)
+        offers = self.terms.offers
+        return sum(hours * each.gpus for each, hours in self._kept_h()) + sum(
+            (s.end_s - s.start_s) * offers[s.offer].gpus / HOUR_S for s in self.spent
+        )
+
+    def _kept_h(self) -> list[tuple[Kept, float]]:
+        return [(each, max(0.0, self.now_s - start_s) / HOUR_S) for each, start_s in self._kept]
 
     def _begins(self) -> list[float]:
         offers = self.terms.offers
-        return [job.since_s + offers[job.offer].load_s for job in self.held.values() if job.running]
+        begins = [job.since_s + offers[job.offer].load_s for job in self.held.values() if job.running]
+        return [max(begin_s, self._whole_s) for begin_s in begins]
 
     def _rate(self, at_s: float | None = None) -> float:
         now_s = self.now_s if at_s is None else at_s
+        if now_s + 1e-9 < self._whole_s:
+            return 0.0
         total = 0.0
         for job in self.held.values():
             each = self.terms.offers[job.offer]
@@ -141,6 +160,9 @@ class Luck(Protocol):
     def evicted_s(self, number: int, offer: int) -> float:
         """From its start until it is evicted; inf for never."""
 
+    def kept_wait_s(self, kept: int, now_s: float) -> float:
+        """In the queue, of one of the terms' wide replicas, asked for at the night's beginning."""
+
 
 class _Drawn:
     """A night by drawn numbers: the profiles' error, then a wait and an eviction for each submission."""
@@ -159,6 +181,9 @@ class _Drawn:
     def evicted_s(self, number: int, offer: int) -> float:
         return eviction_s(self._terms.offers[offer].evictions_per_h, self._row[self._at(number) + 1])
 
+    def kept_wait_s(self, kept: int, now_s: float) -> float:
+        return self._terms.kept_waits[kept][self._terms.hour(now_s)].at(self._row[-1])
+
     @staticmethod
     def _at(number: int) -> int:
         return 1 + 2 * (number % ((_DRAWS - 1) // 2))
@@ -171,7 +196,8 @@ def eviction_s(per_h: float, level: float) -> float:
 
 def carry_out(terms: Terms, deadline_s: float, now_s: float, luck: Luck) -> Outcome:
     """One night by the policy."""
-    book = Book(terms, deadline_s, now_s, luck.error)
+    kept_s = [now_s + luck.kept_wait_s(i, now_s) for i in range(len(terms.kept))]
+    book = Book(terms, deadline_s, now_s, luck.error, kept_s)
     starts: dict[str, float] = {}
     ends: dict[str, tuple[float, str]] = {}
     evicted: dict[str, float] = {}

@@ -119,7 +119,7 @@ class TaskStarted(Event, frozen=True):
 
 
 class FileTaken(msgspec.Struct, frozen=True):
-    """A checkpoint that was made durable (`write`), or found and read whole (`read`), and how long it took."""
+    """A checkpoint that was made durable (`write`), or found and read whole (`read`), and in how long."""
 
     how: Literal["write", "read"]
     size_gb: float

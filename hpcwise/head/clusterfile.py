@@ -231,7 +231,7 @@ def is_spot(pool: Pool) -> bool:
 
 
 def _wide_name(pool: Pool, replica: Replica) -> str:
-    return f"{pool.pool}-{replica.nodes}x{replica.tasks_per_node}"
+    return replica.kind_in(pool.pool)
 
 
 def _check_replicas(pool: Pool, where: str) -> None:
