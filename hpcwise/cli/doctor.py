@@ -182,6 +182,12 @@ def _models() -> Iterator[Check]:
             )
         else:
             yield Check(name=stage, ok=bool(ready), detail=best.problem or best.state, fix=_INSTALL)
+    for card in cards.cards.values():
+        # A checkpoint that nobody put there is no fault; one that is not whole would end a film.
+        if card.folder and cards.folder(card).is_dir():
+            state = state_of(cards, card, hashes=False)
+            if state.state == "missing files":
+                yield Check(name=card.name, ok=False, detail=state.problem, fix="put the file there")
     free = shutil.disk_usage(_existing(cards.models_dir)).free
     yield _space("model files", cards.models_dir, free)
 

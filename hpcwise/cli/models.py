@@ -20,6 +20,7 @@ from hpcwise.core.errors import ModelMissing, UsageError
 from hpcwise.models.licences import is_accepted
 from hpcwise.models.registry import Registry
 from hpcwise.models.sources import ModelCard, missing, resolve
+from hpcwise.models.whole import lacking
 
 
 class FileState(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,22 +96,16 @@ def _checkpoint_state(cards: Registry, card: ModelCard, *, hashes: bool) -> Mode
     """Of a model that is a checkpoint's folder. Nothing is imported: torch alone takes seconds."""
     folder = cards.folder(card)
     state, problem = "ready", ""
-    if card.family == "vllm-screenplay":
-        if not folder.is_dir():
-            state, problem = "missing files", f"put its checkpoint into {folder}"
-    elif importlib.util.find_spec("diffusers") is None:
+    if card.family != "vllm-screenplay" and importlib.util.find_spec("diffusers") is None:
         state, problem = "needs a package", f"model {card.name}: install hpcwise[models]"
     elif not folder.is_dir():
         state, problem = "missing files", f"put its checkpoint into {folder}"
         if card.name.startswith("tiny-"):
             problem = "hpcwise models tiny"
-    elif hashes and (folder / "model_index.json").is_file():
-        from hpcwise.models.diffusion.checkpoint import check
-
-        try:
-            check(folder, card.name)
-        except ModelMissing as error:
-            state, problem = "damaged files", str(error)
+    elif problem := lacking(card, folder):
+        state = "missing files"
+    elif hashes and (problem := lacking(card, folder, hashes=True)):
+        state = "damaged files"
     if state == "ready" and not is_accepted(card):
         state, problem = "licence not accepted", f"hpcwise models accept {card.name}"
     return ModelState(

@@ -34,8 +34,8 @@ def read_set(name: str) -> ModelSet:
 
 
 def build_missing(models: Iterable[str], models_dir: Path, say: Callable[[str], object]) -> list[Path]:
-    """Write the checkpoints of those models that are made of random weights and lack, or were written by
-    another version; those written.
+    """Write the checkpoints of those models that are made of random weights and lack, lack a file, or were
+    written by another version; those written.
 
     say: is told what takes long. Raises ModelMissing where torch or diffusers is not installed.
     """
@@ -57,12 +57,13 @@ def build_missing(models: Iterable[str], models_dir: Path, say: Callable[[str], 
 
 
 def check_runnable(job: JobSpec, where: Path) -> None:
-    """Raises UsageError for a stage of the StreamWise podcast whose model has no adapter, no files here, or a
-    licence that nobody accepted."""
+    """Raises UsageError for a stage of the StreamWise podcast whose model has no adapter, whose checkpoint is
+    not here or lacks a file, or whose licence nobody accepted."""
     if job.workflow != "streamwise-podcast":
         return
     from hpcwise.models.licences import require
     from hpcwise.models.registry import Registry
+    from hpcwise.models.whole import lacking
 
     cards = read_models(find_configs() / "models")
     registry = Registry.read(find_configs() / "models", find_models_dir())
@@ -95,3 +96,5 @@ def check_runnable(job: JobSpec, where: Path) -> None:
             require(card)
         except ModelMissing as error:
             raise UsageError(f"{where}: models.{stage}: {error}") from None
+        if card.folder and (lacks := lacking(card, registry.folder(card))):
+            raise UsageError(f"{where}: models.{stage}: {lacks}; `hpcwise models check {model}` looks again")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
+import json
 import shutil
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import msgspec
 import pytest
 
 from hpcwise.cli.modeladd import check_card
+from hpcwise.cli.models import registry, state_of
 from hpcwise.cli.modelset import check_runnable
 from hpcwise.core.catalogue import ModelInfo
 from hpcwise.core.errors import ModelMissing, UsageError
@@ -19,6 +22,7 @@ from hpcwise.head.planning import read_planning
 from hpcwise.head.settings import find_models_dir, read_file, read_hardware, read_settings
 from hpcwise.models.base import ModelSpec
 from hpcwise.models.licences import is_accepted
+from hpcwise.models.whole import lacking
 from hpcwise.sim.workload import paper_job
 from tests.cli.making import call, call_json
 
@@ -299,11 +303,78 @@ def test_a_set_whose_checkpoints_lack_is_one_line_that_says_where_to_put_them(
     assert not (tmp_path / "run").exists()
 
 
+def laid_out(folder: Path) -> None:
+    """The files of a checkpoint of Wan by their names; nothing of it is opened."""
+    names = {
+        "text_encoder": (
+            "transformers",
+            "config.json",
+            "model.safetensors.index.json",
+            "model-2.safetensors",
+        ),
+        "tokenizer": ("transformers", "tokenizer_config.json"),
+        "image_processor": ("transformers", "preprocessor_config.json"),
+        "scheduler": ("diffusers", "scheduler_config.json"),
+        "transformer": ("diffusers", "config.json", "diffusion_pytorch_model.safetensors"),
+        "vae": ("diffusers", "config.json", "diffusion_pytorch_model.safetensors"),
+    }
+    for part, (_, *files) in names.items():
+        (folder / part).mkdir(parents=True)
+        for name in files:
+            (folder / part / name).write_bytes(b"")
+    shards = json.dumps({"weight_map": {"a": "model-2.safetensors", "b": "model-2.safetensors"}})
+    (folder / "text_encoder" / "model.safetensors.index.json").write_text(shards)
+    index = {part: [library, "AClass"] for part, (library, *_) in names.items()}
+    (folder / "model_index.json").write_text(json.dumps({**index, "transformer_2": [None, None], "_v": "1"}))
+
+
+#: File of the checkpoint -> cards of its parts that cannot do without it.
+NEEDED = {
+    "transformer/diffusion_pytorch_model.safetensors": {"tiny-wan-dit"},
+    "vae/config.json": {"tiny-wan-dit", "tiny-wan-vae"},
+    "text_encoder/model-2.safetensors": {"tiny-wan-dit", "tiny-wan-text"},
+    "tokenizer/tokenizer_config.json": {"tiny-wan-dit", "tiny-wan-text"},
+    "image_processor/preprocessor_config.json": {"tiny-wan-dit", "tiny-wan-vae"},
+    "scheduler/scheduler_config.json": {"tiny-wan-dit", "tiny-wan-text", "tiny-wan-vae"},
+    "model_index.json": {"tiny-wan-dit", "tiny-wan-text", "tiny-wan-vae"},
+}
+
+
+def test_a_checkpoint_that_lacks_a_file_is_named_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HPCWISE_MODELS_DIR", str(tmp_path))
+    folder = tmp_path / "tiny-wan2.1-i2v"
+    laid_out(folder)
+    cards = registry()
+    parts = [cards.card(f"tiny-wan-{part}") for part in ("text", "dit", "vae")]
+    assert [lacking(card, folder) for card in parts] == [""] * 3
+    for gone, needed in NEEDED.items():
+        (folder / gone).rename(tmp_path / "aside")
+        said = {card.name: line for card in parts if (line := lacking(card, folder))}
+        assert set(said) == needed, gone
+        for name, line in said.items():
+            assert line.startswith(f"model {name}: ") and gone.split("/")[0] in line and str(folder) in line
+        (tmp_path / "aside").rename(folder / gone)
+    (folder / "vae" / "diffusion_pytorch_model.safetensors").unlink()
+    line = f"model tiny-wan-vae: vae/diffusion_pytorch_model.safetensors is missing in {folder}"
+    models = dict.fromkeys(STAGE_MODELS, "drawn-scene")
+    with pytest.raises(UsageError) as error:
+        check_runnable(paper_job(models={**models, "decode": "tiny-wan-vae"}), Path("film.yaml"))
+    assert str(error.value) == (
+        f"film.yaml: models.decode: {line}; `hpcwise models check tiny-wan-vae` looks again"
+    )
+    # `models check` and `doctor` say the same.
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: object())
+    state = state_of(cards, cards.card("tiny-wan-vae"), hashes=True)
+    assert (state.state, state.problem) == ("missing files", line)
+
+
 def test_a_denoiser_without_text_encoder_needs_a_model_that_encodes(
     tmp_path: Path, configs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HPCWISE_MODELS_DIR", str(tmp_path / "models"))
-    (tmp_path / "models" / "tiny-wan2.1-i2v").mkdir(parents=True)
+    laid_out(tmp_path / "models" / "tiny-wan2.1-i2v")
     card = (configs / "models" / "tiny-wan-dit.yaml").read_text()
     deaf = card.replace("name: tiny-wan-dit", "name: deaf").replace("  parts:", "  text: false\n  parts:")
     (configs / "models" / "deaf.yaml").write_text(deaf)

@@ -22,7 +22,7 @@ from hpcwise.core.errors import BadOutput, UsageError
 from hpcwise.models.base import Call, Devices, Input, ModelSpec, OnStep, Output
 from hpcwise.models.device import device_of
 from hpcwise.models.diffusion import decode, look, sampler, text
-from hpcwise.models.diffusion.checkpoint import check, denoisers
+from hpcwise.models.diffusion.checkpoint import DENOISERS, check, denoisers, not_loaded
 from hpcwise.models.diffusion.grid import fitted, grid_of, named_for
 from hpcwise.models.diffusion.loop import Loop as Loop
 from hpcwise.models.diffusion.options import DTYPES as DTYPES
@@ -32,8 +32,6 @@ from hpcwise.models.diffusion.options import converted as converted
 from hpcwise.models.frames import Frame, checked, write_frames
 from hpcwise.models.parallel.shared import Replica
 
-#: Components of a pipeline that denoise; some have one for early steps and one for late ones.
-DENOISERS: Final = ("transformer", "transformer_2")
 _VIDEO: Final = ("sketch", "denoise", "animate")
 #: What each part of a pipeline can do.
 _STAGES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -61,7 +59,8 @@ class DiffusersAdapter:
         self._options, self._name = options, spec.name
         self._device = device_of(devices)
         dtype = DTYPES[options.dtype]
-        index = check(spec.path, spec.name, self._left_out())
+        spared = not_loaded(options.parts, options.text)
+        index = check(spec.path, spec.name, spared)
         if devices.world > 1 and options.first_block:
             raise UsageError(
                 f"model {spec.name}: options.first_block: ranks could skip different steps; leave it out "
@@ -82,7 +81,7 @@ class DiffusersAdapter:
             self._share(denoisers(spec.path, dtype, self._device), devices, vae)
             return
         diffusers.utils.logging.set_verbosity_error()
-        absent = dict.fromkeys(name for name in self._left_out() if name in index)
+        absent = dict.fromkeys(name for name in spared if name in index)
         # The class itself: DiffusionPipeline would load components that are left out where they are optional.
         named = options.pipeline or str(index.get("_class_name"))
         kind = getattr(diffusers, named, None)
@@ -110,14 +109,6 @@ class DiffusersAdapter:
                 decode.patiently(pipe.vae)
             models = {part: model for part in DENOISERS if (model := getattr(pipe, part, None))}
             self._share(models, devices, pipe.vae if together else None)
-
-    def _left_out(self) -> frozenset[str]:
-        """Components that this part of the pipeline does without."""
-        if self._options.parts == "encode":
-            return frozenset({*DENOISERS, "vae", "image_encoder", "image_processor", "feature_extractor"})
-        if self._options.parts == "decode":
-            return frozenset({*DENOISERS, *text.PARTS, "image_encoder"})
-        return frozenset() if self._options.text else text.PARTS
 
     def _share(self, models: Mapping[str, Any], devices: Devices, vae: Any = None) -> None:
         for model in models.values():

@@ -1,8 +1,9 @@
 """A checkpoint as diffusers writes it: a folder with model_index.json and a folder for each component.
 
-Checked before anything is loaded: a missing shard is a line that says which file to put where, not a stack of
-a library. Hashes stand in SHA256SUMS (as `sha256sum` writes it) where there is one; a file that was checked
-and has not changed since is not read again.
+Checked before anything is loaded, and by `hpcwise models check` and `generate` before anything is started: a
+missing shard is a line that says which file to put where, not a stack of a library. Hashes stand in
+SHA256SUMS (as `sha256sum` writes it) where there is one; a file that was checked and has not changed since is
+not read again.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,13 +21,40 @@ from hpcwise.core.errors import ModelMissing
 INDEX: Final = "model_index.json"
 SUMS: Final = "SHA256SUMS"
 _SEEN: Final = ".hpcwise-verified.json"
+#: Components of a pipeline that denoise; some have one for early steps and one for late ones.
+DENOISERS: Final = ("transformer", "transformer_2")
+#: What turns words into conditions.
+TEXT_PARTS: Final = frozenset({
+    "text_encoder", "text_encoder_2", "text_encoder_3", "tokenizer", "tokenizer_2", "tokenizer_3",
+})  # fmt: skip
+#: What a component that is no network is read from.
+_SETTINGS: Final = {"scheduler": "scheduler_config.json", "tokenizer": "tokenizer_config.json"}
+_TRANSFORMERS: Final = "transformers"
+
+
+def not_loaded(parts: str, text: bool) -> frozenset[str]:
+    """Components that a part of a pipeline (options.parts, options.text of a card) does without."""
+    if parts == "encode":
+        return frozenset({*DENOISERS, "vae", "image_encoder", "image_processor", "feature_extractor"})
+    if parts == "decode":
+        return frozenset({*DENOISERS, *TEXT_PARTS, "image_encoder"})
+    return frozenset() if text else TEXT_PARTS
 
 
 def check(folder: Path, name: str, leave_out: frozenset[str] = frozenset()) -> dict[str, Any]:
-    """The index of the checkpoint in `folder`, after a look at every file that it promises.
+    """The index of the checkpoint in `folder`, after a look at every file that it promises, and at its bytes
+    where their hashes are known.
 
     leave_out: components that will not be loaded. Raises ModelMissing: one line, which file and where.
     """
+    index = listed(folder, name, leave_out)
+    verify(folder, name, leave_out)
+    return index
+
+
+def listed(folder: Path, name: str, leave_out: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """The index of the checkpoint in `folder`, after a look at the names of all files that it promises: no
+    weights are opened. Raises ModelMissing."""
     try:
         index: dict[str, Any] = json.loads((folder / INDEX).read_text("utf-8"))
     except FileNotFoundError:
@@ -39,11 +67,34 @@ def check(folder: Path, name: str, leave_out: frozenset[str] = frozenset()) -> d
     for component, where in index.items():
         if component.startswith("_") or component in leave_out or not isinstance(where, list) or not where[0]:
             continue
-        for path in _promised(folder / component):
-            if not path.is_file():
-                raise ModelMissing(f"model {name}: {path.relative_to(folder)} is missing in {folder}")
-    _verify(folder, name, leave_out)
+        stem = component.rstrip("_0123456789")
+        if stem in _SETTINGS:
+            present(folder, name, [folder / component / _SETTINGS[stem]])
+        elif stem in ("image_processor", "feature_extractor", "processor"):
+            present(folder, name, [] if _any(folder / component, "*.json") else [folder / component])
+        else:
+            present(folder, name, network(folder / component, where[0] == _TRANSFORMERS))
+    for _, file in summed(folder, leave_out):
+        present(folder, name, [folder / file])
     return index
+
+
+def present(folder: Path, name: str, files: Iterable[Path]) -> None:
+    """Raises ModelMissing for the first of `files`, which lie in `folder`, that is not there."""
+    for path in files:
+        if not path.is_file():
+            raise ModelMissing(f"model {name}: {path.relative_to(folder)} is missing in {folder}")
+
+
+def network(component: Path, transformers: bool) -> Iterator[Path]:
+    """Files that a network's folder cannot be without. transformers: whether that library wrote it."""
+    yield component / "config.json"
+    for listing in sorted(component.glob("*.safetensors.index.json")):
+        with contextlib.suppress(ValueError, KeyError):
+            for shard in sorted(set(json.loads(listing.read_text("utf-8"))["weight_map"].values())):
+                yield component / shard
+    if not _any(component, "*.safetensors*") and not (transformers and _any(component, "*.bin")):
+        yield component / ("model.safetensors" if transformers else "diffusion_pytorch_model.safetensors")
 
 
 def denoisers(folder: Path, dtype: Any, device: Any) -> dict[str, Any]:
@@ -67,31 +118,25 @@ def sums(folder: Path) -> str:
     return "".join(f"{_sha256(path)}  {path.relative_to(folder)}\n" for path in files)
 
 
-def _promised(component: Path) -> Iterator[Path]:
-    """Files that a component cannot be without; none for those that are text or vocabulary alone."""
-    if not component.is_dir():
-        yield component / "config.json"
-        return
-    for listing in component.glob("*.safetensors.index.json"):
-        with contextlib.suppress(ValueError, KeyError):
-            for shard in sorted(set(json.loads(listing.read_text("utf-8"))["weight_map"].values())):
-                yield component / shard
-    # A tokenizer, sampler or image processor has no weights.
-    if (component / "config.json").is_file() and not list(component.glob("*.safetensors*")):
-        yield component / "diffusion_pytorch_model.safetensors"
+def _any(folder: Path, pattern: str) -> bool:
+    return next(folder.glob(pattern), None) is not None
 
 
-def _verify(folder: Path, name: str, leave_out: frozenset[str]) -> None:
+def summed(folder: Path, leave_out: frozenset[str] = frozenset()) -> list[tuple[str, str]]:
+    """(hash, file) of SHA256SUMS; none where there is none."""
     try:
         lines = (folder / SUMS).read_text("utf-8").splitlines()
     except FileNotFoundError:
-        return
+        return []
+    pairs = (line.partition("  ") for line in lines)
+    return [(wanted, file) for wanted, _, file in pairs if file.split("/")[0] not in leave_out]
+
+
+def verify(folder: Path, name: str, leave_out: frozenset[str] = frozenset()) -> None:
+    """Compare files with SHA256SUMS, where there is one. Raises ModelMissing."""
     seen = _seen(folder)
     now: dict[str, list[int]] = {}
-    for line in lines:
-        wanted, _, file = line.partition("  ")
-        if file.split("/")[0] in leave_out:
-            continue
+    for wanted, file in summed(folder, leave_out):
         path = folder / file
         try:
             status = path.stat()

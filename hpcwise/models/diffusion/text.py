@@ -18,10 +18,6 @@ from hpcwise.core.errors import BadOutput, UsageError
 from hpcwise.models.base import Call, Input
 from hpcwise.models.diffusion.options import DiffuseParams, plain, tensor_of
 
-#: Components that make text into conditions.
-PARTS: Final = frozenset({
-    "text_encoder", "text_encoder_2", "text_encoder_3", "tokenizer", "tokenizer_2", "tokenizer_3",
-})  # fmt: skip
 #: What `encode_prompt` of a pipeline returns, by the beginning of its name; "" is not handed on.
 _RETURNS: Final[Mapping[str, tuple[str, ...]]] = {
     "Wan": ("prompt_embeds", "negative_prompt_embeds"),

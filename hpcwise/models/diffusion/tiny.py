@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from hpcwise.core.errors import UsageError
-from hpcwise.models.diffusion.checkpoint import SUMS, sums
+from hpcwise.core.errors import ModelMissing, UsageError
+from hpcwise.models.diffusion.checkpoint import SUMS, present, summed, sums
 
 _SEED: Final = 0
 #: Of what is written here; those of another one are written again.
@@ -53,11 +53,14 @@ def build(name: str, folder: Path) -> None:
 
 
 def stands(name: str, folder: Path) -> bool:
-    """Whether `folder` holds checkpoint `name` as this version writes it."""
+    """Whether `folder` holds checkpoint `name` as this version writes it, with all of its files."""
     try:
-        return name in BUILDERS and (folder / _EDITION_FILE).read_text() == _EDITION
-    except OSError:
+        if name not in BUILDERS or (folder / _EDITION_FILE).read_text() != _EDITION:
+            return False
+        present(folder, name, (folder / file for _, file in summed(folder)))
+    except (OSError, ModelMissing):
         return False
+    return True
 
 
 @contextmanager
