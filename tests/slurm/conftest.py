@@ -12,6 +12,7 @@ import pytest
 from hpcwise.store.paths import RunPaths
 from hpcwise.testbed.cluster import Testbed
 from hpcwise.testbed.shape import Shape
+from tests.slurm.sites import Make, SlurmSite
 from tests.testbed.making import end_those_left, made_or_said
 
 
@@ -33,3 +34,17 @@ def shared(testbed: Testbed) -> Iterator[Path]:
     RunPaths(root).create()
     yield root
     shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture
+def make(testbed: Testbed) -> Iterator[Make]:
+    """Makes sites on the real Slurm; they end with the test."""
+    made: list[SlurmSite] = []
+
+    def one(*pools: str, **options: object) -> SlurmSite:
+        made.append(SlurmSite(testbed, pools, **options))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield one
+    for site in made:
+        site.close()

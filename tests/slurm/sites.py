@@ -7,13 +7,14 @@ import secrets
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import yaml
 
+from hpcwise.core.spec import JobSpec
 from hpcwise.testbed.cluster import Testbed
-from tests.head.harness import REPOSITORY, Site, until
+from tests.head.harness import REPOSITORY, Site, graph, node, until
 
 #: What a person's cluster file says of the testbed, pool by pool.
 POOLS: dict[str, dict[str, Any]] = {
@@ -108,3 +109,14 @@ class SlurmSite(Site):
             self.testbed.run(["scancel", *{job.split("_")[0] for job in left}], check=False)
             until(lambda: not self.jobs(), 40)
         shutil.rmtree(self.root, ignore_errors=True)
+
+
+#: The fixture `make`: a site of these pools.
+Make = Callable[..., SlurmSite]
+
+
+def chunked(name: str, seconds: float, chunks: int) -> JobSpec:
+    """One task of some seconds that is durable chunk by chunk."""
+    return graph(
+        node(name, seconds=seconds, steps=10 * chunks, chunks=chunks, nbytes=1000 * chunks), name=name
+    )

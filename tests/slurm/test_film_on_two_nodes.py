@@ -122,7 +122,9 @@ def test_a_denoiser_on_two_nodes_that_loses_one_in_its_loop_ends_with_its_name_a
     assert (film.width, film.height, film.audio_codec) == (352, 224, "aac")
     assert set(json.loads((folder / "receipt.json").read_bytes())["licences"]) == MADE_BY
     # Two replicas of two nodes; the second one went on where the first one's last checkpoint was.
-    assert [[rank.node for rank in event.worker.ranks] for event in site.replicas()] == [nodes, nodes]
+    assert [[rank.node for rank in event.worker.ranks] for event in site.replicas()] == [nodes, nodes], (
+        site.log()
+    )
     spec, sent, keys = site.sketch()
     second = site.replicas()[1].worker.worker_id
     # (The engine may hear of the attempt's end before it hears that its worker goes, and ask once more.)

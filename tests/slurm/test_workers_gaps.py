@@ -7,39 +7,15 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
-from hpcwise.core.spec import JobSpec
 from hpcwise.launch.base import Entry, Handle, LaunchProfile
 from hpcwise.launch.jobs import SlurmLauncher
-from hpcwise.testbed.cluster import Testbed
 from tests.head.harness import REPOSITORY, graph, node, until
-from tests.slurm.sites import SlurmSite
-
-Make = Callable[..., SlurmSite]
-
-
-@pytest.fixture
-def make(testbed: Testbed) -> Iterator[Make]:
-    made: list[SlurmSite] = []
-
-    def one(*pools: str, **options: object) -> SlurmSite:
-        made.append(SlurmSite(testbed, pools, **options))  # type: ignore[arg-type]
-        return made[-1]
-
-    yield one
-    for site in made:
-        site.close()
-
-
-def chunked(name: str, seconds: float, chunks: int) -> JobSpec:
-    return graph(
-        node(name, seconds=seconds, steps=10 * chunks, chunks=chunks, nbytes=1000 * chunks), name=name
-    )
+from tests.slurm.sites import Make, chunked
 
 
 def test_a_node_that_failed_twice_is_excluded_from_new_jobs(

@@ -5,21 +5,15 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pytest
 import zmq
 
-from hpcwise.core.spec import JobSpec
 from hpcwise.launch.jobs import SlurmLauncher
 from hpcwise.launch.processes import by_folder
-from hpcwise.testbed.cluster import Testbed
 from hpcwise.testbed.network import signal_all
 from tests.head.harness import REPOSITORY, graph, node, until
-from tests.slurm.sites import SlurmSite
-
-Make = Callable[..., SlurmSite]
+from tests.slurm.sites import Make, chunked
 
 #: What another user of the login node tries: the run directory, Slurm's own books, and all processes.
 SPY = """
@@ -49,25 +43,6 @@ def stranger_hears(address: str) -> bool:
         return False
     finally:
         context.destroy(linger=0)
-
-
-@pytest.fixture
-def make(testbed: Testbed) -> Iterator[Make]:
-    made: list[SlurmSite] = []
-
-    def one(*pools: str, **options: object) -> SlurmSite:
-        made.append(SlurmSite(testbed, pools, **options))  # type: ignore[arg-type]
-        return made[-1]
-
-    yield one
-    for site in made:
-        site.close()
-
-
-def chunked(name: str, seconds: float, chunks: int) -> JobSpec:
-    return graph(
-        node(name, seconds=seconds, steps=10 * chunks, chunks=chunks, nbytes=1000 * chunks), name=name
-    )
 
 
 def test_two_requests_run_as_one_array_of_gpu_jobs_that_tell_others_nothing(make: Make) -> None:
