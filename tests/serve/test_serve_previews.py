@@ -212,6 +212,8 @@ def test_a_shot_says_its_step_and_what_a_checkpoint_keeps_also_to_a_screen_reade
         said = names[0].replace(" ,", ",")
         assert said == "Shot 1, quality high, drawing, slack due in 20 s, step 7 of 20, 50 % saved 3.5 s · w1"
         browser.picture(tmp_path / "looks" / "saved.png")
+        browser.size(360, 780)
+        assert browser.js("document.documentElement.scrollWidth") == 360
         sources = []
         for tag in ("aa", "bb"):
             tags = json.dumps(json.dumps({"request_id": "film", "tags": {"0": tag}}))

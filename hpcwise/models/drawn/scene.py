@@ -89,10 +89,15 @@ class Material:
     figure: Image | None
     show_title: str
     show_name: bool
-    #: The shot's place in the film, or a number from its words: only whether it is even counts.
+    #: The shot's place in the film, or a number from its words: see `every_other`.
     index: int
     fonts: Fonts = INTER
     logo: Image | None = None
+
+    @property
+    def every_other(self) -> bool:
+        """What alternates from shot to shot of a kind; a question and its answer go together."""
+        return self.index // 2 % 2 == 1
 
     def seated(self) -> tuple[tuple[Character, float], ...]:
         """Those at the table, left to right, with their side (-1 to 1)."""

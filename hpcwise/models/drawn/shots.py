@@ -94,7 +94,7 @@ class TwoShot:
 
     def draw(self, canvas: Canvas, moment: Moment) -> None:
         """Draw all but captions and fades."""
-        share = eased(moment.progress if self._material.index % 2 == 0 else 1 - moment.progress)
+        share = eased(moment.progress if self._material.every_other else 1 - moment.progress)
         drift = 0.0 if moment.still else (share - 0.5) * 9.0
         draw_people(canvas, self._material, self._material.stage, moment, 1.0 + 0.05 * share, drift)
 
@@ -109,7 +109,7 @@ class CloseUp:
         self.captions = material.stage.captions
         self._side = material.side_of(person)
         # Faces fill the picture, or every other time leave room for the hands.
-        self._near = 1.2 if material.index % 2 == 0 else 0.94
+        self._near = 1.2 if material.every_other else 0.94
         if self._near > 1 and not material.stage.portrait:  # a hand would come up behind the captions
             calm = replace(material.acting[person.id], gestures=())
             material = replace(material, acting={**material.acting, person.id: calm})

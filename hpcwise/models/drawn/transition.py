@@ -73,7 +73,7 @@ def _end_of(material: Material, before: Before, figure: Image | None, fps: float
         figure=figure,
         acting=still_acting(acting(speech, material.cast, sides, fps)),
         show_name=False,
-        index=material.index + 1,
+        index=max(0, material.index - 1),
     )
     wide, tall = material.stage.width * material.scale, material.stage.height * material.scale
     surface = skia.Surface(round(wide), round(tall))

@@ -283,7 +283,7 @@ function drawFacts(row, made) {
   const lowered = view.shots.filter((shot) => shot.degraded).length;
   const facts = [
     ["First frame", row.ttff_s === null ? "–" : `after ${seconds(row.ttff_s)}`],
-    ["Made", `${seconds(made)} of ${seconds(Math.max(row.film_s, made))}`],
+    ["Made", row.film_s || made ? `${seconds(made)} of ${seconds(Math.max(row.film_s, made))}` : "–"],
     [row.state === "done" ? "Took" : "Ready in", row.state === "done" ? seconds(row.age_s) : LIVE.includes(row.state) ? seconds(row.eta_s) : "–"],
     ["Slack", view.play && row.slo !== "batch" ? signed(view.play.min_slack_s) : "–"],
     ["Quality", lowered ? `${lowered} of ${view.shots.length} lowered` : view.shots.length ? "best" : "–"],
@@ -334,7 +334,7 @@ function drawShots() {
 // Before anything can be played: the first shot as far as it is drawn.
 function drawVeil() {
   const first = view.shots.find((shot) => shot.state !== "finished"), work = first?.work, tag = pictures[first?.shot];
-  text($("veil-steps"), work?.steps ? `${DOING[work.stage] || work.stage}, step ${work.step} of ${work.steps}` : "");
+  text($("veil-steps"), work?.steps && LIVE.includes(view.row.state) ? `${DOING[work.stage] || work.stage}, step ${work.step} of ${work.steps}` : "");
   if (player.kind || !LIVE.includes(view.row.state) || !work) return;
   if (tag && $("veil-picture").dataset.tag !== tag) {
     $("veil-picture").dataset.tag = tag;
