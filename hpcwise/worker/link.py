@@ -38,15 +38,13 @@ from hpcwise.wire.messages import (
 )
 from hpcwise.wire.sockets import PeerSocket
 from hpcwise.worker.outbox import Outbox
-from hpcwise.worker.pulse import Found, Pulse
+from hpcwise.worker.pulse import STALE_S, Found, Pulse
 
 log = logging.getLogger(__name__)
 
 #: Events that wait for company at most, and how long.
 BATCH = 64
 BATCH_S = 0.002
-#: What waits for so long is sent by the pulse's thread.
-STALE_S = 0.02
 #: Hello is said again when no Welcome came; events when no Ack came.
 HELLO_AGAIN_S = 3.0
 RESEND_S = 10.0
@@ -95,7 +93,12 @@ class Link:
         return self._welcomed and not len(self._outbox)
 
     def emit(self, event: WorkerEvent) -> None:
-        """Queue an event; it leaves with `flush`."""
+        """Queue an event; it leaves with `flush`, or by itself in a moment."""
+        self.put(event)
+        self._pulse.nudge()
+
+    def put(self, event: WorkerEvent) -> None:
+        """Queue an event, of who is about to flush or to receive anyway."""
         with self._lock:
             if not self._outbox.unsent:
                 self._put_s = time.monotonic()
@@ -111,9 +114,13 @@ class Link:
             self.emit(event)
 
     def flush_soon(self) -> None:
-        """Send what waits unless the last batch has only just left."""
-        if self._outbox.unsent and time.monotonic() - self._flushed_s >= BATCH_S:
+        """Send what waits; if the last batch has only just left, in a moment."""
+        if not self._outbox.unsent:
+            return
+        if time.monotonic() - self._flushed_s >= BATCH_S:
             self.flush()
+        else:
+            self._pulse.nudge()
 
     def flush_stale(self) -> None:
         """From the pulse's thread: send what the main thread has not got round to sending."""

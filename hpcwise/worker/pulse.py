@@ -1,8 +1,10 @@
 """The worker's second thread: heartbeats, and the search for a head when the old one is silent.
 
 It has sockets of its own, so that it lives while a model computes for minutes in the main thread. The
-two threads share only the plain fields of `Pulse`, each written by one of them. In between it calls
-`chore`, which sends what the main thread has no time to send.
+two threads share only the plain fields of `Pulse`, each written by one of them. When it is told to (`nudge`)
+it calls `chore`, which sends what the main thread has no time to send. Unless told it sleeps from one
+heartbeat's answer to the next heartbeat: each time that it wakes up it wants the interpreter's lock, and on a
+machine that is busy the main thread then waits for its turn once more.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ from hpcwise.wire.start import HeadAddress
 
 log = logging.getLogger(__name__)
 
-#: How often `chore` is called, seconds.
+#: What waits for so long is sent by the pulse's thread, seconds.
+STALE_S = 0.02
+#: Until a heartbeat is answered `chore` is called so often, told or not, seconds.
 CHORE_S = 0.05
 
 
@@ -52,6 +56,7 @@ class Pulse(threading.Thread):
         self._worker_id = worker_id
         self._every_s = heartbeat_s
         self._quit = threading.Event()
+        self._nudged = threading.Event()
         self.changed = threading.Event()
         self.found: Found | None = None
         self.heard_s = time.monotonic()
@@ -67,7 +72,13 @@ class Pulse(threading.Thread):
     def stop(self) -> None:
         """End the thread and wait for it, so that the context can be closed."""
         self._quit.set()
+        self._nudged.set()
         self.join()
+
+    def nudge(self) -> None:
+        """Something waits that the main thread may not come round to sending."""
+        if not self._nudged.is_set():
+            self._nudged.set()
 
     def run(self) -> None:
         socket: PeerSocket | None = None
@@ -128,8 +139,14 @@ class Pulse(threading.Thread):
         age = -1.0 if running is None else now - self.last_step_s
         beat = Heartbeat(self._worker_id, age, running, self.received, self.session, self.loading)
         socket.send(encode(Up(self._epoch, (beat,))))
-        end = now + self._every_s
+        end, answered = now + self._every_s, False
         while not self._quit.is_set() and (left := end - time.monotonic()) > 0:
+            if answered:
+                if self._nudged.wait(left):
+                    self._nudged.clear()
+                    self._quit.wait(STALE_S)
+                    self.chore()
+                continue
             frame = socket.receive(min(left, CHORE_S))
             self.chore()
             if frame is None:
@@ -138,5 +155,5 @@ class Pulse(threading.Thread):
             if parcel.epoch > self._epoch:
                 return False  # another head answers here now: read its address
             if parcel.epoch == self._epoch:
-                self.heard_s = time.monotonic()
+                self.heard_s, answered = time.monotonic(), True
         return time.monotonic() - self.heard_s < 4 * self._every_s

@@ -130,7 +130,7 @@ class Runs:
 
     def _begin(self, task: RunTask, work: Path) -> Attempt:
         attempt = Attempt(
-            task, self._store, self._checkpoints, work, self.link.emit, self._pump,
+            task, self._store, self._checkpoints, work, self.link.put, self._pump,
             losses_per_h=self._config.losses_per_h, preview=self._preview,
         )  # fmt: skip
         self._pulse.last_step_s = attempt.last_step_s
