@@ -124,7 +124,10 @@ PAGE = """<!doctype html><html><head><meta charset="utf-8"><title>Kites | The Da
 <p>Large kites can pull ships across the <b>ocean</b> in most winds.<sup>1</sup></p>
 <h2>1. Motors</h2><ul><li>A small motor turns the kite by shortening one line.</li>
 <li>Batteries store what the motor gives back.</li></ul>
-<figure><img src="data:image/png;base64,PICTURE"><figcaption>Figure 2: Pull over a day.</figcaption></figure>
+<figure><img src="data:image/png;base64,PICTURE"><figcaption><p>Figure 2: Pull over a day.</p></figcaption>
+</figure>
+<p class="caption">A kite of the harbour is seen from the bridge.</p>
+<p>Table 2: The kites of the harbour are listed.</p>
 <img src="https://example.org/other.png" alt="a picture that lies elsewhere">
 <pre>fit(x) is code and not a sentence of prose.</pre>
 <p>Crews need months of training before they can fly a kite at night.</p>
@@ -364,3 +367,5 @@ def test_a_page_of_a_site_is_called_by_its_own_heading_or_the_windows_first_part
     assert read(tmp_path / "a.html", tmp_path / "a").title == "Flying at Sea"
     (tmp_path / "b.html").write_text(f"{site}<main><h1>Flying by Night</h1>{text}</main></body></html>")
     assert read(tmp_path / "b.html", tmp_path / "b").title == "Flying by Night"
+    (tmp_path / "c.html").write_text(f"{site}<h1>1. Introduction</h1>{text}<h1>2. Wind</h1></body></html>")
+    assert read(tmp_path / "c.html", tmp_path / "c").title == "Flying at Sea"

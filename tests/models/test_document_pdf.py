@@ -14,11 +14,11 @@ from PIL import Image, ImageDraw
 from hpcwise.core.document import Document
 from hpcwise.models.base import Call, Output
 from hpcwise.models.document.adapter import DocumentAdapter
-from hpcwise.models.document.front import find_title, front_lines
+from hpcwise.models.document.front import find_title, front_lines, names_in
 from hpcwise.models.document.glyphs import Line, PageText
 from hpcwise.models.document.layout import in_reading_order, set_columns
 from hpcwise.models.document.prose import to_sections
-from hpcwise.models.document.sentences import join_lines
+from hpcwise.models.document.sentences import clean, join_lines
 
 PAPER = r"""
 #set page(paper: "a4", columns: 2, margin: (x: 2cm, y: 2.4cm), numbering: "1",
@@ -266,10 +266,43 @@ def test_headings_of_an_ieee_paper_are_known_by_their_form_and_stay_out_of_the_s
     ]
 
 
+def test_a_heading_keeps_its_acronyms_goes_on_and_is_none_where_it_breaks_off() -> None:
+    lines = [
+        line("IV. MRKT (MARKET DRIVEN", 100, 8.0),
+        line("KITE MODEL)", 112, 8.0),
+        line("The MRKT was built for all of the kites that fly at sea.", 130),
+        line("Divide the first part of the kite by", 150, bold=29),
+        line("The sum of the lines is taken before the kite comes down.", 170),
+        line("Chapter 2. Kites and their crews", 190, 12.0, bold=27),
+        line("Three people fly a kite of this size in the harbour.", 210),
+    ]
+    sections = to_sections(lines, 10.0, frozenset(), 1)
+    assert [(s.heading, len(s.sentences)) for s in sections] == [
+        ("MRKT (Market Driven Kite Model)", 2),
+        ("Kites and their crews", 1),
+    ]
+
+
+def test_accents_that_are_letters_of_their_own_go_back_to_their_letters() -> None:
+    assert clean("the Lema\u02c6\u0131tre model of Andr\u00b4es") == "the Lema\u00eetre model of Andr\u00e9s"
+    assert clean("it\u00b4s a kite") == "it\u00b4s a kite"
+
+
+def test_whoever_is_no_person_is_no_author() -> None:
+    assert names_in("Ada Marsh and Bo Lindqvist") == ("Ada Marsh", "Bo Lindqvist")
+    assert names_in("Ada Marsh, MRC Biostatistics Unit Cambridge") == ()
+    page = PageText(0, 600.0, 800.0, False)
+    page.lines = [line("Seaside General Hospital", 60, 16.0), line("Report on a Broken Kite", 90, 14.0)]
+    assert find_title([page], "", 10.0)[0] == "Report on a Broken Kite"
+
+
 def test_a_compound_keeps_the_hyphen_at_which_its_line_ends() -> None:
     words = frozenset(["of", "the", "state-of-the-art", "art", "a", "method", "physics", "grasp"])
     assert join_lines(["a state-of\u00ad", "the-art method"], words) == "a state-of-the-art method"
     assert join_lines(["a physics\u00ad", "based method"], words) == "a physics-based method"
+    words = frozenset(["load", "displacement", "con", "tract", "come", "over"])
+    assert join_lines(["a load\u00ad", "displacement graph"], words) == "a load-displacement graph"
+    assert join_lines(["to over\u00ad", "come"], words) == "to overcome"
     assert join_lines(["post-process\u00ad", "ing of a grasp"], words) == "post-processing of a grasp"
 
 

@@ -94,6 +94,31 @@ def test_a_short_title_is_said_at_once(tmp_path: Path) -> None:
     assert first.expected_s < 4.0
 
 
+@pytest.mark.parametrize(
+    ("title", "heading", "first", "last"),
+    [
+        ("Duck", "Wings", "Welcome. Today's topic is Duck.", "That was Duck."),
+        ("Do kites pay?", "Wings", "Welcome. Today's document is Do kites pay?", "That was Do kites pay?"),
+        ("Boats", "Threats, Outlook.com and Windows", "Welcome. Today's topic is Boats.", "That was Boats."),
+    ],
+)
+def test_a_page_is_introduced_by_its_title_and_asked_only_what_it_answers(
+    tmp_path: Path, title: str, heading: str, first: str, last: str
+) -> None:
+    said = "Old boats lie at the pier. Nets are mended by hand in the sun. Nine people live on the ship."
+    parts = [Section(heading=h, page=1, sentences=()) for h in ("One", "Two", "Three", "Four")]
+    told = tuple(Sentence(text=t, page=1) for t in split_sentences(said))
+    sections = (*parts, Section(heading=heading, page=1, sentences=told))
+    document = Document(title=title, authors=(), sections=sections, figures=(), n_pages=1)
+    lines = [line.text for line in lines_of(scenes_of(outputs(tmp_path, document, 90.0)))]
+    assert lines[0] == first
+    assert lines[-1].startswith(f"{last} There is more")
+    # What is asked first is answered, though four headings stand before all prose; nothing here is a limit.
+    assert lines[1].endswith("what is this document about?")
+    assert lines[2] in split_sentences(said)
+    assert "What should I be careful about?" not in lines
+
+
 def test_the_opening_says_what_the_work_is_in_its_own_words_and_gives_a_number(film: list[Scene]) -> None:
     said = [(line.speaker, line.text) for shot in film[0].shots[2:] for line in shot.lines]
     assert said == [
@@ -250,6 +275,9 @@ def test_a_short_document_gives_a_shorter_film_that_ends_well(tmp_path: Path) ->
     scenes = scenes_of(outputs(tmp_path, document, 300.0))
     assert [[shot.kind for shot in scene.shots] for scene in scenes] == [["title", "two_shot"], ["end"]]
     assert scenes[0].shots[0].heading == "A document, discussed"
+    silent = msgspec.structs.replace(tiny, sentences=())
+    mute = scenes_of(outputs(tmp_path / "mute", msgspec.structs.replace(document, sections=(silent,)), 60.0))
+    assert lines_of(mute)[1].text == "I am Maya, and Dan has read it. Dan, let's see what is in it."
     assert "untitled" not in lines_of(scenes)[0].text.lower()
 
 

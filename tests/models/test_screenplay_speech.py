@@ -59,6 +59,9 @@ SAID = {
     "The Lemaître–Tolman model of a kite — ie a kite at rest — was flown.": (
         "The Lemaître-Tolman model of a kite, that is, a kite at rest, was flown."
     ),
+    "Farewell!—the kites of Yahoo!, Fjord and two others were flown together.": (
+        "Farewell! the kites of Yahoo!, Fjord and two others were flown together."
+    ),
     "To combine both of them, we need some patterns of the kites.": (
         "To combine both of them, one needs some patterns of the kites."
     ),
@@ -124,6 +127,8 @@ REFUSED = [
     "Lines range in size up to \u20444 inch for all of the kites.",
     "To end a line put use . on a line by itself for the winch.",
     "Kite-V3demonstrates that lines can be longer than the ship is.",
+    "We feel the void which the kite makes, With joy and sorrow of the sea.",
+    "Next, we present several ways to fly the kite from the bridge.",
     "We are thy sisters, and the kite is free on the open sea.",
     # What is too long ends in the middle of its second half.
     "A key point is that it is far from obvious whether the pulls of a kite over a line of that length, "

@@ -13,8 +13,14 @@ from hpcwise.core.document import Document, Figure, Section, Sentence, split_sen
 from hpcwise.models.document.prose import BOILERPLATE, REST_SKIPPED, SKIPPED
 from hpcwise.models.document.sentences import clean, is_sentence
 
+#: "are important": the second half of a title that a slide tears in two.
+_HALF = re.compile(r"^(?:is|are|was|were|and|or|of|in|to|for|with|by|from|the|that|which|as|at|on)\b")
 _NUMBERING = re.compile(r"^(?:chapter|part)?\s*(?:\d+(?:\.\d+)*|[IVXLC]+)[.:)]?\s+(?=\S)", re.I)
 _CAPTION_LABEL = re.compile(r"^(fig(?:ure)?|table|scheme|chart)\.?\s*(\d+(?:\.\d+)?)\s*[.:–—-]*\s*", re.I)
+#: A caption in the midst of the text, which "Table 2 shows" is not.
+CAPTION = re.compile(
+    r"^(?:fig(?:ure)?|table|scheme|chart|listing)\.? (?:\d+(?:\.\d+)?|[IVX]+)\s?[.:–—|]\s*\S", re.I
+)
 #: Icons, rules and logos are smaller than this.
 _LEAST_SIDE_PX = 160
 _MOST_SIDE_PX = 2400
@@ -63,7 +69,7 @@ def to_document(
                 continue
             ended = ended or bool(REST_SKIPPED.match(heading) and any(s for _, _, s in drafts))
             skip = ended or bool(SKIPPED.match(heading) or REST_SKIPPED.match(heading))
-            if heading and not skip and heading != title:
+            if heading and not skip and heading != title and not _HALF.match(heading):
                 drafts.append((heading, block.page, []))
         elif skip:
             continue
@@ -72,7 +78,7 @@ def to_document(
             if figure is not None and len(figures) < _MOST_PICTURES:
                 labels.add(figure.label)
                 figures.append(figure)
-        else:
+        elif not CAPTION.match(text):
             drafts[-1][2].extend(_sentences(text, block))
     sections = tuple(
         Section(heading=heading, page=page, sentences=tuple(said)) for heading, page, said in drafts if said
@@ -101,7 +107,7 @@ def _sentences(text: str, block: Block) -> list[Sentence]:
 def as_sentence(point: str) -> str:
     """A point of a slide as a sentence, where its words make one: a capital and a full stop."""
     point = re.sub(r"^[•▪◦‣●○■–—*·\-\s]+", "", point).strip()
-    if not point:
+    if not point or _HALF.match(point):
         return ""
     point = point[0].upper() + point[1:] if point[0].islower() and point.split()[0].islower() else point
     return point if re.search(r"[.?!:;,]$", point) else point + "."

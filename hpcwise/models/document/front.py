@@ -31,14 +31,21 @@ _PLACE = re.compile(
 )
 _PARTICLE = r"(?:van|von|der|den|de|del|della|di|da|dos|la|le|el|al|bin|ten|ter|zu|y)"
 _NAME = re.compile(rf"^[A-ZÀ-ÖØ-Þ][\w.’'’-]*(?: (?:{_PARTICLE}|[A-ZÀ-ÖØ-Þ][\w.’'’-]*|[A-Z]\.)){{1,4}}$")
+_NOBODY = re.compile(
+    r"\b(?:unit|report|manual|guide|medical|services?|committee|mailing list|handbook)\b", re.I
+)
 _MARKS = re.compile(f"[{SUP}{SUB}][^{END}]*{END}")
+
+
+def _is_name(text: str) -> bool:
+    return bool(_NAME.match(text)) and not _NOBODY.search(text)
 
 
 def names_in(text: str) -> tuple[str, ...]:
     """The people of a line that names people and nothing else; empty for any other line."""
     parts = [clean(x).strip(" .") for x in re.split(r",|;|\band\b|&|·|•", text)]
     parts = [x for x in parts if x]
-    return tuple(parts) if parts and all(_NAME.match(x) and not _PLACE.search(x) for x in parts) else ()
+    return tuple(parts) if parts and all(_is_name(x) and not _PLACE.search(x) for x in parts) else ()
 
 
 def _plain(text: str) -> str:
@@ -80,6 +87,7 @@ def find_title(pages: Sequence[PageText], metadata_title: str, body_pt: float) -
             return (text if _plain(text) == _plain(stated) else stated), block
         words = text.split()
         plausible = 8 <= len(text) <= 250 and 2 <= len(words) <= 35 and not _PLACE.match(text)
+        plausible = plausible and not _LETTERHEAD.search(text)
         if len(words) == 1 and text.isalpha() and len(text) >= 5 and size > 1.3 * body_pt:
             plausible = True
         # large type wins, but two words in huge type below a longer line are rather a logo than the title
@@ -95,6 +103,10 @@ def find_title(pages: Sequence[PageText], metadata_title: str, body_pt: float) -
     return "", []
 
 
+#: A letterhead: whose paper it is, and not what is on it.
+_LETTERHEAD = re.compile(
+    r"\b(?:hospital|university|institute|department|inc|ltd|gmbh|corporation|ministry)\W*$", re.I
+)
 _LABEL = re.compile(r"^(?:\d{1,3} )?(?:manuscript |full )?title\s*:\s*(?=\S)", re.I)
 _NEXT_LABEL = re.compile(r"^(?:\d{1,3} )?(?:running|short)?\s*\w+ ?\w*\s*:")
 
@@ -204,8 +216,8 @@ def find_authors(
         parts = [clean(x).strip(" .") for x in re.split(r",|;|\band\b|&|·|•", text)]
         parts = [x for x in parts if x]
         carry = ""
-        good = [x for x in parts if _NAME.match(x)]
-        rest = [x for x in parts if not _NAME.match(x)]
+        good = [x for x in parts if _is_name(x)]
+        rest = [x for x in parts if not _is_name(x)]
         if rest and rest == parts[-1:] and re.fullmatch(r"[A-ZÀ-Þ][\w.’'-]*(?: [A-Z][\w.]*)?", rest[0]):
             carry = rest[0]  # a name that goes on in the next line
         elif rest:

@@ -32,6 +32,9 @@ _ABOUT_THE_BOOK = re.compile(
     re.I,
 )
 _MOST_ENTRY_BYTES = 64 << 20
+_CHAPTER = re.compile(
+    r"(?:\d+(?:\.\d+)*[.:)]?\s+)?(?:abstract|introduction|overview|background)$|\d+(?:\.\d+)*\.? ", re.I
+)
 #: What tools write where nobody said a title or an author.
 _NO_TITLE = re.compile(
     r"(?:table of )?contents$|untitled|unknown|(?:about|chapter \w+|cover|e?book|foreword|home|index"
@@ -54,7 +57,11 @@ def read_html(path: Path, name: str, work: Path, max_pages: int) -> Document:
     stated = next((clean(t.text or "") for t in root.iter("title")), "")
     stated = re.split(r"\s+[|–—·-]\s+", stated)[0]
     # A heading outside of the article is the site's.
-    title = next((clean(h.text_content()) for h in body.iter("h1")), "") or stated
+    heads = [clean(h.text_content()) for h in body.iter("h1")]
+    title = next(iter(heads), "") or stated
+    # Where chapters are of the first rank none of them is the title.
+    if stated and " " in stated and (len(heads) > 2 or _CHAPTER.match(title)):
+        title = stated
     title = title or next((clean(h.text_content()) for h in root.iter("h1")), "")
     # A chapter's number says nothing to those who see this page only.
     title = re.sub(r"^(?:Chapter|Part|Appendix) [\dIVXA-Z]+[.:]? +(?=\w{3})", "", title)
@@ -156,7 +163,7 @@ def _blocks(element: Any, page: int, fetch: Fetch) -> Iterator[Block]:
         else:
             text = _text(child)
             chars += len(text)
-            if tag != "figcaption":
+            if tag != "figcaption" and not _in_caption(child):
                 yield Block("text", text, at)
 
 
@@ -173,6 +180,12 @@ def _walk(element: Any) -> Iterator[Any]:
             yield from (e for e in child.iter("img"))
         else:
             yield from _walk(child)
+
+
+def _in_caption(element: Any) -> bool:
+    """Whether a paragraph is what a picture or table is called, by its own or its parents' tag or class."""
+    named = (e for e in (element, *element.iterancestors()) if isinstance(e.tag, str))
+    return any(e.tag == "figcaption" or "caption" in (e.get("class") or "").lower() for e in named)
 
 
 def _text(element: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -54,13 +54,16 @@ BOILERPLATE = re.compile(
     re.I,
 )
 _BULLET = re.compile(
-    r"^(?:[•▪◦‣●○■–—*]|\(?(?:\d{1,2}|[a-z]|[ivx]{1,4})\)|\d{1,2}\.(?=\s+[A-Z][a-z]+ [a-z]))\s+"
+    r"^(?:[•▪◦‣●○■–—*]|\(?(?:\d{1,2}|[a-z]|[ivx]{1,4})\)|\d{1,2}\.(?=\s+[A-Z][a-z]+(?:[-,]\S+)? [a-z\d]))\s+"
 )
 _LEADERS = re.compile(r"(?:\. ?){5,}")
 #: The two forms of headings of IEEE papers, which are neither bold nor large: "III. PROBLEM STATEMENT", in
 #: capitals of which the small ones are smaller than the text, and "A. Dataset Generation", in italics.
 _ROMAN_CAPITALS = re.compile(r"^[IVX]{1,5}\.\s+[A-Z][^a-z]{3,}$")
 _LETTERED = re.compile(r"^[A-N]\.\s+[A-Z][^.,;?]{2,70}$")
+#: "Divide the first element of": the first line of something that is no heading.
+_BREAKS_OFF = re.compile(r"\b(?:of|the|a|an|and|or|to|in|for|on|with|by|from|at|as|is|are|defining)$", re.I)
+_COUNTED = re.compile(r"^(?:chapter|part) (?:\d{1,2}|[IVX]{1,5})[.:]\s+(?=\w{3})", re.I)
 _ENDING = re.compile(r"conclu|discuss|limit", re.I)
 _SMALL_TEXT = "a an and as at between by for from in into is of on or per the to under via vs with"
 _SMALL_WORDS = frozenset(_SMALL_TEXT.split())
@@ -122,15 +125,26 @@ def _merge_split_rows(lines: Sequence[Line]) -> list[Line]:
     return [line for line in out if id(line) not in tabular or len(line.text) > 70]
 
 
-def _heading_text(text: str) -> str:
+def _heading_text(text: str, acronyms: Collection[str] = ()) -> str:
+    """acronyms: words that stay in capitals where all of a heading is set in them."""
     text = clean(resolve_levels(text.replace(LINE_HYPHEN, "-"))).rstrip(" .:")
-    text = re.sub(r"\s*\(\d+(?: words)?\)$", "", _NUMBERED.sub("", text)).strip()
+    text = re.sub(r"\s*\(\d+(?: words)?\)$", "", _COUNTED.sub("", _NUMBERED.sub("", text))).strip()
     letters = [c for c in text if c.isalpha()]
     if len(letters) > 5 and all(c.isupper() for c in letters):
         small = {"And", "Of", "The", "In", "For", "On", "To", "A", "An", "With", "By", "From"}
-        words = text.title().split()
+        words = [w if w.strip("(),:") in acronyms else w.title() for w in text.split()]
         text = " ".join(w.lower() if w in small and i else w for i, w in enumerate(words))
     return text
+
+
+def _acronyms(rows: Sequence[Line]) -> frozenset[str]:
+    """Words in capitals inside of lines that are not."""
+    return frozenset(
+        word
+        for line in rows
+        if re.search(r"[a-z]{3,} [a-z]{2,}", line.text)
+        for word in re.findall(r"(?<![\w-])[A-Z][A-Z\d]{1,7}(?![\w-])", line.text)
+    )
 
 
 def _is_heading(line: Line, body_pt: float) -> bool:
@@ -161,14 +175,21 @@ def _stands_apart(line: Line, before: Line | None, leading: float) -> bool:
 
 def _goes_on(heading: Line, line: Line) -> bool:
     """Whether a heading continues in the next line."""
-    near = heading.page == line.page and 0 < line.base - heading.base < 1.7 * line.size
+    near = heading.page == line.page and 0 < line.base - heading.base < 1.7 * max(line.size, heading.size)
     return near and abs(heading.size - line.size) < 0.3 and not _NUMBERED.match(line.text)
+
+
+def _goes_on_in_capitals(heading: Line, line: Line) -> bool:
+    """Whether a heading in capitals, which are smaller than the text, continues in the next line."""
+    near = heading.page == line.page and 0 < line.base - heading.base < 1.7 * max(line.size, heading.size)
+    return near and bool(_ROMAN_CAPITALS.match(heading.text) and re.match(r"[A-Z][^a-z]{3,}$", line.text))
 
 
 def _drafts(rows: Sequence[Line], body_pt: float, n_pages: int) -> list[_Draft]:
     edges = column_edges(rows)
     leading = _leading(rows)
     drafts = [_Draft("", rows[0].page if rows else 0)]
+    acronyms = _acronyms(rows)
     skip = roman = False
     previous: Line | None = None
     previous_heading: Line | None = None
@@ -176,10 +197,10 @@ def _drafts(rows: Sequence[Line], body_pt: float, n_pages: int) -> list[_Draft]:
         if _is_heading(line, body_pt) or _stands_apart(line, rows[i - 1] if i else None, leading):
             roman = roman or bool(_ROMAN_CAPITALS.match(line.text))
             if previous_heading is not None and _goes_on(previous_heading, line):
-                drafts[-1].heading = _heading_text(drafts[-1].heading + " " + line.text)
+                drafts[-1].heading += " " + _heading_text(line.text, acronyms)
                 previous_heading, previous = line, None
                 continue
-            heading = _heading_text(line.text)
+            heading = _heading_text(line.text, acronyms)
             if REST_SKIPPED.match(heading) and (line.page + 1 > 0.35 * n_pages or n_pages == 1):
                 break
             lettered = re.match(r"^(appendix )?[A-H][.\s]\s*\S", line.text, re.I)
@@ -188,6 +209,10 @@ def _drafts(rows: Sequence[Line], body_pt: float, n_pages: int) -> list[_Draft]:
             skip = bool(SKIPPED.match(heading))
             drafts.append(_Draft(heading, line.page))
             previous_heading, previous = line, None
+            continue
+        if previous_heading is not None and _goes_on_in_capitals(previous_heading, line):
+            drafts[-1].heading += " " + _heading_text(line.text, acronyms)
+            previous_heading = line
             continue
         previous_heading = None
         if skip or _is_noise(line, body_pt):
@@ -205,7 +230,18 @@ def _drafts(rows: Sequence[Line], body_pt: float, n_pages: int) -> list[_Draft]:
             _strip_run_in_heading(line)
         draft.paragraphs[-1].lines.append(line)
         previous = line
-    return [d for d in drafts if not SKIPPED.match(d.heading)]
+    return _without_fragments([d for d in drafts if not SKIPPED.match(d.heading)])
+
+
+def _without_fragments(drafts: Sequence[_Draft]) -> list[_Draft]:
+    """What stands under a heading that breaks off belongs to the part before it."""
+    out: list[_Draft] = []
+    for draft in drafts:
+        if out and _BREAKS_OFF.search(draft.heading):
+            out[-1].paragraphs += draft.paragraphs
+        else:
+            out.append(draft)
+    return out
 
 
 def _is_noise(line: Line, body_pt: float) -> bool:

@@ -21,8 +21,20 @@ _LOWER_NAME = re.compile(
 MATH = "\u2061"
 
 
+#: "Lemaˆıtre", "Andr´es": accents that a font draws as letters of their own, before what they stand on.
+_LOOSE_ACCENT = re.compile(r"(?<=\w)(?:([ˆ¨˜ˇ˘˚]) ?([A-Za-zı])|(´) ?([aeiouyAEIOUı]))")
+_COMBINING = dict(zip("ˆ¨˜ˇ˘˚´", "\u0302\u0308\u0303\u030c\u0306\u030a\u0301", strict=True))
+
+
+def _accented(match: re.Match[str]) -> str:
+    mark, letter = match[1] or match[3], match[2] or match[4]
+    joined = unicodedata.normalize("NFC", ("i" if letter == "ı" else letter) + _COMBINING[mark])
+    return joined if len(joined) == 1 else match[0]
+
+
 def clean(text: str) -> str:
     """Text without control characters, lone surrogates and double spaces (NFC)."""
+    text = _LOOSE_ACCENT.sub(_accented, text)
     out = "".join(
         " " if char in "\t\n\r\x0b\x0c\u2028\u2029" else char
         for char in unicodedata.normalize("NFC", text)
@@ -65,9 +77,24 @@ def append(out: str, line: str, words: frozenset[str]) -> str:
             hyphened = f"{first.group()}-{second.group()}".lower()
             keep = hyphened in words and joined not in words
             keep = keep or not second.group()[0].islower()
+            keep = keep or _are_words(first.group().lower(), second.group().lower(), words)
             keep = keep or _in_compound(first.group().lower(), second.group().lower(), words)
             return head + ("-" if keep else "") + line
     return out + " " + line
+
+
+#: Words that often begin another: "over-" and "come" are one.
+_PREFIX = re.compile(
+    r"(?:over|under|with|some|every|there|where|here|fore|after|more|never|none|else|any|thing|through|what|when|inter"
+    r"|back|work|time|data|soft|hard|base|line|frame|like|wise|ward|wide|self|ever|upon|come|able|less|ness|ment|ship"
+    r"|side|super|multi|micro|macro|meta|trans|counter|semi|anti|para|hyper|infra)",
+)
+
+
+def _are_words(first: str, second: str, words: frozenset[str]) -> bool:
+    """ "load-", "displacement": two words of the document that are nowhere in it written as one."""
+    long = min(len(first), len(second)) >= 4 and not (_PREFIX.match(first) or _PREFIX.match(second))
+    return long and first in words and second in words and first + second not in words
 
 
 def _in_compound(first: str, second: str, words: frozenset[str]) -> bool:

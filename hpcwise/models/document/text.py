@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from hpcwise.core.document import Document, Section, Sentence, split_sentences
+from hpcwise.models.document.blocks import CAPTION
 from hpcwise.models.document.sentences import clean, is_sentence
 
 _CHARS_A_PAGE = 3000
@@ -50,7 +51,7 @@ def read_text(text: str, markdown: bool, max_pages: int) -> Document:
                 skip = bool(_SKIPPED.match(heading) or (markdown and _PROJECT.match(heading)))
                 sections.append((heading, page, []))
                 continue
-            if skip:
+            if skip or CAPTION.match(piece):
                 continue
             for i, sentence in enumerate(split_sentences(clean(piece))):
                 if is_sentence(sentence):
@@ -114,6 +115,11 @@ def _heading(piece: str, markdown: bool) -> str | None:
         return clean(match.group(1)) if match else None
     text = clean(piece)
     short = 2 <= len(text) <= 80 and len(text.split()) <= 12
-    if short and text[0].isupper() | text[0].isdigit() and not re.search(r"[.,;:!?]$", text):
+    if (
+        short
+        and not CAPTION.match(text)
+        and text[0].isupper() | text[0].isdigit()
+        and not re.search(r"[.,;:!?]$", text)
+    ):
         return re.sub(r"^\d+(\.\d+)*\.?\s+", "", text)
     return None

@@ -30,7 +30,8 @@ _ROLES = (
     ("problem", r"introduction|background|motivation|problem|context|preliminar"),
     ("related", r"related|previous work|prior work|state of the art|literature"),
     ("conclusion", r"conclu|^summary|take-?aways?"),
-    ("limits", r"limitation|threats|caveat|future|outlook|open (?:problem|question|issue)"),
+    ("limits", r"limitation|threats|caveat|future (?:work|research|direction|development|plan)|^future\b"
+               r"|(?:^|\band )outlook$|open (?:problem|question|issue)"),
     ("evidence", r"experiments?\b|experimental (?:set|result|eval|stud|desig)"
         r"|results?\b|evaluat|ablation|performance|case stud|simulation|illustration"
         r"|\bapplications?(?=$|:| (?:of|to|in)\b)"
@@ -42,7 +43,7 @@ _ROLES = (
 _IDEA = re.compile(
     r"\b(?:authors|they|paper|work|article|study|book|guide|chapter|manual|document) (?:\w+ ){0,2}"
     r"(?:propose|introduce|present|develop|design|describe|explain|built?|show|aim|teach"
-    r"|cover|explor|investigat|examin|address|argue|survey|review)"
+    r"|cover|outline|report|discuss|explor|investigat|examin|address|argue|survey|review)"
     r"|\b(?:purpose|aim|goal|objective) of (?:this|the present) \w+ (?:is|was)\b"
     r"|\bcontribution|\b(?:is|are) (?:a|an) (?:new|novel|open|general|simple|flexible)|\b(?:a|an) (?:novel"
     r"|new) ",
@@ -106,7 +107,7 @@ def claims_of(document: Document, long_film: bool = False, most_chars: int = 0) 
     for index, section in enumerate(document.sections):
         for sentence in section.sentences:
             order += 1
-            text = to_speech(sentence.text, max_chars=most_chars)
+            text = to_speech(sentence.text, max_chars=most_chars, point=document.kind == "talk")
             if text is None or text in seen or expected_s(text) > most_s:
                 continue
             seen.add(text)
@@ -126,9 +127,10 @@ def claims_of(document: Document, long_film: bool = False, most_chars: int = 0) 
 
 def hook_of(document: Document, max_chars: int) -> Claim | None:
     """The sentence that says best what this is about, found without reading for meaning."""
-    head = _head(document)
-    claims = claims_of(head, most_chars=max_chars) or claims_of(head)
-    early = [c for c in claims if not c.leans and c.role != "related"]
+    early: list[Claim] = []
+    for part in (_head(document), document):
+        claims = claims_of(part, most_chars=max_chars) or claims_of(part)
+        early = early or [c for c in claims if not c.leans and c.role != "related"]
     topic, numbers = stems(document.title), set(re.findall(r"\d[\d.]*", document.title))
 
     firsts: set[str] = set()
@@ -140,6 +142,7 @@ def hook_of(document: Document, max_chars: int) -> Claim | None:
         named = _DEFINES.match(claim.text)
         defined = bool(named and topic & stems(named[1]))
         announces = 0.4 * defined - 0.4 * bool(_LABELLED.match(claim.text))
+        announces += 0.2 * (bool(firsts) and claim.order == early[0].order)
         announces += 0.5 * is_idea(claim) + 0.3 * (claim.role == "abstract") + 0.25 * (claim.source in firsts)
         vague = bool(re.match(r"(?:The|A|An) [a-z]+ (?:is|are|was|were|can|has|have) ", claim.text))
         detail = 0.3 * bool(set(re.findall(r"\d[\d.]*", claim.text)) - numbers) + 0.3 * vague
@@ -160,13 +163,16 @@ _DEFINES = re.compile(r"([^,]{3,60}?) (?:is|are) (?:an?|the) ")
 _LABELLED = re.compile(r"[A-Z][\w-]*(?: [\w-]+){0,4}: \w")
 _PARTICULAR = re.compile(
     r"(?:each|every|some|most|another|an? (?:alternative|other|further|second|different|common|typical)"
-    r"|there (?:is|are)|for|if|when|after|before|during|then) ",
+    r"|there (?:is|are)|for|if|when|after|before|during|then|as (?:for|to)|because|since|regarding|concerning"
+    r"|later,?|applying|using) ",
     re.I,
 )
 
 
 def _head(document: Document) -> Document:
-    return msgspec.structs.replace(document, sections=document.sections[:4])
+    """What stands first in it: four sections that say something, and the headings between them."""
+    told = [i for i, section in enumerate(document.sections) if section.sentences][:4]
+    return msgspec.structs.replace(document, sections=document.sections[: told[-1] + 1 if told else 0])
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,7 @@ def _slide_lines(document: Document, figure: Figure) -> tuple[int, int, list[tup
     for index, part in enumerate(document.sections):
         for sentence in part.sentences:
             count += 1
-            spoken = to_speech(sentence.text) if sentence.page == figure.page else None
+            spoken = to_speech(sentence.text, point=True) if sentence.page == figure.page else None
             if spoken is not None and not leans_on_previous(sentence.text):
                 section, order = (index, count) if section < 0 else (section, order)
                 texts.append((spoken, sentence.text, sentence.page))

@@ -22,6 +22,7 @@ from hpcwise.models.screenplay.material import (
     hook_of,
     is_finding,
     is_idea,
+    is_limit,
     is_problem,
     section_roles,
 )
@@ -48,6 +49,7 @@ _PAPER = re.compile(
     r"abstract|introduction|related work|methods?\b|results?\b|discussion|conclusion|experiment|evaluation",
     re.I,
 )
+_THIS_PAPER = re.compile(r"\b(?:this|the present|our) paper\b", re.I)
 _SCENE_TITLES = {
     "problem": "The problem",
     "background": "First things first",
@@ -91,8 +93,9 @@ class Writer(ShotMaker):
         self._hook = hook_of(document, 190 if duration_s >= 60 else 100)
         self._number = self._striking_number() if duration_s >= 75 else None
         heads = [s.heading for s in document.sections]
-        self._noun = "paper" if sum(bool(_PAPER.match(h)) for h in heads) > 1 else "document"
-        self._noun = document.kind or self._noun
+        parts = sum(bool(_PAPER.match(h)) for h in heads)
+        named = any(_THIS_PAPER.search(x.text) for s in document.sections for x in s.sentences)
+        self._noun = document.kind or ("paper" if parts > 1 or named else "document")
 
     def opening(self) -> Scene:
         """Welcome, title card and a hook. A long title is said second, so that the first sound comes soon."""
@@ -106,20 +109,23 @@ class Writer(ShotMaker):
         if self._duration_s < 45:
             named = _SUBTITLE.split(named, maxsplit=1)[0]
         by = _names(authors)
-        stated = f"Today's {self._noun} is {named}" if named else f"Today we open a {self._noun} together"
+        # A page that is called by what it is about: "Today's document is Duck" says something else.
+        told = "topic" if self._noun == "document" and len(named.split()) < 3 else self._noun
+        stated = f"Today's {told} is {named}" if named else f"Today we open a {self._noun} together"
         full = stated + (f", by {by}" if named and by and self._duration_s >= 45 else "")
         subheading = ", ".join(authors[:6]) + (" et al." if len(authors) > 6 else "")
-        titled = [self._host_line(f"Welcome. {full}.")]
+        titled = [self._host_line(_ended(f"Welcome. {full}"))]
         shots: list[Shot] = []
         tells = self._hook is not None and (is_idea(self._hook) or self._name() in self._hook.text)
-        asked = f"what is this {self._noun} about?" if tells or self._hook is None else "where do they start?"
+        asked = f"what is this {self._noun} about?" if tells else "where do they start?"
+        asked = "let's see what is in it." if self._hook is None else asked
         others = [c.name for c in (you, self._cast.guest, self._cast.sceptic) if c is not None]
         if self._length([titled[0]]) > _LONG_TITLE_S:
             # Whoever plays a film while it is made waits for this shot: who else is here is said later.
             shots.append(self._shot("two_shot", [self._host_line(f"Welcome. I am {me.name}.")], 1.0))
-            titled = [self._host_line(f"{full}.")]
+            titled = [self._host_line(_ended(full))]
             if self._length(titled) > MAX_SHOT_S:
-                titled = [self._host_line(f"{stated}.")]
+                titled = [self._host_line(_ended(stated))]
             if self._duration_s < 45:
                 asked = f"{you.name}, {asked}"
             elif len(others) == 1:
@@ -260,6 +266,8 @@ class Writer(ShotMaker):
             return "background"
         if plot.role == "evidence" and not any(is_finding(c) for c in claims):
             return "body"
+        if plot.role == "limits" and not any(is_limit(c) or c.role == "limits" for c in claims):
+            return "body"
         if plot.role == "idea" and not plot.pictures and not any(is_idea(c) for c in claims):
             return "core"
         return plot.role
@@ -325,7 +333,8 @@ class Writer(ShotMaker):
     def _closing(self) -> Scene:
         short = _SUBTITLE.split(self._document.title, maxsplit=1)[0].strip()
         if short and len(short) <= 64:
-            text = f"That was {short}. There is more in the {self._noun} itself. Thank you for watching."
+            text = _ended(f"That was {short}")
+            text += f" There is more in the {self._noun} itself. Thank you for watching."
         else:
             text = f"There is much more in the {self._noun} itself. Thank you for watching."
         named = self._document.title.strip()
@@ -358,6 +367,11 @@ class Writer(ShotMaker):
 def _with_notes(closing: Scene, notes: tuple[str, ...]) -> Scene:
     (end,) = closing.shots
     return msgspec.structs.replace(closing, shots=(msgspec.structs.replace(end, notes=notes),))
+
+
+def _ended(text: str) -> str:
+    """With a full stop, where its last word brings no mark of its own: "Does it matter?"."""
+    return text if text.endswith(("?", "!")) else f"{text}."
 
 
 def _listed(names: Sequence[str]) -> str:
