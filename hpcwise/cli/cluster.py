@@ -10,6 +10,8 @@ import click
 import msgspec
 
 from hpcwise.cli.clusterfile import Learned, learned_path, read, read_learned, write, write_learned
+from hpcwise.cli.completion import sites
+from hpcwise.cli.group import Group
 from hpcwise.cli.output import console, print_json, table
 from hpcwise.cli.run import json_option
 from hpcwise.cli.specfile import relative
@@ -23,7 +25,7 @@ from hpcwise.core.queuewait import WaitSample
 _EXIT_DRIFT: Final = 1
 
 
-@click.group("cluster")
+@click.group("cluster", cls=Group)
 def cluster_command() -> None:
     """A Slurm site: discover it, learn its queues, look at it, check that its file still holds."""
 
@@ -70,7 +72,7 @@ def discover_command(name: str | None, shared_dir: str | None, rewrite: bool, as
 
 
 @cluster_command.command("check")
-@click.argument("name")
+@click.argument("name", shell_complete=sites)
 @json_option
 def check_command(name: str, as_json: bool) -> int:
     """Compare the file with what Slurm says now; one line for each difference, and exit code 1."""
@@ -90,7 +92,7 @@ def check_command(name: str, as_json: bool) -> int:
 
 
 @cluster_command.command("show")
-@click.argument("name")
+@click.argument("name", shell_complete=sites)
 @json_option
 def show_command(name: str, as_json: bool) -> None:
     """The file of a cluster, with what was learned of its queues."""
@@ -103,7 +105,7 @@ def show_command(name: str, as_json: bool) -> None:
 
 
 @cluster_command.command("learn")
-@click.argument("name")
+@click.argument("name", shell_complete=sites)
 @click.option("--days", type=click.IntRange(1, 3660), default=60, show_default=True, help="Of accounting.")
 @click.option(
     "--swf", type=click.Path(path_type=Path), metavar="FILE", help="A log in the Standard Workload Format."

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import click
 
+from hpcwise.cli.group import Group
 from hpcwise.cli.output import print_json
 from hpcwise.cli.run import json_option
 from hpcwise.core.errors import HpcwiseError, UsageError
@@ -25,10 +26,10 @@ _START: Final = "import hpcwise.worker.main, hpcwise.worker.loop, hpcwise.store.
 
 
 class PackError(HpcwiseError):
-    """tar or the packed interpreter failed; the message is its last line."""
+    """tar or the packed interpreter failed; the message is the line of it that says why."""
 
 
-@click.group("env")
+@click.group("env", cls=Group)
 def env_command() -> None:
     """The environment that workers start from: packed into one file, unpacked on each node."""
 
@@ -49,6 +50,10 @@ def pack(output: Path, node_local: str, without: tuple[str, ...], as_json: bool)
     output = output.absolute()
     if not output.is_dir():
         raise UsageError(f"--output: {output} is no folder; name one that the nodes see")
+    if not os.access(output, os.W_OK):
+        raise UsageError(
+            f"--output: {output} cannot be written to; name a folder of yours that the nodes see"
+        )
     begun_s = time.monotonic()
     archive, files = write_archive(output, without)
     script = archive.with_name(archive.name.split(".")[0] + ".sh")
@@ -99,7 +104,7 @@ def write_archive(output: Path, without: tuple[str, ...]) -> tuple[Path, int]:
     left_out = [purelib / name for name in without]
     for path in left_out:
         if not path.exists():
-            raise UsageError(f"--without: {path.name!r} is not in {purelib}")
+            raise UsageError(f"--without: {path.name!r} is not in {purelib}; name a folder of it")
     names: list[str] = []
     digest = hashlib.sha256()
     for base, prefix in ((root, ""), (package, "hpcwise/")):
@@ -159,10 +164,9 @@ def _beside(path: Path, text: str) -> None:
 def _run(command: list[str], environment: dict[str, Any]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
-        lines = done.stderr.strip().splitlines()
-        raise PackError(
-            f"{Path(command[0]).name}: {lines[-1] if lines else f'exit status {done.returncode}'}"
-        )
+        lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        # tar says first what went wrong and last that it ends; Python the other way round.
+        raise PackError(f"{Path(command[0]).name}: {lines[0 if command[0] == 'tar' else -1]}")
 
 
 def _timed(command: list[str], environment: dict[str, Any]) -> float:

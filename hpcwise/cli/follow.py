@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -33,6 +35,8 @@ _PICTURE_S: Final = 0.25
 _LIVE: Final = ("growing", "running")
 #: A terminal with fewer lines has no room for pictures beside all else.
 _LINES_FOR_PICTURES: Final = PREVIEW_CELLS[1] + 13
+#: Bytes; with less on its disk a run writes nothing any more.
+_NO_SPACE: Final = 1 << 16
 #: Without any head for so long following gives up.
 _PATIENCE_S: Final = 60.0
 
@@ -94,6 +98,7 @@ class Screen:
         self._lines = Lines()
         self._live: Live | None = None
         self._note = ""
+        self._full = False
 
     def __enter__(self) -> Screen:
         if sys.stdout.isatty():
@@ -129,10 +134,21 @@ class Screen:
         found = {s.shot: read_preview(self._run.paths, s.work) for s in view.shots if s.work is not None}
         return {shot: preview.jpeg for shot, preview in found.items() if preview is not None}
 
+    def look_at_disk(self) -> None:
+        """Say so where the disk is full: the work waits then, and a head that cannot write says little."""
+        with contextlib.suppress(OSError):
+            full = shutil.disk_usage(self._run.paths.root).free < _NO_SPACE
+            if full != self._full:
+                self._full = full
+                where = self._run.results
+                self.note(
+                    f"no space is left at {where}; free some: the work waits and goes on" if full else ""
+                )
+
     def note(self, text: str) -> None:
         """A line about the work itself, such as a head that was started again."""
         self._note = text
-        if self._live is None:
+        if self._live is None and text:
             click.echo(text)
 
 
@@ -149,6 +165,9 @@ class Events:
 
     def __exit__(self, *_: object) -> None:
         return
+
+    def look_at_disk(self) -> None:
+        """`Screen` says it; programs look at `explain`, which knows quotas too."""
 
     def show(self, view: RequestView) -> None:
         """Print what is new in `view`."""

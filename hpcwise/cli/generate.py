@@ -100,6 +100,7 @@ def _watch(run: Run, request_id: str, head: Any, *, quiet: bool) -> RequestView:
         with Screen(run, request_id) as screen:
 
             def look_after() -> bool:
+                screen.look_at_disk()
                 if not head.look_after():
                     return False
                 screen.note(f"the head ended unexpectedly and was started again ({head.restarts})")

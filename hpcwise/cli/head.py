@@ -5,13 +5,15 @@ from __future__ import annotations
 import click
 
 from hpcwise.cli.client import connect
+from hpcwise.cli.completion import pools, sites
+from hpcwise.cli.group import Group
 from hpcwise.cli.output import console, print_json, table
 from hpcwise.cli.run import Run, json_option, run_dir_option
 from hpcwise.cli.values import format_bytes, format_s, printable
 from hpcwise.wire import messages as w
 
 
-@click.group("head")
+@click.group("head", cls=Group)
 def head_command() -> None:
     """The head plans, talks to workers and publishes films. It outlives this terminal."""
 
@@ -22,12 +24,12 @@ def head_command() -> None:
     "--workers", type=click.IntRange(1, 1024), metavar="N", help="Workers at most; default one a core."
 )
 @click.option(
-    "--cluster", default="", metavar="NAME",
+    "--cluster", default="", metavar="NAME", shell_complete=sites,
     help="Submit the head as a job of this Slurm site (configs/clusters/NAME.yaml).",
 )  # fmt: skip
 @click.option("--here", is_flag=True, help="With --cluster: run the head here, its workers as Slurm jobs.")
 @click.option(
-    "--nodes", "nodes", multiple=True, metavar="POOL=N",
+    "--nodes", "nodes", multiple=True, metavar="POOL=N", shell_complete=pools,
     help="With steps: nodes of the allocation; repeat. Default: one of each pool.",
 )  # fmt: skip
 def start(run: Run, workers: int | None, cluster: str, here: bool, nodes: tuple[str, ...]) -> None:
@@ -140,7 +142,7 @@ def status(run: Run, as_json: bool) -> int:
     ]
     if rows:
         columns = ("WORKER", "STATE", "HARDWARE", "NODE", "LOADED", "RUNS", "TASKS", "BUSY")
-        out.print(table(columns, rows, right=("TASKS", "BUSY")))
+        out.print(table(columns, rows, ("TASKS", "BUSY"), drop=("LOADED", "HARDWARE", "NODE", "BUSY")))
     else:
         out.print(f"no workers{' yet; some are being launched' if found.launching else ''}")
     return 0

@@ -10,7 +10,7 @@ from typing import Final
 
 import click
 
-from hpcwise.cli.completion import request_ids
+from hpcwise.cli.completion import log_names
 from hpcwise.cli.run import Run, run_dir_option
 from hpcwise.cli.values import printable
 from hpcwise.core.errors import UsageError
@@ -22,7 +22,7 @@ Wanted = Callable[[str], bool]
 
 
 @click.command("logs")
-@click.argument("name", metavar="REQUEST|WORKER|head", shell_complete=request_ids)
+@click.argument("name", metavar="REQUEST|WORKER|head", shell_complete=log_names)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is written from now on; Ctrl-C ends it.")
 @click.option("-n", "--lines", type=click.IntRange(0), metavar="N", help="Only the last N lines.")
 @run_dir_option
@@ -57,6 +57,8 @@ def _files(run: Run, name: str) -> tuple[list[Path], Wanted]:
         return True
 
     if name == "head":
+        if not run.paths.head_log.exists():
+            raise UsageError(f"head: has no log in {run.results}; `hpcwise head start` starts one")
         return [run.paths.head_log, run.paths.logs / "head.out"], every
     check_token(name, "log of")
     worker = run.paths.worker(name)

@@ -6,7 +6,9 @@ by Ctrl-C.
 
 from __future__ import annotations
 
+import errno
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -15,6 +17,7 @@ from typing import Any, Final
 import click
 
 from hpcwise import __version__
+from hpcwise.cli.group import Group
 from hpcwise.core.errors import HeadExists, HpcwiseError, ModelMissing, NotOwner, UsageError
 
 #: Command -> module and its one-line help; the help is here so that `--help` imports none of them.
@@ -46,7 +49,14 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
 }
 
 
-class Commands(click.Group):
+#: Errors of the operating system that another path would not have.
+_PATH_ERRORS: Final = frozenset({
+    errno.EACCES, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR, errno.EPERM,
+    errno.EROFS,
+})  # fmt: skip
+
+
+class Commands(Group):
     """Imports a command's module when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -91,6 +101,10 @@ def hpcwise() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that knows no ✓ shows a question mark; that is no reason to fail.
+        if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower().replace("-", "") != "utf8":
+            stream.reconfigure(errors="replace")
     sys.exit(run(arguments))
 
 
@@ -110,7 +124,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         click.echo(error.format_message(), err=True)
         return 2
     except click.ClickException as error:
-        _complain(error.format_message())
+        _complain(_usage(error))
         return 2
     except (UsageError, NotOwner, ModelMissing, HeadExists) as error:
         _complain(str(error))
@@ -123,8 +137,28 @@ def run(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        _complain(f"{error.filename or 'operating system'}: {error.strerror or error}")
-        return 1
+        wrong_path = error.errno in _PATH_ERRORS
+        fix = "check the path, and whose it is" if wrong_path else "mend that, then give the command again"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            fix = "free space or raise the quota, then give the command again"
+        _complain(f"{error.filename or 'operating system'}: {error.strerror or error}; {fix}")
+        return 2 if wrong_path else 1
+    except RuntimeError as error:
+        if "home directory" not in str(error):
+            raise
+        _complain("HOME: is not set, and this machine knows no home of yours; export HOME=FOLDER")
+        return 2
+
+
+def _usage(error: click.ClickException) -> str:
+    """What click says of an option or argument, as hpcwise says it: the name, then what is wrong."""
+    if not isinstance(error, click.BadParameter) or error.param is None:
+        return error.format_message()
+    option = isinstance(error.param, click.Option)
+    name = max(error.param.opts, key=len) if option else error.param.human_readable_name.strip("[]")
+    if isinstance(error, click.MissingParameter):
+        return f"{name}: is missing; --help says what it is"
+    return f"{name}: {error.message.rstrip('.')}"
 
 
 def _complain(message: str) -> None:

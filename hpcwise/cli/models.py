@@ -8,6 +8,8 @@ from pathlib import Path
 import click
 import msgspec
 
+from hpcwise.cli import completion
+from hpcwise.cli.group import Group
 from hpcwise.cli.modelaccept import accept_licence
 from hpcwise.cli.modeladd import add_card
 from hpcwise.cli.modelshow import lines, profile_views
@@ -18,7 +20,7 @@ from hpcwise.cli.values import format_bytes
 from hpcwise.core.catalogue import ModelInfo
 from hpcwise.core.errors import ModelMissing, UsageError
 from hpcwise.models.licences import is_accepted
-from hpcwise.models.registry import Registry
+from hpcwise.models.registry import Registry, no_card
 from hpcwise.models.sources import ModelCard, missing, resolve
 from hpcwise.models.whole import lacking
 
@@ -133,7 +135,7 @@ def planned_state(info: ModelInfo) -> ModelState:
     )  # fmt: skip
 
 
-@click.group("models")
+@click.group("models", cls=Group)
 def models_command() -> None:
     """Models by name; cards are in configs/models/, files in HPCWISE_MODELS_DIR (or your cache)."""
 
@@ -157,7 +159,7 @@ def add(file: Path, check: bool, as_json: bool) -> None:
 
 
 @models_command.command("accept")
-@click.argument("name")
+@click.argument("name", shell_complete=completion.models)
 @click.option("--yes", is_flag=True, help="Accept without being asked.")
 @json_option
 def accept(name: str, yes: bool, as_json: bool) -> None:
@@ -182,7 +184,7 @@ def ls(as_json: bool) -> None:
 
 
 @models_command.command("show")
-@click.argument("name")
+@click.argument("name", shell_complete=completion.planned_models)
 @click.option("--profiles", "chosen", default="fitted", show_default=True, help="Set of configs/profiles/.")
 @run_dir_option
 @json_option
@@ -196,8 +198,7 @@ def show(name: str, chosen: str, run: Run, as_json: bool) -> None:
     catalogue = read_planning(find_configs(), chosen)
     info = catalogue.models.get(name)
     if info is None:
-        known = ", ".join(sorted(catalogue.models))
-        raise ModelMissing(f"model {name!r}: no card in configs/models; known are {known}")
+        raise no_card(name, catalogue.models)
     state = state_of(cards, cards.card(name), hashes=True) if name in cards.cards else planned_state(info)
     ratios = engine_of(run).state.ratios if run.exists else {}
     views = profile_views(info, catalogue, ratios)
@@ -242,7 +243,7 @@ def _facts(state: ModelState, info: ModelInfo) -> list[tuple[str, str]]:
 
 
 @models_command.command("fetch")
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=completion.models)
 @json_option
 def fetch(names: tuple[str, ...], as_json: bool) -> None:
     """Get the files of NAMEs (all models without any) from their sources and verify them."""
@@ -263,7 +264,7 @@ def fetch(names: tuple[str, ...], as_json: bool) -> None:
 
 
 @models_command.command("convert")
-@click.argument("name")
+@click.argument("name", shell_complete=completion.models)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--to", type=click.Path(path_type=Path), help="Folder to write, in place of the model's own.")
 @json_option
@@ -305,7 +306,7 @@ def tiny(as_json: bool) -> None:
 
 
 @models_command.command("check")
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=completion.models)
 @json_option
 def check(names: tuple[str, ...], as_json: bool) -> int:
     """Compare files with their hashes; exit code 1 where something is missing or damaged."""
@@ -335,4 +336,6 @@ def _table(states: list[ModelState]) -> None:
             Text(state.state, style=style), fix,
         ))  # fmt: skip
     columns = ("MODEL", "VERSION", "STAGES", "LICENCE", "MEMORY", "FILES", "STATE", "FIX")
-    console().print(table(columns, rows, right=("MEMORY", "FILES")))
+    console().print(
+        table(columns, rows, ("MEMORY", "FILES"), drop=("VERSION", "FILES", "LICENCE", "MEMORY", "STAGES"))
+    )

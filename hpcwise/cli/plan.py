@@ -10,8 +10,9 @@ from typing import Any, Final
 import click
 import msgspec
 
+from hpcwise.cli.completion import profile_sets
 from hpcwise.cli.output import console, print_json, table
-from hpcwise.cli.run import json_option
+from hpcwise.cli.run import given, json_option, picture_file
 from hpcwise.cli.specfile import relative
 from hpcwise.cli.submit import job_options, load
 from hpcwise.cli.values import format_s, parse_by, parse_duration_s, parse_usd
@@ -60,7 +61,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 )  # fmt: skip
 @click.option("--fleet", metavar="a100=256,h200=64", help="Devices that there are, as one pool a kind.")
 @click.option(
-    "--profiles", default="streamwise", metavar="SET", show_default=True,
+    "--profiles", default="streamwise", metavar="SET", show_default=True, shell_complete=profile_sets,
     help="With --fleet: profiles of configs/profiles/.",
 )  # fmt: skip
 @click.option("--spot/--reserved", default=True, show_default=True, help="With --fleet: which price.")
@@ -94,8 +95,11 @@ def plan_command(
     """
     if cluster is not None and fleet is not None:
         raise UsageError("plan: --cluster and --fleet are both given; choose one")
-    if plot is not None and (plot.is_dir() or not plot.parent.is_dir()):
-        raise UsageError(f"plot: {plot} cannot be written; name a file in a folder that exists")
+    for option in ("profiles", "spot"):
+        if fleet is None and given(option):
+            flag = "--spot, --reserved" if option == "spot" else "--profiles"
+            raise UsageError(f"{flag}: belongs to --fleet; add --fleet, or leave it out")
+    picture_file("--plot", plot)
     now_s = time.time()
     job = load(spec, options, to_plan=True).job
     if cluster is not None and not cluster.suffix and len(cluster.parts) == 1 and not cluster.exists():
@@ -175,10 +179,10 @@ def _goal(
             ready_s = job.slo.wall_s - now_s
     budget = _parsed("budget-usd", parse_usd, budget_usd) or job.budget_usd
     if power_w is not None and not 0 < power_w < float("inf"):
-        raise UsageError(f"power-w: {power_w} is not usable; give more than 0")
+        raise UsageError(f"--power-w: {power_w} is not usable; give more than 0")
     for name_of, value in (("start-within", ttff_s), ("ready-by", ready_s)):
         if value is not None and value <= 0:
-            raise UsageError(f"{name_of}: {value:g} s is not usable; give more than 0")
+            raise UsageError(f"--{name_of}: {value:g} s is not usable; give more than 0")
     limited = ttff_s is not None or ready_s is not None
     return Objective(
         name=name or ("cost" if limited else "cost*ttff"), ttff_s=ttff_s, ready_s=ready_s, budget_usd=budget,
@@ -192,7 +196,7 @@ def _parsed(name: str, parse: Callable[[str], float], text: str | None) -> float
     try:
         return parse(text)
     except ValueError as error:
-        raise UsageError(f"{name}: {text!r} is not usable; {error}") from None
+        raise UsageError(f"--{name}: {text!r} is not usable; {error}") from None
 
 
 def _execute(plan: Plan, work: Work, pools: tuple[Pool, ...], catalogue: Catalogue) -> Executed:

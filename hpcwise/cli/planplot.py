@@ -22,13 +22,14 @@ def draw(points: Sequence[Point], chosen: Plan, path: Path, title: str) -> None:
     from matplotlib import pyplot as plt
 
     figure, axis = plt.subplots(figsize=(8, 5), dpi=120)
+    beside = path.with_name(f".{path.name}.part")
     try:
         _fill(figure, axis, points, chosen)
         axis.set_title(printable(title, 60))
-        beside = path.with_name(f".{path.name}.part")
         figure.savefig(beside, format="png", bbox_inches="tight")
         beside.replace(path)
     finally:
+        beside.unlink(missing_ok=True)
         plt.close(figure)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import click
 import msgspec
 
+from hpcwise.cli.completion import planned_models
 from hpcwise.cli.output import console, print_json, table
 from hpcwise.cli.profilegpu import Beside
 from hpcwise.cli.profilejobs import Plan, plan_for
@@ -43,7 +44,7 @@ class Profiled(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @click.command("profile")
-@click.argument("model")
+@click.argument("model", shell_complete=planned_models)
 @click.option("--rounds", type=click.IntRange(1, 20), default=2, show_default=True, help="Runs of each size.")
 @click.option("--write", is_flag=True, help="Use the profile from now on (configs/profiles/site.yaml).")
 @click.option(

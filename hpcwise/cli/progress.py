@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+    from hpcwise.cli.output import Fitted
+
 _STAGES: Final = {
     "document": "read the document",
     "screenplay": "write the screenplay",
@@ -116,7 +118,7 @@ class Lines:
         return lines
 
 
-def receipt_table(receipt: Receipt) -> Table:
+def receipt_table(receipt: Receipt) -> Fitted:
     """Per shot: what it is made of, by whom, at what cost, and whether it was in time."""
     from rich.text import Text
 
@@ -164,7 +166,9 @@ def receipt_table(receipt: Receipt) -> Table:
         "MET",
         "HASH",
     )
-    return table(columns, rows, right=("SHOT", "FILM", "STEPS", "SEED", "WORK", "Wh", "USD", "DUE"))
+    least_needed = ("HASH", "SEED", "STEPS", "SIZE", "Wh", "MODEL", "WORK", "USD", "WORKER", "FILM", "DUE")
+    right = ("SHOT", "FILM", "STEPS", "SEED", "WORK", "Wh", "USD", "DUE")
+    return table(columns, rows, right, least_needed)
 
 
 def _bar(done: int, planned: int, style: str) -> Text:

@@ -92,7 +92,8 @@ def ls_command(only_live: bool, run: Run, as_json: bool) -> None:
     ]
     columns = ("REQUEST", "STATE", "NAME", "SLO", "SHOTS", "AGE", "ETA", "TTFF", "USD", "")
     out = console()
-    out.print(table(columns, cells, right=("SHOTS", "AGE", "ETA", "TTFF", "USD")))
+    right = ("SHOTS", "AGE", "ETA", "TTFF", "USD")
+    out.print(table(columns, cells, right, drop=("NAME", "TTFF", "USD", "SLO", "AGE", "ETA", "")))
     if not by_head:
         out.print("no head runs; this is what its journal says", style="dim")
 
@@ -141,7 +142,7 @@ def watch_command(request_id: str, run: Run, no_preview: bool, as_json: bool) ->
         screen.show(view)
         if not ended(view):
             need_head(run).close()
-            for view in views(run, name):
+            for view in views(run, name, screen.look_at_disk):
                 screen.show(view)
     if not as_json:
         said = f"{view.row.state}: {view.row.reason}" if view.row.reason else view.row.state
@@ -240,6 +241,6 @@ def explain_command(request_id: str, shot: int | None, run: Run, as_json: bool) 
         for reason in found.reasons
     ]
     if rows:
-        out.print(table(("TASK", "STATE", "WHY", "QUALITY", "SLACK"), rows, right=("SLACK",)))
+        out.print(table(("TASK", "STATE", "WHY", "QUALITY", "SLACK"), rows, ("SLACK",), drop=("STATE",)))
     if not by_head:
         out.print("no head runs; this is what its journal says", style="dim")

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from hpcwise.cli.values import printable
-from hpcwise.core.errors import UsageError
+from hpcwise.core.errors import StoreError, UsageError
 from hpcwise.store.paths import RunPaths
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -51,8 +52,18 @@ class Run:
         return self.results / request_id
 
     def create(self) -> None:
-        """Make the run directory. Raises NotOwner, DiskFull, StoreError."""
-        self.paths.create()
+        """Make the run directory. Raises NotOwner, DiskFull, StoreError; UsageError where none can be."""
+        above = next((p for p in (self.results, *self.results.parents) if p.exists()), None)
+        if above is not None and not above.is_dir():
+            raise UsageError(f"--run-dir: {above} is no folder; name one that you can write to")
+        try:
+            self.paths.create()
+        except StoreError as error:
+            if isinstance(error.__cause__, FileNotFoundError):  # such as in /proc
+                raise UsageError(
+                    f"--run-dir: {self.results}: no folder can be made there; name one that you can write to"
+                ) from error
+            raise
 
 
 def run_dir_option(function: F) -> F:
@@ -65,6 +76,18 @@ def run_dir_option(function: F) -> F:
         "--run-dir", "run", default=DEFAULT, envvar="HPCWISE_RUN_DIR", show_default=True, callback=convert,
         metavar="FOLDER", help="Folder of films; the run's state lies in .hpcwise inside it.",
     )(function)  # fmt: skip
+
+
+def given(name: str) -> bool:
+    """Whether an option of the command that runs was given, not taken from its default."""
+    found = click.get_current_context().get_parameter_source(name)
+    return found not in (None, ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP)
+
+
+def picture_file(flag: str, path: Path | None) -> None:
+    """Raises UsageError where no picture can be written at `path`, before anything is computed for it."""
+    if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
+        raise UsageError(f"{flag}: {path} cannot be written; name a file in a folder that exists")
 
 
 def json_option(function: F) -> F:

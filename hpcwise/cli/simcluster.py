@@ -103,7 +103,7 @@ def of_devices(text: str, job: JobSpec, workload: Workload, profiles: str) -> Si
     counts = devices_of(text)
     catalogue = read_planning(find_configs(), profiles)
     for hardware in counts:
-        _check_hardware("fleet", hardware, catalogue)
+        _check_hardware("--fleet", hardware, catalogue)
     work_s = {hardware: _work_s(job, workload, catalogue, hardware) for hardware in counts}
     items: list[FleetItem] = []
     covered: set[str] = set()
@@ -135,16 +135,16 @@ def devices_of(text: str) -> dict[str, int]:
     for part in filter(None, (p.strip() for p in text.split(","))):
         found = re.fullmatch(r"([A-Za-z0-9_.-]+)=(-?\d+)", part)
         if found is None:
-            raise UsageError(f"fleet: {part!r} is not HARDWARE=NUMBER; write such as a100=8,h200=4")
+            raise UsageError(f"--fleet: {part!r} is not HARDWARE=NUMBER; write such as a100=8,h200=4")
         name, number = found[1], int(found[2])
         if not 0 <= number <= _MOST_DEVICES:
-            raise UsageError(f"fleet.{name}: {number} is not usable; choose 0 to {_MOST_DEVICES}")
+            raise UsageError(f"--fleet {name}: {number} is not usable; choose 0 to {_MOST_DEVICES}")
         if name in counts:
-            raise UsageError(f"fleet.{name}: is named twice; add the numbers up")
+            raise UsageError(f"--fleet {name}: is named twice; add the numbers up")
         counts[name] = number
     counts = {name: n for name, n in counts.items() if n}
     if not counts:
-        raise UsageError("fleet: has no workers; write such as a100=8,h200=4")
+        raise UsageError("--fleet: has no workers; write such as a100=8,h200=4")
     return counts
 
 

@@ -9,8 +9,9 @@ from typing import Any, Final
 import click
 import msgspec
 
+from hpcwise.cli.completion import profile_sets
 from hpcwise.cli.output import console, print_json, table
-from hpcwise.cli.run import json_option
+from hpcwise.cli.run import given, json_option, picture_file
 from hpcwise.cli.specfile import relative
 from hpcwise.cli.submit import job_options, load
 from hpcwise.cli.values import format_s, printable
@@ -33,7 +34,7 @@ _EXIT_FAILED: Final = 1
 )
 @click.option("--fleet", metavar="a100=8,h200=4", help="Devices; the models are shared out by their work.")
 @click.option(
-    "--profiles", default="streamwise", metavar="SET", show_default=True,
+    "--profiles", default="streamwise", metavar="SET", show_default=True, shell_complete=profile_sets,
     help="With --fleet: profiles of configs/profiles/.",
 )  # fmt: skip
 @click.option("--sim-seed", type=click.IntRange(0), default=0, metavar="N", help="Seed of noise and faults.")
@@ -77,6 +78,9 @@ def simulate_command(
         raise UsageError("simulate: --cluster and --fleet are both given; choose one")
     if (per_hour is None) != (requests == 1):
         raise UsageError("simulate: --requests and --per-hour belong together; give both or neither")
+    if fleet is None and given("profiles"):
+        raise UsageError("--profiles: belongs to --fleet; add --fleet, or leave it out")
+    picture_file("--gantt", gantt)
     if provision and fleet is not None:
         raise UsageError(
             "simulate: --fleet gives each device its model; name workers to choose from, --cluster"
@@ -167,8 +171,6 @@ def _draw(
     from hpcwise.head.ledger import Record
     from hpcwise.store.paths import storage_errors
 
-    if path.is_dir() or not path.parent.is_dir():
-        raise UsageError(f"gantt: {path} cannot be written; name a file in a folder that exists")
     timeline = build(
         Record(at_s, wall0_s + at_s, event, tuple(commands)) for at_s, event, commands in records
     )

@@ -8,13 +8,14 @@ from pathlib import Path
 import click
 import msgspec
 
+from hpcwise.cli.group import Group
 from hpcwise.cli.output import print_json
 from hpcwise.cli.run import json_option
 from hpcwise.cli.specfields import json_schema
 from hpcwise.cli.specfile import load_job
 
 
-@click.group("spec")
+@click.group("spec", cls=Group)
 def spec_command() -> None:
     """Job specs: YAML files that say what film is wanted, and when."""
 

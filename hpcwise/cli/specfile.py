@@ -23,6 +23,7 @@ from hpcwise.cli.specfields import FIELDS
 from hpcwise.cli.specgraph import read_graph
 from hpcwise.cli.specinput import DOCUMENT_SUFFIXES as DOCUMENT_SUFFIXES
 from hpcwise.cli.specinput import check_asset, check_input
+from hpcwise.cli.specmodels import check_models
 from hpcwise.cli.specslo import Overrides as Overrides
 from hpcwise.cli.specslo import deadline_of
 from hpcwise.cli.yamlread import Value, read_yaml
@@ -151,6 +152,8 @@ def _load(root: Value, shown: str, folder: Path, now_s: float, overrides: Overri
             complaints.add("input", root.data["input"], str(error))
     notes: tuple[str, ...] = ()
     specown.settle(given, root.data, folder, complaints)
+    if "models" in root.data and "models" in given:
+        check_models(root.data["models"], complaints)
     if "script" in given:
         script = _script(given, root.data, folder, complaints)
         given["script"], notes = (script.scenes, script.doubts) if script else ((), ())
@@ -158,6 +161,12 @@ def _load(root: Value, shown: str, folder: Path, now_s: float, overrides: Overri
     job = JobSpec(**{_TARGETS.get(name, name): value for name, value in given.items()})
     for problem in problems(job):
         field = _spec_field(problem.field)
+        if (typed := overrides.typed(field)) is not None:
+            raise UsageError(f"--{field}: {values.printable(repr(typed))} is not usable; {problem.fix}")
+        if field == "resolution" and field not in root.data and "aspect" in root.data:
+            fix = f"it makes {job.width}x{job.height}: {problem.fix}, or give a resolution"
+            complaints.add("aspect", root.data["aspect"], fix)
+            continue
         complaints.add(problem.field, _find(root, field), problem.fix)
     complaints.check()
     return Loaded(job, asked, notes)

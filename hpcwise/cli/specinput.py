@@ -14,6 +14,12 @@ DOCUMENT_SUFFIXES: Final = (
 )  # fmt: skip
 #: Formats that are ZIP archives inside.
 _ZIPPED: Final = (".pptx", ".epub")
+#: How a picture or font begins.
+_BEGINS: Final[dict[str, tuple[bytes, ...]]] = {
+    ".png": (b"\x89PNG\r\n\x1a\n",),
+    **dict.fromkeys((".jpg", ".jpeg"), (b"\xff\xd8\xff",)),
+    **dict.fromkeys((".otf", ".ttf"), (b"OTTO", b"\0\1\0\0", b"true", b"ttcf")),
+}
 #: Largest file of the person's own (a picture, a font, music).
 MAX_ASSET_BYTES: Final = 256 << 20
 
@@ -30,7 +36,7 @@ def check_asset(text: str, folder: Path, suffixes: Sequence[str]) -> tuple[Path,
 
 def _checked(text: str, folder: Path, suffixes: Sequence[str], most_bytes: int) -> tuple[Path, str]:
     if not text.isprintable() or not text.strip():
-        raise ValueError("write a path without control characters")
+        raise ValueError("its name is empty, not UTF-8 or holds control characters; rename it")
     if text.startswith("~") and not text.startswith("~/"):
         raise ValueError("write the path in full; only ~/ is understood")
     path = Path(text).expanduser() if text.startswith("~/") else folder / text
@@ -51,6 +57,8 @@ def _checked(text: str, folder: Path, suffixes: Sequence[str], most_bytes: int) 
             start = file.read(4096)
             if suffixes is DOCUMENT_SUFFIXES:
                 _check_kind(path, start)
+            elif (begins := _BEGINS.get(path.suffix.lower())) and not start.startswith(begins):
+                raise ValueError(f"it is named {path.suffix.lower()} but is none; export it again")
             file.seek(0)
             return path.resolve(), hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:

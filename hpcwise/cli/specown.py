@@ -180,7 +180,11 @@ def _lexicon(
 ) -> None:
     merged: dict[str, str] = {}
     own = user_lexicon_file()
-    if own.is_file():
+    try:
+        there = own.is_file()
+    except OSError as error:  # a folder above it that is closed
+        raise UsageError(f"{own}: cannot be read ({error.strerror}); check whose it is") from error
+    if there:
         merged |= _words_of(own)
     project = given.get("lexicon", {})
     if isinstance(project, Named):

@@ -32,6 +32,14 @@ class Overrides:
     script: str | None = None
     models: str | None = None
 
+    def typed(self, field: str) -> str | float | None:
+        """What the command line says of a field of the spec, None for nothing."""
+        found: dict[str, str | float | None] = {
+            "duration": self.duration, "resolution": self.resolution, "fps": self.fps, "seed": self.seed,
+            "name": self.name,
+        }  # fmt: skip
+        return found.get(field)
+
 
 def deadline_of(
     given: dict[str, Any],
@@ -55,6 +63,8 @@ def deadline_of(
         raise UsageError(f"{' and '.join(chosen)}: choose one of them")
     if overrides.ttff is not None and chosen not in ([], ["--live"]):
         raise UsageError(f"--ttff: belongs to --live, not to {chosen[0]}; leave it out")
+    if overrides.zone is not None and chosen != ["--by"]:
+        raise UsageError("--zone: belongs to --by; add --by, or leave it out")
     if chosen or overrides.ttff is not None:
         given["slo"], asked = _asked_slo(overrides, given.get("slo"), now_s)
         return asked
@@ -87,6 +97,10 @@ def _asked_slo(overrides: Overrides, slo: Any, now_s: float) -> tuple[Live | By 
 
     if overrides.by:
         zone = overrides.zone or ""
+        try:
+            values.zone_of(zone)
+        except ValueError as error:
+            raise usage("--zone", zone, error) from None
         try:
             deadline = values.parse_by(overrides.by, zone, "", now_s)
         except ValueError as error:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from hpcwise.cli import completion
 from hpcwise.cli.output import print_json
-from hpcwise.cli.run import Run, json_option, run_dir_option
+from hpcwise.cli.run import Run, given, json_option, run_dir_option
 from hpcwise.cli.specfile import Loaded, Overrides, load_document, load_job, looks_like_spec
 from hpcwise.core.errors import UsageError
 
@@ -36,9 +37,17 @@ def job_options(function: F) -> F:
         click.option("--seed", type=int, metavar="N", help="Equal seeds give equal films."),
         click.option("--name", metavar="TEXT", help="Title of the film."),
         click.option(
-            "--script", metavar="FILE", help="Film this screenplay of `hpcwise script` as it stands."
+            "--script",
+            type=click.Path(),
+            metavar="FILE",
+            help="Film this screenplay of `hpcwise script` as it stands.",
         ),
-        click.option("--models", metavar="SET", help="A set of models (configs/model-sets/), such as tiny."),
+        click.option(
+            "--models",
+            metavar="SET",
+            shell_complete=completion.model_sets,
+            help="A set of models (configs/model-sets/), such as tiny.",
+        ),
     ]
     for option in reversed(options):
         function = option(function)
@@ -75,7 +84,7 @@ def load(path: Path, options: dict[str, Any], *, to_plan: bool = False) -> Loade
 @job_options
 @click.option("--again", is_flag=True, help="Even if the same job was handed in before.")
 @click.option(
-    "--cluster", envvar="HPCWISE_CLUSTER", metavar="NAME",
+    "--cluster", envvar="HPCWISE_CLUSTER", metavar="NAME", shell_complete=completion.sites,
     help="Print the ready-by contract on this cluster first (configs/clusters/NAME.yaml).",
 )  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="With --cluster: print the contract and stop.")
@@ -94,6 +103,9 @@ def submit_command(
     """
     if dry_run and cluster is None:
         raise UsageError("--dry-run: needs a cluster to say anything about; add --cluster NAME")
+    for option in ("confidence", "partition"):
+        if cluster is None and given(option):
+            raise UsageError(f"--{option}: belongs to --cluster; add --cluster NAME, or leave it out")
     loaded = load(spec, options, to_plan=dry_run)
     agreed = (
         _contract(loaded, cluster, confidence, partition) if cluster and _dated(loaded, dry_run) else None

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hpcwise.cli.completion import nodes, testbeds
+from hpcwise.cli.group import Group
 from hpcwise.cli.output import console, print_json, table
 from hpcwise.cli.run import json_option
 from hpcwise.core.errors import UsageError
@@ -26,11 +28,15 @@ _cache: Callable[[Any], Any] = click.option(
     help="Where a Slurm is kept that is not this machine's own. [/var/cache/hpcwise]",
 )
 _name: Callable[[Any], Any] = click.option(
-    "--name", default=None, metavar="NAME", help="Which testbed. Default: your user name."
+    "--name",
+    default=None,
+    metavar="NAME",
+    shell_complete=testbeds,
+    help="Which testbed. Default: your user name.",
 )
 
 
-@click.group("testbed")
+@click.group("testbed", cls=Group)
 def testbed_command() -> None:
     """A real Slurm on this machine: a network namespace, host name and /tmp for every node.
 
@@ -91,7 +97,7 @@ def up(
         slurmd_timeout_s=slurmd_timeout,
     )
     begun_s = time.monotonic()
-    made = Testbed.up(shape, name or getpass.getuser(), folder, _say, cache or versions.CACHE)
+    made = Testbed.up(shape, name or _user(), folder, _say, cache or versions.CACHE)
     took_s = time.monotonic() - begun_s
     _show(made)
     chosen = f" --name {name}" if name else ""
@@ -122,7 +128,7 @@ def down(every: bool, name: str | None) -> None:
     packages.require_rights()
     if every and name:
         raise UsageError("--name: not together with --all; give one of them")
-    names = [known.name for known in record.known()] if every else [name or getpass.getuser()]
+    names = [known.name for known in record.known()] if every else [name or _user()]
     for one in names:
         Testbed.find(one).down()
         click.echo(f"{one}: down")
@@ -143,7 +149,7 @@ def status(name: str | None, as_json: bool) -> None:
 
 
 @testbed_command.command("cut")
-@click.argument("node")
+@click.argument("node", shell_complete=nodes)
 @_name
 def cut(node: str, name: str | None) -> None:
     """Pull NODE's cable: both sides live on, Slurm says `down` after its time-out."""
@@ -151,7 +157,7 @@ def cut(node: str, name: str | None) -> None:
 
 
 @testbed_command.command("heal")
-@click.argument("node")
+@click.argument("node", shell_complete=nodes)
 @_name
 def heal(node: str, name: str | None) -> None:
     """Put NODE's cable back and take its delay away."""
@@ -159,7 +165,7 @@ def heal(node: str, name: str | None) -> None:
 
 
 @testbed_command.command("slow")
-@click.argument("node")
+@click.argument("node", shell_complete=nodes)
 @click.argument("ms", type=float, default=100.0)
 @_name
 def slow(node: str, ms: float, name: str | None) -> None:
@@ -168,7 +174,7 @@ def slow(node: str, ms: float, name: str | None) -> None:
 
 
 @testbed_command.command("kill")
-@click.argument("target")
+@click.argument("target", shell_complete=nodes)
 @click.option("--daemon", is_flag=True, help="Only slurmd of a node; its jobs live on.")
 @_name
 def kill(target: str, daemon: bool, name: str | None) -> None:
@@ -177,7 +183,7 @@ def kill(target: str, daemon: bool, name: str | None) -> None:
 
 
 @testbed_command.command("restart")
-@click.argument("target")
+@click.argument("target", shell_complete=nodes)
 @_name
 def restart(target: str, name: str | None) -> None:
     """Start a node's slurmd again, or slurmctld, slurmdbd, mariadbd, munged."""
@@ -185,7 +191,7 @@ def restart(target: str, name: str | None) -> None:
 
 
 @testbed_command.command("pause")
-@click.argument("target")
+@click.argument("target", shell_complete=nodes)
 @_name
 def pause(target: str, name: str | None) -> None:
     """Let all processes of a node hang, or slurmctld, slurmdbd, mariadbd, munged."""
@@ -193,7 +199,7 @@ def pause(target: str, name: str | None) -> None:
 
 
 @testbed_command.command("resume")
-@click.argument("target")
+@click.argument("target", shell_complete=nodes)
 @_name
 def resume(target: str, name: str | None) -> None:
     """Let go on what was paused."""
@@ -210,7 +216,9 @@ def env(name: str | None) -> None:
 
 @testbed_command.command("exec", context_settings={"ignore_unknown_options": True})
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-@click.option("--node", default=None, metavar="NODE", help="On that node, not on this machine.")
+@click.option(
+    "--node", default=None, metavar="NODE", shell_complete=nodes, help="On that node, not on this machine."
+)
 @_name
 def exec_(command: tuple[str, ...], node: str | None, name: str | None) -> int:
     """Run a command in the testbed: hpcwise testbed exec -- sinfo. Its exit code is ours."""
@@ -219,7 +227,9 @@ def exec_(command: tuple[str, ...], node: str | None, name: str | None) -> int:
 
 
 @testbed_command.command("shell")
-@click.option("--node", default=None, metavar="NODE", help="On that node, not on this machine.")
+@click.option(
+    "--node", default=None, metavar="NODE", shell_complete=nodes, help="On that node, not on this machine."
+)
 @_name
 def shell(node: str | None, name: str | None) -> int:
     """A shell in the testbed."""
@@ -238,13 +248,20 @@ def _call(command: list[str], found: Testbed) -> int:
         raise UsageError(f"COMMAND: {command[0]!r} is not on PATH") from None
 
 
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except KeyError:  # a user without a name
+        raise UsageError("--name: your user has no name on this machine; give --name NAME") from None
+
+
 def _find(name: str | None, *, as_root: bool = True) -> Testbed:
     from hpcwise.testbed import packages
     from hpcwise.testbed.cluster import Testbed
 
     if as_root:
         packages.require_rights()
-    return Testbed.find(name or getpass.getuser())
+    return Testbed.find(name or _user())
 
 
 def _show(found: Testbed) -> None:

@@ -40,16 +40,19 @@ class Deadline:
 
 
 def parse_duration_s(text: str) -> float:
-    """Seconds of `90`, `90s`, `10m`, `1h30m`, `7d`."""
+    """Seconds of `90`, `90s`, `10m`, `1h30m`, `7d`; never below 0."""
     compact = text.strip().lower().replace(" ", "")
     match = _DURATION.fullmatch(compact)
     if match is not None and any(match.groups()):
         parts = (float(g) * unit for g, unit in zip(match.groups(), _UNITS_S, strict=True) if g)
         return _finite(sum(parts))
     try:
-        return _finite(float(compact))
+        seconds = _finite(float(compact))
     except ValueError:
         raise ValueError("write 90s, 10m or 1h30m") from None
+    if seconds < 0:
+        raise ValueError("write 90s, 10m or 1h30m")
+    return seconds
 
 
 def parse_size(text: str) -> tuple[int, int]:

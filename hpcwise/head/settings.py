@@ -365,8 +365,14 @@ def read_file(path: Path, kind: type[T]) -> T:
 
     try:
         data: Any = yaml.safe_load(path.read_text("utf-8"))
+        if not isinstance(data, dict):
+            raise UsageError(f"{path}: is no map of fields; write `name: value`, a line each")
         return msgspec.convert(data, kind)
     except FileNotFoundError:
-        raise UsageError(f"{path}: is missing; {_FIX}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, msgspec.ValidationError) as error:
+        raise UsageError(f"{path}: is missing; check the path, or {_FIX}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: is not UTF-8 text; save it as UTF-8") from None
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    except (yaml.YAMLError, msgspec.ValidationError) as error:
         raise UsageError(f"{path}: {' '.join(str(error).split())}") from error

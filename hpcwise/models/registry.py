@@ -8,9 +8,10 @@ Families are imported when one is asked for: most pull in libraries that take se
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, cast
@@ -41,6 +42,13 @@ FAMILIES: Final[Mapping[str, tuple[str, str]]] = {
 }
 
 
+def no_card(name: str, known: Collection[str]) -> ModelMissing:
+    """What is said of a model that nobody knows."""
+    close = difflib.get_close_matches(name, known, n=1)
+    others = f"did you mean {close[0]}?" if close else f"known are {', '.join(sorted(known))}"
+    return ModelMissing(f"model {name!r}: no card in configs/models; {others}")
+
+
 @dataclass(frozen=True, slots=True)
 class Registry:
     """The cards of one configuration, by model name. models_dir: where files of models are kept."""
@@ -68,8 +76,7 @@ class Registry:
         try:
             return self.cards[name]
         except KeyError:
-            known = ", ".join(sorted(self.cards))
-            raise ModelMissing(f"model {name!r}: no card in configs/models; known are {known}") from None
+            raise no_card(name, self.cards) from None
 
     def spec(self, name: str) -> ModelSpec:
         """What the family's adapter loads; files are verified, and fetched where a source has them.

@@ -359,9 +359,9 @@ def test_logs_are_merged_by_time_and_filtered_by_request(
     [
         (["frobnicate"], "hpcwise: command: 'frobnicate' is not known; see hpcwise --help"),
         (["lss"], "hpcwise: command: 'lss' is not known; did you mean ls?"),
-        (["show"], "hpcwise: Missing argument 'REQUEST'."),
+        (["show"], "hpcwise: REQUEST: is missing; --help says what it is"),
         (["ls", "--jsn"], "hpcwise: No such option '--jsn'. Did you mean '--json'?"),
-        (["explain", "x", "seven"], "hpcwise: Invalid value for '[SHOT]': 'seven' is not a valid integer."),
+        (["explain", "x", "seven"], "hpcwise: SHOT: 'seven' is not a valid integer"),
         (["gc", "--older-than", "soon"], "hpcwise: --older-than: 'soon' is not usable; write 90s, 10m or 1h30m"),
         (["generate", "nothing.pdf"], "hpcwise: nothing.pdf: there is no such file; check the path"),
         (["submit", "nothing.yaml"], "hpcwise: nothing.yaml: cannot be read (No such file or directory); check the path"),
@@ -392,19 +392,43 @@ def test_completion_scripts_call_this_command(shell: str, capsys: pytest.Capture
     assert code == 0 and "_HPCWISE_COMPLETE" in out
 
 
-def test_request_ids_complete(
-    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("show pa", ["pair-1"]),
+        ("cancel ", ["other-1", "pair-1"]),
+        ("logs ", ["head", "other-1", "pair-1", "w1"]),
+        ("models show kok", ["kokoro-82m"]),
+        ("models show whis", ["whisper-large-v3"]),
+        ("models check whis", []),
+        ("profile kok", ["kokoro-82m"]),
+        ("cluster check te", ["testbed"]),
+        ("submit x.yaml --cluster te", ["testbed"]),
+        ("generate x.pdf --models t", ["tiny"]),
+        ("plan x.pdf --profiles f", ["fitted"]),
+        ("head start --cluster testbed --nodes a", ["a100="]),
+        ("head start --cluster nosuch --nodes a", []),
+        ("testbed cut a --name nosuch", []),
+    ],
+)
+def test_names_of_runs_models_sites_and_nodes_complete(
+    run: Run,
+    words: str,
+    found: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (run.paths.done / "pair-1.job").write_text("{}")
     (run.paths.inbox / "other-1.job").write_text("{}")
+    run.paths.worker("w1").mkdir(exist_ok=True)
     monkeypatch.setenv("_HPCWISE_COMPLETE", "bash_complete")
     monkeypatch.setenv("HPCWISE_RUN_DIR", str(run.results))
-    monkeypatch.setenv("COMP_WORDS", "hpcwise show pa")
-    monkeypatch.setenv("COMP_CWORD", "2")
+    monkeypatch.setenv("COMP_WORDS", f"hpcwise {words}")
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split(" "))))
     capsys.readouterr()
     with pytest.raises(SystemExit):
         main.run([])
-    assert capsys.readouterr().out == "plain,pair-1\n"
+    assert sorted(capsys.readouterr().out.split()) == [f"plain,{name}" for name in found]
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -89,7 +89,7 @@ def test_pools_of_a_file_have_regions_and_prices(capsys: pytest.CaptureFixture[s
         (["--fleet", "v100=16"],
          "model: 'gemma-3-27b' has no profile on v100; measure it (hpcwise profile) or add hardware of "
          "a100, gb200, h100, h200"),
-        (["--fleet", "a100=0"], "fleet: has no workers; write such as a100=8,h200=4"),
+        (["--fleet", "a100=0"], "--fleet: has no workers; write such as a100=8,h200=4"),
         (["--fleet", "a100=3"],
          "cluster: 3 devices are too few for 'streamwise-podcast', which needs 5 replicas; add devices"),
         (["--fleet", "x9=8"], "cluster.x9: hardware 'x9' is not in hardware.yaml; known are cpu, v100, a100, "
@@ -97,10 +97,10 @@ def test_pools_of_a_file_have_regions_and_prices(capsys: pytest.CaptureFixture[s
         (["--fleet", "a100=8", "--cluster", "x.yaml"],
          "plan: --cluster and --fleet are both given; choose one"),
         (["--fleet", "a100=8", "--ready-by", "soon"],
-         "ready-by: 'soon' is not usable; write 90s, 10m or 1h30m"),
-        (["--fleet", "a100=8", "--power-w", "0"], "power-w: 0.0 is not usable; give more than 0"),
+         "--ready-by: 'soon' is not usable; write 90s, 10m or 1h30m"),
+        (["--fleet", "a100=8", "--power-w", "0"], "--power-w: 0.0 is not usable; give more than 0"),
         (["--fleet", "a100=8", "--plot", "/no/such/out.png"],
-         "plot: /no/such/out.png cannot be written; name a file in a folder that exists"),
+         "--plot: /no/such/out.png cannot be written; name a file in a folder that exists"),
     ],
 )  # fmt: skip
 def test_each_mistake_is_one_line(capsys: pytest.CaptureFixture[str], words: list[str], line: str) -> None:

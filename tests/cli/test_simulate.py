@@ -81,10 +81,10 @@ def test_many_requests_are_listed_and_summed_up(spec: Path, capsys: pytest.Captu
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (("--fleet", "a100=-1"), "fleet.a100: -1 is not usable; choose 0 to 4096"),
-        (("--fleet", "a100"), "fleet: 'a100' is not HARDWARE=NUMBER; write such as a100=8,h200=4"),
-        (("--fleet", "a100=0"), "fleet: has no workers; write such as a100=8,h200=4"),
-        (("--fleet", "a100=1,a100=2"), "fleet.a100: is named twice; add the numbers up"),
+        (("--fleet", "a100=-1"), "--fleet a100: -1 is not usable; choose 0 to 4096"),
+        (("--fleet", "a100"), "--fleet: 'a100' is not HARDWARE=NUMBER; write such as a100=8,h200=4"),
+        (("--fleet", "a100=0"), "--fleet: has no workers; write such as a100=8,h200=4"),
+        (("--fleet", "a100=1,a100=2"), "--fleet a100: is named twice; add the numbers up"),
         (
             ("--fleet", "a100=8", "--set", "noise_sigma=x"),
             "--set: 'noise_sigma=x' is not NAME=NUMBER or NAME=yes|no",
@@ -118,7 +118,7 @@ def test_an_unknown_kind_of_hardware_is_named_with_those_that_are_known(
 ) -> None:
     code, _, err = run(capsys, spec, "--fleet", "b9=1")
     assert code == 2
-    assert err.startswith("hpcwise: fleet: hardware 'b9' is not in hardware.yaml; known are cpu, ")
+    assert err.startswith("hpcwise: --fleet: hardware 'b9' is not in hardware.yaml; known are cpu, ")
 
 
 def test_mistakes_in_a_cluster_file_name_the_entry(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -69,7 +69,8 @@ def test_logo_fonts_pictures_and_music_are_found_beside_the_spec_and_known_by_th
     tmp_path: Path, config: Path
 ) -> None:
     for name in ("logo.png", "a.otf", "chart.png"):
-        (tmp_path / name).write_bytes(name.encode())
+        begins = {".png": b"\x89PNG\r\n\x1a\n", ".otf": b"OTTO"}[Path(name).suffix]
+        (tmp_path / name).write_bytes(begins + name.encode())
     with wave.open(str(tmp_path / "quiet.wav"), "wb") as sound:
         sound.setnchannels(1)
         sound.setsampwidth(2)
