@@ -220,6 +220,29 @@ def test_a_figure_is_whole_at_the_start_and_at_the_end_of_its_shot(
     assert 1.02 < areas[1] / areas[0] < 1.12  # the slow push
 
 
+@pytest.mark.parametrize(("label", "parts"), [("Table 1", 4), ("Equation 1", 0)])
+def test_what_is_written_too_small_is_shown_part_by_part_but_a_formula_is_left_whole(
+    tmp_path: Path, label: str, parts: int
+) -> None:
+    document = tmp_path / "doc"
+    document.mkdir()
+    colours = ((255, 0, 255), (0, 255, 255), (255, 255, 0), (0, 255, 0))  # in the order of reading
+    pixels = np.zeros((240, 320, 4), np.uint8)
+    for i, tint in enumerate(colours):
+        pixels[i // 2 * 120 : i // 2 * 120 + 120, i % 2 * 160 : i % 2 * 160 + 160] = (*tint, 255)
+    skia.Image.fromarray(pixels).save(str(document / "f.png"), skia.kPNG)
+    words = [[f"w{i}", 0.1, i / 40, 0.2, i / 40 + 0.02] for i in range(30)]
+    figure = {"label": label, "caption": "", "file": "f.png", "words": words}
+    (document / "document.json").write_bytes(msgspec.json.encode({"figures": [figure]}))
+    frames = frames_of(
+        tmp_path, talk(duration_s=12.0), "figure", (320, 200),
+        index=2, document=document, shot={"figure": 0}, fps=2,
+    )  # fmt: skip
+    seen = [[int(near(frame, *tint, 90).sum()) for tint in colours] for frame in frames]
+    most = [max(range(4), key=lambda i, s=s: s[i]) for s in seen if max(s) > 0.6 * sum(s)]
+    assert [colour for colour, _ in itertools.groupby(most)] == list(range(parts))
+
+
 def test_the_film_fades_in_at_its_start_and_out_at_its_end_only(tmp_path: Path) -> None:
     def ends(index: int, kind: str = "two_shot") -> tuple[float, float]:
         frames = frames_of(tmp_path, talk(), kind, (160, 100), index=index, total_shots=5)

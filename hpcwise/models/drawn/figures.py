@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from statistics import median
 
 import skia
 
@@ -30,10 +31,14 @@ from hpcwise.models.drawn.text import Block, fitted, width_of, write
 
 #: A region is brought this much closer at most; the figure is drawn this much larger than it is shown.
 CLOSEST = 1.5
+#: As closely parts are read that no word names.
+READING = 1.8
 #: Seconds that it takes to turn to a region.
 TURN_S = 0.45
 #: Figures lower than this are shown part by part, if the words name none, units.
 SMALL = 150.0
+#: So are those with so many words in lines lower than this, units.
+MANY_WORDS, SMALL_LINE = 24, 8.5
 #: Regions that are named this soon after each other are one movement, seconds.
 NEXT_S = 0.05
 
@@ -70,13 +75,23 @@ class FigureShot:
         pixels = figure.toarray(colorType=skia.kRGBA_8888_ColorType)
         self.cues: tuple[Cue, ...] = cues_of(material.speech, panels_of(pixels), self._words())
         # A wide picture off a slide is a photograph or a logo, with nothing to read in its parts.
-        whole = self._figure_text()[0].startswith(("Slide", "Picture"))
-        small = self.layout.figure.height < SMALL and not whole
-        self._tour = () if self.cues or not small else _tour_of(material.speech.duration_s)
+        # And a formula is one: half of it says nothing.
+        whole = self._figure_text()[0].startswith(("Slide", "Picture", "Equation"))
+        self._tour = () if self.cues or whole else self._read_in_parts()
         self._ground = ground(material, board=True)
         self._behind = blurred_set(material, 0.0) if stage.portrait else None
         self._card = self._painted_card()
         self._picture = self._large(figure)
+
+    def _read_in_parts(self) -> tuple[Cue, ...]:
+        """What is shown too small, or written too small, part by part; nothing where there is no need."""
+        inner, length_s = self.layout.figure, self._material.speech.duration_s
+        if inner.height < SMALL:
+            return _tour_of(length_s, _STRIPS)
+        lines = [word.bottom - word.top for word in self._words()]
+        if len(lines) >= MANY_WORDS and median(lines) * inner.height < SMALL_LINE:
+            return _tour_of(length_s, _QUARTERS if length_s > 9 else _QUARTERS[::3])
+        return ()
 
     def _words(self) -> tuple[FigureWord, ...]:
         index, figures = self._material.shot.figure, self._material.document.figures
@@ -86,7 +101,7 @@ class FigureShot:
         """The figure at the size at which it is shown, or closest where the words name parts of it."""
         inner, scale = (
             self.layout.figure,
-            self._material.scale * (CLOSEST if self.cues or self._tour else 1.0),
+            self._material.scale * (CLOSEST if self.cues else READING if self._tour else 1.0),
         )
         surface = skia.Surface(max(2, round(inner.width * scale)), max(2, round(inner.height * scale)))
         canvas = surface.getCanvas()
@@ -199,7 +214,7 @@ class FigureShot:
             speaker,
             moment,
             area.x + area.width / 2,
-            area.bottom - 168 * person,
+            area.bottom - 152 * person,
             person,
             -1,
             tuck=0.9,
@@ -212,7 +227,7 @@ class FigureShot:
         canvas.save()
         canvas.clipRect(box(inner.x, inner.y, inner.width, inner.height))
         if lit is not None and not moment.still:
-            grown = 1 + (_closeness(lit) - 1) * share
+            grown = 1 + (_closeness(lit, CLOSEST if self.cues else READING) - 1) * share
             # The part comes to the middle as far as the figure still fills its frame.
             x = inner.x + inner.width * _pivot(lit.x + lit.width / 2, grown)
             y = inner.y + inner.height * _pivot(lit.y + lit.height / 2, grown)
@@ -249,15 +264,17 @@ class FigureShot:
         return cue.area, turned * left
 
 
-def _tour_of(duration_s: float) -> tuple[Cue, ...]:
-    """A figure that is shown small, part by part from left to right; whole before and after."""
+_STRIPS = tuple(Box(i / 3, 0.0, 1 / 3, 1.0) for i in range(3))
+_QUARTERS = tuple(Box(x, y, 0.45, 0.45) for y in (0.0, 0.55) for x in (0.0, 0.55))
+
+
+def _tour_of(duration_s: float, parts: tuple[Box, ...]) -> tuple[Cue, ...]:
+    """A figure part by part in the order of reading; whole before and after."""
     first_s, last_s = 1.3, duration_s - 0.9
     if last_s - first_s < 4.5:
         return ()
-    step_s = (last_s - first_s) / 3
-    return tuple(
-        Cue(first_s + i * step_s, first_s + (i + 1) * step_s, Box(i / 3, 0.0, 1 / 3, 1.0)) for i in range(3)
-    )
+    step_s = (last_s - first_s) / len(parts)
+    return tuple(Cue(first_s + i * step_s, first_s + (i + 1) * step_s, part) for i, part in enumerate(parts))
 
 
 def _between(one: Box, other: Box, share: float) -> Box:
@@ -267,10 +284,8 @@ def _between(one: Box, other: Box, share: float) -> Box:
     return Box(x, y, wide, tall)
 
 
-def _closeness(area: Box) -> float:
-    return min(
-        CLOSEST, max(1.0, 0.8 / area.width if area.height == 1.0 else 0.8 / max(area.width, area.height))
-    )
+def _closeness(area: Box, most: float) -> float:
+    return min(most, max(1.0, 0.8 / area.width if area.height == 1.0 else 0.8 / max(area.width, area.height)))
 
 
 def _pivot(middle: float, grown: float) -> float:
