@@ -115,10 +115,10 @@ REFUSED = [
     "In [7] the modification of the kite is studied for several winds.",
     "We now specify the kite that is to be flown in the harbour.",
     "In the following a kite of two parts is used as the source of the pull.",
-    "An overview of the kites of the harbour is given in detail.",
+    "An overview of the harbour is given that includes all of its kites.",
     "The design of the kite has been outlined.",
     # Phrases out of tables, captions and examples.
-    "Results of the trials for the larger kites of the harbour.",
+    "Results for the larger kite of the harbour and for its winch.",
     "A single word naming the kite as described by its crew on board.",
     "Called during the launch of a kite that failed after its line broke.",
     "Hypothesis: Steve Webster won ten races with a kite of his own.",

@@ -58,17 +58,18 @@ BROKEN = re.compile(
     # A stop inside: "use. on a line by itself".
     r"|\b(?!(?:approx|etc|vs|cf|al|resp|incl|excl|ca|no|st|eg|ie|fig|max|min)\.)[a-z]{2,}\. [a-z]"
 )
-_BEFORE_NOUN = r"(?:of|for|from|and|or|between|with|in|on|at|by|to|as|per|under|via|over)"
-_GOES_WITH = (
-    "consists|depends|relies|works|leads|belongs|refers|differs|occurs|comes|goes|varies|corresponds|lies|stands|runs"
-    "|applies|serves|acts|aims|focuses|looks|points|starts|begins|ends|ranges|remains|builds|rests|suffers|benefits"
-    "|contributes|amounts|adds|deals|copes|responds|converges|scales|grows|falls|rises|moves|passes|exists|appears"
-    "|happens|continues|extends|turns|travels|emerges|arises|stems|results in"
+#: Nouns of titles and captions, which are no verbs before a preposition: "Ablation results for the kite."
+_HEADS = (
+    r"(?:results(?! in\b)|(?:tools|tests|methods|models|examples|details|settings|systems|features|types|levels"
+    r"|ranks|studies|manuals|documents|experiments|comparisons|curves|functions|parameters|values|scores|statistics"
+    r"|objectives|applications|techniques|approaches|algorithms|tasks|templates|prompts|distributions|estimates"
+    r"|coefficients|differences|effects|requirements|properties|lists|plots|images|pictures|directions)"
+    r"(?= (?:of|for|from|and|or|between|with|in|on|at|by|to|per|under|via|over)\b))"
 )
 # Weak on purpose (a plural passes too): it refuses titles, labels and lists that end with a full stop.
 VERB = re.compile(
     r"\b(?:is|are|was|were|be|been|has|have|had|can|could|may|might|will|would|should|must|do|does|did)\b"
-    rf"|\b[a-z]{{2,}}(?:[^su\W]s|sses) (?!{_BEFORE_NOUN}\b)|\b(?:{_GOES_WITH}) {_BEFORE_NOUN}\b"
+    rf"|\b(?!{_HEADS})[a-z]{{2,}}(?:[^su\W]s|sses) |\b(?:[Tt]hey|[Ww]e|authors) (?:\w+ly )?[a-z]{{3,}} "
     r"|(?<!\bin )(?<!\bof )(?<!\ba )(?<!\ban )(?<!\bthe )(?<!\bwith )(?<!\bby )(?<!\bfor )"
     r"(?<!\bfrom )(?<!\bon )(?<!\bas )(?<!\")\b[a-z]{2,}ed "
     r"|\b(?:found|led|became|flew|grew|took|gave|made|held|kept|fell|rose|ran|saw|went|came|built|chose"
@@ -116,7 +117,7 @@ FRAGMENT = re.compile(rf"^[A-Z][a-z]+ing\b(?!.*(?<!to )\b(?:{_FINITE})(?:s|d|ed)
 # It promises something and says nothing.
 VAGUE = re.compile(
     r"^.{0,50}\b(?:is|are) (?:\w+ )?(?:interesting|surprising|clear|obvious|worth noting)\.$"
-    r"|\b(?:is|are|was|were|been) (?:\w+ )?(?:outlined|introduced|presented|given|discussed|described"
+    r"|\b(?:is|are|was|were|been) (?:\w+ )?(?:outlined|introduced|presented|discussed|described"
     r"|reviewed|sketched|summari[sz]ed)(?:\.$|, along with\b)"
     r"|\b(?:overview|review|introduction) \w+ (?:\w+ )?is given\b"
 )
