@@ -73,7 +73,7 @@ class Worker:
         self._gang = gang
         if gang is not None:
             gang.last_words = self._last_words
-        self._runs = Runs(config, store, shelf, pulse, work, meter, gang, self._pump)
+        self._runs = Runs(config, store, shelf, pulse, work, meter, gang, self._pump, self._end_now)
         self._health = health
         self._looked_s = float("-inf")
         self._unwell: tuple[str, ...] = ()
@@ -193,8 +193,8 @@ class Worker:
 
     def _look_at_times(self) -> None:
         now = time.monotonic()
-        if self._gang is not None and self._gang.lost and self._leaving != self._gang.lost:
-            self._drain(self._gang.lost, 0.0)
+        if self._gang is not None and self._gang.lost:
+            self._end_now(self._gang.lost)
         if not self._leaving:
             left = self._left_s()
             if self._signals.warned and self._no_news(left):
@@ -249,6 +249,11 @@ class Worker:
             self._link.emit(m.WorkerDraining(self._config.worker_id, remaining_s, reason))
         self._give_back()
 
+    def _end_now(self, reason: str) -> None:
+        """Nothing can be computed here any more."""
+        if self._leaving != reason:
+            self._drain(reason, 0.0)
+
     def _give_back(self) -> None:
         """What has not started is done elsewhere."""
         for ref in self._queue.clear():
@@ -262,6 +267,7 @@ class Worker:
 
     def _last_words(self, reason: str) -> None:
         """From a thread of the gang: the main one is inside a collective that will not end."""
+        self._link.emit(m.WorkerDraining(self._config.worker_id, 0.0, reason))
         for attempt in self._runs.running:
             self._link.emit(m.TaskFailed(attempt.task.task_id, attempt.task.attempt, reason, True))
         self._link.flush()

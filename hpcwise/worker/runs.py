@@ -39,7 +39,8 @@ _SHORT: Final = 0.99
 
 
 class Runs:
-    """Belongs to the worker's main thread. pump: handles what the head says; see Attempt.
+    """Belongs to the worker's main thread. pump: handles what the head says; see Attempt. end_now: tells the
+    head to send nothing more, and why.
 
     broken: why this process can compute nothing any more, empty while it can. doubt: whether an error came
     that a sick device may have caused; both are for the worker's loop to act on.
@@ -47,7 +48,7 @@ class Runs:
 
     def __init__(
         self, config: WorkerConfig, store: Store, shelf: Shelf, pulse: Pulse, work: Path, meter: Meter,
-        gang: Gang | None, pump: Callable[[float], None],
+        gang: Gang | None, pump: Callable[[float], None], end_now: Callable[[str], None],
     ) -> None:  # fmt: skip
         self._config = config
         self._store = store
@@ -57,6 +58,7 @@ class Runs:
         self._meter = meter
         self._gang = gang
         self._pump = pump
+        self._end_now = end_now
         paths = RunPaths(Path(config.run_dir))
         self._checkpoints = CheckpointStore(paths, durable=config.durable)
         self._preview = paths.preview(config.worker_id)
@@ -195,6 +197,7 @@ class Runs:
         ) else error  # fmt: skip
         if isinstance(full, DiskFull):
             self.link.emit(m.StoreFull(str(full)))
+        self._say_lost(what.reason if what.cause == "device" else "")
         self._failed(ref, what, before_j)
         # The traceback holds what the model had in memory.
         del error, blamed, full, told
@@ -203,6 +206,13 @@ class Runs:
         elif what.cause == "device":
             self.broken = what.reason
         self.doubt = self.doubt or what.doubt
+
+    def _say_lost(self, broken: str = "") -> None:
+        """A replica that has lost a process is sent nothing more: it says so before what it did not make,
+        which would come back at once."""
+        reason = "" if self._gang is None else self._gang.lost or broken
+        if reason:
+            self._end_now(reason)
 
     def _failed(self, ref: AttemptRef, what: Failure, before_j: float | None) -> None:
         joules = self._meter.since(before_j)
@@ -250,6 +260,7 @@ class Runs:
         return adapter
 
     def _not_loaded(self, model: str, error: Exception) -> None:
+        self._say_lost()
         reason = " ".join(str(error).split()) or type(error).__name__
         cause, free_gb = cause_of(error), -1.0
         if isinstance(error, NoRoom):

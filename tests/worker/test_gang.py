@@ -10,7 +10,6 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -43,6 +42,8 @@ from tests.worker.scripted import ScriptedHead
 #: Importing diffusers takes seconds on a quiet machine, and many on a busy one.
 pytestmark = pytest.mark.timeout(400)
 SLOW_S = 150.0
+#: A replica that loses a process ends in seconds: where it does not it hangs.
+ENDS_S = 40.0
 
 OPTIONS: dict[str, Any] = {"dtype": "float32", "call": {"guidance_scale": 5.0}}
 PARAMS = {
@@ -190,13 +191,13 @@ def test_two_processes_are_one_worker_that_makes_what_one_process_makes(
     head.run("w1", sketch("lost", steps=4000))
     head.until(lambda: [e for e in head.events if isinstance(e, m.TaskProgress) and e.task_id == "lost"])
     second.kill()
-    began_s = time.monotonic()
-    end = head.until(lambda: head.goodbyes)
+    end = head.until(lambda: head.goodbyes, ENDS_S)
     assert end == [f"rank 1 on {node} was lost: its connection closed"]
-    assert first.wait(10.0) == 0
-    assert time.monotonic() - began_s < 10.0
-    said = [e for e in head.events if isinstance(e, m.TaskFailed) and e.task_id == "lost"]
-    assert all(e.transient and e.reason == end[0] for e in said)
+    assert first.wait(ENDS_S) == 0
+    # That it leaves is known before its task comes back.
+    said = [e for e in head.events if isinstance(e, m.WorkerDraining | m.TaskFailed) and e.reason == end[0]]
+    assert isinstance(said[0], m.WorkerDraining)
+    assert all(isinstance(e, m.TaskFailed) and (e.task_id, e.transient) == ("lost", True) for e in said[1:])
 
 
 def test_the_others_end_when_rank_0_is_killed_and_obey_it_when_it_leaves(site: Site) -> None:
@@ -207,7 +208,7 @@ def test_the_others_end_when_rank_0_is_killed_and_obey_it_when_it_leaves(site: S
     leaving = site.start("w3", 2)
     head.until(lambda: len(head.hellos) == known + 2, SLOW_S)
     killed[0].kill()
-    assert [process.wait(10.0) for process in killed[1:]] == [EXIT_LOST, EXIT_LOST]
+    assert [process.wait(ENDS_S) for process in killed[1:]] == [EXIT_LOST, EXIT_LOST]
     # SIGTERM reaches all tasks of a job: rank 0 decides what it means.
     leaving[1].send_signal(signal.SIGTERM)
     leaving[0].send_signal(signal.SIGTERM)
