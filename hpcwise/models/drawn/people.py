@@ -96,30 +96,36 @@ def draw_set(
     canvas: Canvas, scenery: Scenery, stage: Stage, moment: Moment, zoom: float, drift: float
 ) -> None:
     """The place. What is far moves less than what is near when the camera does."""
+    # In a window of another shape the place is cut to it, and what lives in it stays where it belongs.
+    own = Stage.of(scenery.far.width(), scenery.far.height())
     canvas.save()
     _zoomed(canvas, stage, OVERSCAN + (zoom - 1) * 0.45)
     canvas.translate(-drift * 0.35, 0)
-    draw_backdrop(canvas, scenery.far, stage)
+    _covering(canvas, own, stage)
+    draw_backdrop(canvas, scenery.far, own)
     if scenery.near is not None:
-        scenery.place.life(canvas, stage.width, stage.height, moment.time_s, scenery.mood)
+        scenery.place.life(canvas, own.width, own.height, moment.time_s, scenery.mood)
     canvas.restore()
     if scenery.near is not None:
         canvas.save()
         _zoomed(canvas, stage, OVERSCAN + (zoom - 1) * 0.8)
         canvas.translate(-drift * 0.8, 0)
+        _covering(canvas, own, stage)
         for area in scenery.near_areas:
             canvas.save()
             canvas.clipRect(
-                box(
-                    area.x * stage.width,
-                    area.y * stage.height,
-                    area.width * stage.width,
-                    area.height * stage.height,
-                )
+                box(area.x * own.width, area.y * own.height, area.width * own.width, area.height * own.height)
             )
-            draw_backdrop(canvas, scenery.near, stage)
+            draw_backdrop(canvas, scenery.near, own)
             canvas.restore()
         canvas.restore()
+
+
+def _covering(canvas: Canvas, own: Stage, stage: Stage) -> None:
+    """From here on coordinates are those of a place of size `own`, which covers the stage."""
+    scale = max(stage.width / own.width, stage.height / own.height)
+    canvas.translate((stage.width - own.width * scale) / 2, (stage.height - own.height * scale) / 2)
+    canvas.scale(scale, scale)
 
 
 def _zoomed(canvas: Canvas, stage: Stage, zoom: float) -> None:
