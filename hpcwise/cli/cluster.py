@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +16,7 @@ from hpcwise.cli.group import Group
 from hpcwise.cli.output import console, print_json, table
 from hpcwise.cli.run import json_option
 from hpcwise.cli.specfile import relative
-from hpcwise.cli.values import format_s
+from hpcwise.cli.values import format_s, printable
 from hpcwise.core.cluster import Cluster
 from hpcwise.core.contractquote import Calibration
 from hpcwise.core.errors import UsageError
@@ -23,6 +24,7 @@ from hpcwise.core.queuewait import WaitSample
 
 #: The file and Slurm differ.
 _EXIT_DRIFT: Final = 1
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 
 
 @click.group("cluster", cls=Group)
@@ -44,13 +46,17 @@ def discover_command(name: str | None, shared_dir: str | None, rewrite: bool, as
     from hpcwise.head.settings import find_configs
     from hpcwise.launch.discover import drift, merged
 
-    now, known = _found(name or "", shared_dir)
+    if name is not None and not _NAME.fullmatch(name):
+        raise UsageError(
+            f"--name: {printable(repr(name))} is not usable; use 1 to 40 letters, digits, '-' or '_'"
+        )
+    now, known = _found(shared_dir)
     path = find_configs() / "clusters" / f"{name or now.cluster}.yaml"
     lines: list[str] = []
     if path.is_file():
         ours, _ = read(path.stem)
         if ours.qos != now.qos:
-            now, _ = _found(name or now.cluster, shared_dir, ours.qos)
+            now, _ = _found(shared_dir, ours.qos)
         lines = drift(ours, now)
         now = merged(ours, now) if rewrite else ours
     if rewrite or not path.is_file():
@@ -79,7 +85,7 @@ def check_command(name: str, as_json: bool) -> int:
     from hpcwise.launch.discover import drift
 
     ours, path = read(name)
-    now, _ = _found(ours.cluster, ours.shared_dir, ours.qos)
+    now, _ = _found(ours.shared_dir, ours.qos)
     lines = drift(ours, now)
     if as_json:
         print_json({"path": str(path), "drift": lines})
@@ -148,14 +154,14 @@ def learn_command(
     click.echo(f"file          {relative(target)}")
 
 
-def _found(name: str, shared_dir: str | None, qos: str = "") -> tuple[Cluster, tuple[str, ...]]:
+def _found(shared_dir: str | None, qos: str = "") -> tuple[Cluster, tuple[str, ...]]:
     """qos: that the file of this cluster says, if there is one."""
     from hpcwise.head.settings import find_configs, read_hardware
     from hpcwise.launch.discover import cluster_of
     from hpcwise.launch.slurmquery import ask_site
 
     known = tuple(read_hardware(find_configs() / "hardware.yaml").hardware)
-    return cluster_of(ask_site(), known, shared_dir or _shared_dir(), name, qos), known
+    return cluster_of(ask_site(), known, shared_dir or _shared_dir(), qos=qos), known
 
 
 def _shared_dir() -> str:

@@ -213,7 +213,7 @@ def _of_rung(
         latest=night,
         degraded="",
         billing=f"by the second from each job's start to its end ({'; '.join(prices)})",
-        waits=_of_waits(learned, site.cluster),
+        waits=_of_waits(learned, site.cluster, Path(site.path).stem),
         asked_slurm=starts.asked if starts is not None else 0,
     )
     return deal, best
@@ -259,10 +259,10 @@ def _sigma(work: Work, catalogue: Catalogue) -> float:
     return max(_SIGMA, 1.25 * sum(errors) / len(errors)) if errors else _SIGMA
 
 
-def _of_waits(learned: Learned | None, cluster: Cluster) -> str:
+def _of_waits(learned: Learned | None, cluster: Cluster, name: str) -> str:
     if learned is None:
         how = "hpcwise cluster learn" if cluster.accounting else "hpcwise cluster learn --swf FILE"
-        return f"a guess of 10 min for each queue; learn this site's: {how} {cluster.cluster}"
+        return f"a guess of 10 min for each queue; learn this site's: {how} {name}"
     nights = learned.calibration.nights
     held = ", ".join(f"{100 * float(k):.0f} %: {100 * v:.0f} %" for k, v in learned.calibration.held.items())
     checked = f"checked on {nights} nights of that past (held {held})" if nights else (

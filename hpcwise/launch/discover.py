@@ -186,7 +186,7 @@ def hardware_of(gpu: str, known: Iterable[str]) -> str:
 
 def drift(ours: Cluster, now: Cluster) -> list[str]:
     """What the file says otherwise than Slurm does, one line each; what people choose is not compared."""
-    site = ("slurm", "accounts", "accounting", "user_signal", "jobs_max", "kill_wait_s")
+    site = ("cluster", "slurm", "accounts", "accounting", "user_signal", "jobs_max", "kill_wait_s")
     lines = _differences(ours, now, site, "")
     there = {(p.partition, p.gpu, p.gpus_per_node, p.features): p for p in now.pools}
     found = set()

@@ -67,6 +67,11 @@ def test_a_site_is_discovered_checked_edited_and_taken_over(
     first = path.read_text()
     assert "# price of a billing unit" in first and yaml.safe_load(first)["pools"][2]["pool"] == "spot-a100"
     assert call(capsys, "cluster", "check", "mine") == (0, "mine.yaml: as Slurm says\n", "")
+    # The file is called as its owner likes; in it stands Slurm's own name, by which a head knows its site.
+    assert yaml.safe_load(first)["cluster"] == "kc24"
+    path.write_text(first.replace('"kc24"', '"mine"'))
+    said = (1, "mine.yaml: cluster: the file has 'mine', Slurm 'kc24'\n", "")
+    assert call(capsys, "cluster", "check", "mine") == said
     path.write_text(
         first.replace("grace_s: 20.0", "grace_s: 60.0").replace("usd_per_gpu_h: null", "usd_per_gpu_h: 2.5")
     )
@@ -76,6 +81,8 @@ def test_a_site_is_discovered_checked_edited_and_taken_over(
         "mine.yaml: pools.spot-a100.grace_s: the file has 60.0, Slurm 20.0",
         "mine.yaml: pools.spot-h200.grace_s: the file has 60.0, Slurm 20.0",
     ])  # fmt: skip
+    code, _, err = call(capsys, "cluster", "discover", "--name", "../x")
+    assert code == 2 and err.startswith("hpcwise: --name: '../x' is not usable; use 1 to 40 letters")
     # Without --write the file stays as people left it.
     code, out, _ = call(capsys, "cluster", "discover", "--name", "mine")
     assert code == 0 and "differs; --write takes Slurm's facts over" in out and path.read_text() == edited
@@ -229,7 +236,7 @@ def test_a_deadline_that_cannot_be_met_is_not_handed_in(
     ("words", "line"),
     [
         (["--in", "1h", "--partition", "gpu"],
-         "partition: 'gpu' is not in the cluster file of 'mine'; it has a100, h200, spot"),
+         "partition: 'gpu' is not in the cluster file of 'kc24'; it has a100, h200, spot"),
         (["--by", "2020-01-01T08:00"], "--by: '2020-01-01T08:00' is not usable; it is past since"),
         (["--batch"], "contract: this job has no deadline; add --by 08:00 or --in 9h"),
         (["--in", "1h", "--confidence", "2"], "--confidence: 2 is not usable; choose 0.5 to 0.99"),
