@@ -55,7 +55,7 @@ def picture(
     stages = Table.grid(padding=(0, 2))
     for stage in view.stages:
         done = stage.done >= stage.planned > 0
-        bar = _bar(stage.done, stage.planned, "green" if done else "blue")
+        bar = _bar(stage.done, stage.planned, "green" if done else "blue", min(_BAR, max(4, width - 42)))
         count = Text(f"{stage.done}/{stage.planned}", style="green" if done else "")
         running = Text(f"{stage.running} running" if stage.running else "", style="dim")
         stages.add_row(Text(_STAGES.get(stage.stage, stage.stage)), bar, count, running)
@@ -171,11 +171,11 @@ def receipt_table(receipt: Receipt) -> Fitted:
     return table(columns, rows, right, least_needed)
 
 
-def _bar(done: int, planned: int, style: str) -> Text:
+def _bar(done: int, planned: int, style: str, cells: int) -> Text:
     from rich.text import Text
 
-    filled = _BAR * done // max(1, planned)
-    return Text("━" * filled, style=style) + Text("━" * (_BAR - filled), style="bright_black")
+    filled = cells * done // max(1, planned)
+    return Text("━" * filled, style=style) + Text("━" * (cells - filled), style="bright_black")
 
 
 def _cell(shot: ShotRow) -> tuple[str, str]:

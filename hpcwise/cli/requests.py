@@ -115,7 +115,7 @@ def show_command(request_id: str, run: Run, as_json: bool) -> None:
     name = view.row.request_id
     folder = run.film(name)
     out = console()
-    out.print(picture(view, relative(folder / "live" / "index.m3u8"), view.row.reason))
+    out.print(picture(view, relative(folder / "live" / "index.m3u8"), view.row.reason, width=out.width))
     if view.shots:
         receipt, _ = ask(run, lambda ident: w.AskReceipt(ident, name), Receipt)
         out.print()
@@ -193,14 +193,18 @@ def _watch(request_id: str, after: int, ident: int) -> w.Query:
 
 def _cancel_without_head(request_id: str, run: Run, as_json: bool) -> None:
     """Nothing works without a head, so only what waits in the inbox can be taken back at once."""
-    path = run.paths.submission(request_id)
-    if path.is_file():
-        path.unlink()
+    waiting = [s.token for s in Inbox(run.paths).pending()] if run.paths.inbox.is_dir() else []
+    close = [t for t in waiting if t == request_id] or [t for t in waiting if t.startswith(request_id)]
+    if len(close) == 1 and request_id:
+        name = close[0]
+        run.paths.submission(name).unlink(missing_ok=True)
         if as_json:
-            print_json({"request_id": request_id, "state": "withdrawn", "stopped_s": 0.0})
+            print_json({"request_id": name, "state": "withdrawn", "stopped_s": 0.0})
         else:
-            click.echo(f"{request_id}: withdrawn; no head had taken it")
+            click.echo(f"{name}: withdrawn; no head had taken it")
         return
+    if len(close) > 1:
+        raise UsageError(f"{printable(request_id)}: is the beginning of {', '.join(close[:5])}; name one")
     from hpcwise.core.report import RequestView
 
     view, _ = ask_of(run, request_id, lambda ident: w.AskShow(ident, request_id), RequestView)

@@ -70,7 +70,7 @@ def test_a_site_is_discovered_checked_edited_and_taken_over(
     # The file is called as its owner likes; in it stands Slurm's own name, by which a head knows its site.
     assert yaml.safe_load(first)["cluster"] == "kc24"
     path.write_text(first.replace('"kc24"', '"mine"'))
-    said = (1, "mine.yaml: cluster: the file has 'mine', Slurm 'kc24'\n", "")
+    said = (1, "mine.yaml: cluster: the file has mine, Slurm kc24\n", "")
     assert call(capsys, "cluster", "check", "mine") == said
     path.write_text(
         first.replace("grace_s: 20.0", "grace_s: 60.0").replace("usd_per_gpu_h: null", "usd_per_gpu_h: 2.5")

@@ -102,6 +102,9 @@ def test_a_submission_waits_in_the_inbox_and_can_be_withdrawn(
         2,
         f"hpcwise: {name}: was handed in and waits for a head; `hpcwise head start` starts one\n",
     )
+    code, _, err = call(capsys, "cancel", name[:-3], "--run-dir", films)
+    wrong = f"hpcwise: {name[:-3]}: is the beginning of {name}, {name}-2; name one\n"
+    assert (code, err) == (2, wrong)
     assert call_json(capsys, "cancel", name, "--run-dir", films)["state"] == "withdrawn"
     assert call_json(capsys, "ls", "--run-dir", films)["pending"] == [f"{name}-2"]
 
