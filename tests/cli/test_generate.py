@@ -30,6 +30,9 @@ slo: {slo}
 subtitles: [srt]
 """
 
+#: Takes seconds to draw after its first shot: there is something to interrupt.
+LONG = {"duration": "24s", "size": "640x400", "fps": "12", "tier": "high", "slo": "batch"}
+
 
 def write_spec(folder: Path, **changes: str) -> Path:
     fields = {"duration": "20s", "size": "192x128", "fps": "10", "tier": "static", "slo": "live", **changes}
@@ -80,7 +83,8 @@ def test_a_document_becomes_a_film_and_the_same_command_finds_it(
     tmp_path: Path, films: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     spec = write_spec(tmp_path)
-    made = call_json(capsys, "generate", spec, "--run-dir", films)
+    here: Any = ("--run-dir", films, "--workers", "1")  # each worker takes seconds to start
+    made = call_json(capsys, "generate", spec, *here)
     folder = Path(made["folder"])
     assert (made["state"], made["made_now"], made["film"]) == ("done", True, str(folder / "film.mp4"))
     assert folder == films / made["request_id"]
@@ -94,7 +98,7 @@ def test_a_document_becomes_a_film_and_the_same_command_finds_it(
     assert all(shot["key"] and shot["worker"] and shot["cost_usd"] > 0 for shot in receipt["shots"])
     assert processes_of(films) == []
 
-    again = call_json(capsys, "generate", spec, "--run-dir", films)
+    again = call_json(capsys, "generate", spec, *here)
     assert (again["made_now"], again["receipt"]) == (False, receipt)
 
     replayed = call_json(
@@ -109,7 +113,7 @@ def test_a_document_becomes_a_film_and_the_same_command_finds_it(
     # Without its film the same command makes it once more, out of the store.
     for path in sorted(folder.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
-    remade = call_json(capsys, "generate", spec, "--run-dir", films)
+    remade = call_json(capsys, "generate", spec, *here)
     assert (remade["made_now"], remade["request_id"]) == (True, made["request_id"] + "-2")
     assert all(shot["cache_hit"] for shot in remade["receipt"]["shots"])
     film = Path(remade["film"]).read_bytes()
@@ -119,7 +123,7 @@ def test_a_document_becomes_a_film_and_the_same_command_finds_it(
     assert {e["kind"]: e["count"] > 0 for e in freed["removed"]} == {
         "artifacts": True, "checkpoints": False, "inputs": True, "workers": True, "scratch": False,
     }  # fmt: skip
-    anew = call_json(capsys, "generate", spec, "--again", "--run-dir", films)
+    anew = call_json(capsys, "generate", spec, "--again", *here)
     assert (anew["state"], anew["request_id"]) == ("done", made["request_id"] + "-3")
     assert [shot["key"] for shot in anew["receipt"]["shots"]] == [shot["key"] for shot in receipt["shots"]]
     assert (films / anew["request_id"] / "film.mp4").read_bytes() == film
@@ -129,12 +133,8 @@ def test_a_document_becomes_a_film_and_the_same_command_finds_it(
     assert anew["receipt"]["film_hashes"] == remade["receipt"]["film_hashes"]
 
 
-@pytest.mark.timeout(180)
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-def test_ctrl_c_stops_all_processes_and_the_same_command_goes_on(
-    tmp_path: Path, films: Path, capsys: pytest.CaptureFixture[str], number: signal.Signals
-) -> None:
-    spec = write_spec(tmp_path, duration="24s", size="640x400", fps="24", tier="high", slo="batch")
+def interrupted(spec: Path, films: Path, number: signal.Signals) -> None:
+    """Begin the film, and stop it by a signal after its first shot."""
     process = start("generate", spec, "--run-dir", films)
     until(process, "shot 0 (1/")
     process.send_signal(number)
@@ -142,6 +142,14 @@ def test_ctrl_c_stops_all_processes_and_the_same_command_goes_on(
     assert process.returncode == 130
     assert "segments are kept; the same command goes on with mills-" in said
     assert processes_of(films) == []
+
+
+@pytest.mark.timeout(180)
+def test_ctrl_c_stops_all_processes_and_the_same_command_goes_on(
+    tmp_path: Path, films: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = write_spec(tmp_path, **LONG)
+    interrupted(spec, films, signal.SIGINT)
     before = call_json(capsys, "ls", "--run-dir", films)["requests"]
     assert [row["state"] for row in before] == ["running"]
 
@@ -156,10 +164,14 @@ def test_ctrl_c_stops_all_processes_and_the_same_command_goes_on(
     assert any(s["outcome"] == "finished" and s["start_s"] > second for s in timeline["slices"])
 
 
+@pytest.mark.timeout(120)
+def test_a_terminal_that_ends_it_stops_all_processes_like_ctrl_c(tmp_path: Path, films: Path) -> None:
+    interrupted(write_spec(tmp_path, **LONG), films, signal.SIGTERM)
+
+
 @pytest.mark.timeout(180)
 def test_a_head_that_dies_is_started_again_and_the_film_is_finished(tmp_path: Path, films: Path) -> None:
-    spec = write_spec(tmp_path, duration="24s", size="640x400", fps="24", tier="high", slo="batch")
-    process = start("generate", spec, "--run-dir", films)
+    process = start("generate", write_spec(tmp_path, **LONG), "--run-dir", films)
     until(process, "shot 0 (1/")
     address = HeadAddress.decode(Run.at(str(films)).paths.head_json.read_bytes())
     psutil.Process(address.pid).kill()

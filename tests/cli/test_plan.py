@@ -46,10 +46,10 @@ def test_json_holds_the_plan_its_frontier_and_where_the_picture_is(
     used = sum(row["n"] * row["devices"] for row in answer["plan"]["replicas"])
     assert used == sum(answer["plan"]["estimate"]["devices"].values()) <= 16
     assert answer["executed"]["ready_s"] == pytest.approx(answer["plan"]["estimate"]["ready_s"], rel=0.1)
-    again = run(
-        capsys, SPEC, "--fleet", "a100=16", "--objective", "cost", "--pareto", "--plot", picture, "--json"
-    )
-    assert again == (code, out, err)
+    # The same plan each time; what a check in virtual time and a picture add is not made twice here.
+    again = run(capsys, SPEC, "--fleet", "a100=16", "--objective", "cost", "--pareto", "--no-check", "--json")
+    same = {name: answer[name] for name in ("plan", "frontier")}
+    assert same == {name: value for name, value in json.loads(again[1]).items() if name in same}
 
 
 def test_a_deadline_that_cannot_be_kept_shows_the_closest_plan_and_fails(
