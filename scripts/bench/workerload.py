@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -32,13 +32,64 @@ _PROMPT: Final = "A host speaks."
 _WIDTH, _HEIGHT, _FRAMES = 96, 64, 17
 _GUIDANCE: Final = 5.0
 _PATIENCE_S: Final = 300.0
+#: How often the bench looks whether the worker is still there.
+_POLL_MS: Final = 1000
+
+
+class Player:
+    """A process that can take either part, one after the other: diffusers alone, or a worker.
+
+    Two processes that do the same differ by up to a tenth, for as long as they live, by where their memory
+    happens to lie. So each takes both parts, with the same pipeline at the same place.
+    """
+
+    def __init__(self, models: Path, steps: int) -> None:
+        self.models, self.steps = models, steps
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_CBWR": "COMPATIBLE"}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "scripts.bench.workerload", str(models / CHECKPOINT), str(steps)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            env=environment, cwd=Path(__file__).resolve().parents[2],
+        )  # fmt: skip
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def tell(self, order: object) -> None:
+        """A seed, for a call by diffusers alone; a worker's configuration, to be that worker."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(msgspec.json.encode(order).decode() + "\n")
+        self._process.stdin.flush()
+
+    def answer(self) -> float:
+        """Seconds of the call; of a worker, that it has left."""
+        assert self._process.stdout is not None
+        said = self._process.stdout.readline()
+        if not said:
+            raise OSError("plain diffusers did not answer")
+        return float(said)
+
+    def plain_s(self, seed: int) -> float:
+        """What the process measured around the pipeline's call."""
+        self.tell(seed)
+        return self.answer()
+
+    def __enter__(self) -> Player:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.kill()
+        self._process.communicate()
 
 
 class Worked:
-    """A worker process of its own, and just enough of a head to send it one call after the other."""
+    """A player as a worker, and just enough of a head to send it one call after the other."""
 
-    def __init__(self, run_dir: Path, models: Path, steps: int) -> None:
-        self._paths, self._steps = RunPaths(run_dir), steps
+    def __init__(self, run_dir: Path, player: Player) -> None:
+        self._paths, self._player = RunPaths(run_dir), player
         self._paths.create()
         keys = ensure_keys(self._paths)
         pairs = keys.server.public, keys.server.secret, keys.client.public
@@ -51,29 +102,23 @@ class Worked:
             host="",
         )
         self._paths.head_json.write_bytes(address.encode())
-        self._number, self._heard = 0, 0
+        self._number = 0
         self._finished: dict[str, m.TaskFinished] = {}
-        self._joined = False
+        self._joined = self._left = False
         self._picture = _key("picture")
         self._put_picture()
         config = WorkerConfig(
             run_dir=str(run_dir), worker_id="w", kind="cpu", hardware="cpu", configs_dir=str(find_configs()),
-            models_dir=str(models), models=(_MODEL,),
+            models_dir=str(player.models), models=(_MODEL,),
         )  # fmt: skip
-        code = "import sys; from hpcwise.worker.main import run_worker; run_worker(sys.argv[1].encode())"
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", code, msgspec.json.encode(config).decode()],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            cwd=Path(__file__).resolve().parents[2],
-        )  # fmt: skip
+        player.tell(config)
 
     def call_s(self, seed: int) -> float:
         """From sending the task to hearing that its artifact is in the store."""
-        while not self._joined:
-            self._listen()
+        self._until(lambda: self._joined, "join")
         name = f"call-{seed}"
         params = {
-            "prompt": _PROMPT, "steps": self._steps, "render_width": _WIDTH, "render_height": _HEIGHT,
+            "prompt": _PROMPT, "steps": self._player.steps, "render_width": _WIDTH, "render_height": _HEIGHT,
             "frames": _FRAMES, "fps": 16,
         }  # fmt: skip
         picture = InputRef(name="image", kind="finish", key=self._picture, n_chunks=1, done=True)
@@ -83,13 +128,19 @@ class Worked:
         )  # fmt: skip
         start_s = time.perf_counter()
         self._say(w.Run(task))
-        while name not in self._finished:
-            self._listen()
-            if self._process.poll() is not None or time.perf_counter() - start_s > _PATIENCE_S:
-                raise OSError(f"the worker did not make {name}: {self._paths.worker_log('w')}")
+        self._until(lambda: name in self._finished, f"make {name}")
         return time.perf_counter() - start_s
 
+    def _until(self, done: Callable[[], bool], what: str) -> None:
+        end_s = time.perf_counter() + _PATIENCE_S
+        while not done():
+            self._listen()
+            if not self._player.alive or time.perf_counter() > end_s:
+                raise OSError(f"the worker did not {what}: {self._paths.worker_log('w')}")
+
     def _listen(self) -> None:
+        # Sleeps until a frame comes, as a head does: one that spins takes half a core from the worker.
+        self._server.raw.poll(_POLL_MS)
         for peer, frame in self._server.receive(50):
             for note in decode_up(frame).messages:
                 match note:
@@ -98,6 +149,8 @@ class Worked:
                     case w.Hello():
                         self._joined = True
                         self._say(w.Welcome(1))
+                    case w.Goodbye():
+                        self._left = True
                     case w.Events():
                         self._say(w.Ack(note.first_seq + len(note.events)))
                         for event in note.events:
@@ -123,46 +176,20 @@ class Worked:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.kill()
-        self._process.wait()
-        self._server.close()
-
-
-class Plain:
-    """diffusers alone, in a process of its own."""
-
-    def __init__(self, models: Path, steps: int) -> None:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_CBWR": "COMPATIBLE"}
-        self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).resolve()), str(models / CHECKPOINT), str(steps)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-            env=environment, cwd=Path(__file__).resolve().parents[2],
-        )  # fmt: skip
-
-    def call_s(self, seed: int) -> float:
-        """What the process measured around the pipeline's call."""
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(f"{seed}\n")
-        self._process.stdin.flush()
-        answer = self._process.stdout.readline()
-        if not answer:
-            raise OSError("plain diffusers did not answer")
-        return float(json.loads(answer))
-
-    def __enter__(self) -> Plain:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._process.kill()
-        self._process.communicate()
+        try:
+            if error is None:
+                self._say(w.Stop("the bench is done with it"))
+                self._until(lambda: self._left, "leave")
+                self._player.answer()
+        finally:
+            self._server.close()
 
 
 def checkpoint_s(folder: Path, rounds: int = 9) -> float:
     """Median seconds that the hand-over of a big model's loop state takes."""
     import torch
 
+    from hpcwise.models.base import LoopState
     from hpcwise.models.diffusion.sampler import loop_state
     from hpcwise.store.checkpoints import CheckpointStore
     from hpcwise.worker.saving import Saver
@@ -179,18 +206,22 @@ def checkpoint_s(folder: Path, rounds: int = 9) -> float:
             self.timesteps = torch.arange(10)
 
     sampler, generator = Sampler(), torch.Generator()
-    took = []
+    took: list[float] = []
     for number in range(rounds):
-        # So many losses that one is due at every step; each is written before the next is timed.
+        handed: list[LoopState] = []
+
+        def state(handed: list[LoopState] = handed) -> LoopState:
+            handed.append(loop_state(sampler, latents, generator))
+            return handed[0]
+
+        # So many losses that one is due as soon as it may be; each is written before the next is timed.
         saver = Saver(CheckpointStore(paths), _key(f"loop-{number}"), 1e12, lambda: False, lambda _: None)
-        time.sleep(0.01 if not number else 0.0)
-        while not saver.share:
+        while not handed:
+            time.sleep(0.001)
             start_s = time.perf_counter()
-            saver.offer(0, 1, 0.5, lambda: loop_state(sampler, latents, generator))
+            saver.offer(0, 1, 0.5, state)
             held_s = time.perf_counter() - start_s
-            if held_s > 1e-4:
-                took.append(held_s)
-                break
+        took.append(held_s)
         saver.close(finished=True)
     return sorted(took)[len(took) // 2]
 
@@ -218,22 +249,32 @@ def _picture() -> Any:
     return Image.fromarray(draw).resize((_WIDTH, _HEIGHT))
 
 
-def _plain(folder: str, steps: int) -> None:
+def _play(folder: str, steps: int) -> None:
+    """The process of a Player."""
     import diffusers
     import torch
+
+    from hpcwise.worker.main import run_worker
 
     torch.set_num_threads(1)
     pipe = diffusers.DiffusionPipeline.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
     pipe.set_progress_bar_config(disable=True)
+    own = pipe.scheduler
+    # The worker's adapter is handed this one: what is loaded twice lies at two places.
+    type(pipe).from_pretrained = classmethod(lambda _cls, *_arguments, **_named: pipe)
     for line in sys.stdin:
         start_s = time.perf_counter()
-        pipe(
-            image=_picture(), prompt=_PROMPT, width=_WIDTH, height=_HEIGHT, num_frames=_FRAMES,
-            num_inference_steps=steps, guidance_scale=_GUIDANCE, output_type="latent",
-            generator=torch.Generator().manual_seed(int(line)),
-        )  # fmt: skip
+        if line.startswith("{"):
+            run_worker(line.encode())
+        else:
+            pipe.scheduler = own
+            pipe(
+                image=_picture(), prompt=_PROMPT, width=_WIDTH, height=_HEIGHT, num_frames=_FRAMES,
+                num_inference_steps=steps, guidance_scale=_GUIDANCE, output_type="latent",
+                generator=torch.Generator().manual_seed(int(line)),
+            )  # fmt: skip
         print(time.perf_counter() - start_s, flush=True)
 
 
 if __name__ == "__main__":
-    _plain(sys.argv[1], int(sys.argv[2]))
+    _play(sys.argv[1], int(sys.argv[2]))
