@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 #: Progress is reported at most so often, seconds.
 PROGRESS_S = 0.2
+#: What the head says is looked at between steps, but no more often, seconds: steps may be shorter.
+HEAR_S = 0.02
 #: A picture of what is being made, at most so often, seconds.
 PREVIEW_S = 2.0
 
@@ -80,6 +82,7 @@ class Attempt:
         self._nbytes = 0
         self._facts: Mapping[str, Any] = {}
         self._reported_s = self.last_step_s
+        self._heard_s = float("-inf")
         self._steps = 0
         self._preview_path, self._previewed, self._previewed_s = preview, False, 0.0
         self._latents = LatentFiles(f"{task.model} {task.key}")
@@ -227,18 +230,25 @@ class Attempt:
             self._reported_s = now
             self._progress(self.saver.share)
         told = self.stop
-        self._pump(0.0)
+        self._hear()
         if self.stop == "pause" and not told and self.saver.used:
             return  # it came after the state of this step was offered: stops behind the next one's
         self._check_stop()
 
     def _should_stop(self) -> bool:
         self.last_step_s = time.monotonic()
-        self._pump(0.0)
+        self._hear()
         return bool(self.stop)
+
+    def _hear(self) -> None:
+        now_s = time.monotonic()
+        if now_s - self._heard_s >= HEAR_S:
+            self._heard_s = now_s
+            self._pump(0.0)
 
     def _progress(self, share: float) -> None:
         task, files = self.task, self.saver.files()
+        self._heard_s = float("-inf")  # it leaves with this step
         self._emit(m.TaskProgress(task.task_id, task.attempt, self.done_steps, self._steps, share, files))
 
     def _preview(self, make: Callable[[], bytes]) -> None:
