@@ -1,17 +1,13 @@
-"""A process of a gang for the tests of this folder: the ranks meet as workers do, then each runs a function.
-
-    python -m tests.models.ranks FUNCTION FOLDER          (SUBMITIT_LOCAL_* say which rank it is)
-
-FUNCTION is of test_parallel_ranks.py and gets the rank's devices and the folder; what rank 0 returns is
-written to FOLDER/result.json."""
+"""The processes of a gang for the tests of this folder: the ranks meet as workers do (SUBMITIT_LOCAL_* say
+which one each is), then each runs a function of on_ranks.py with its devices and the folder; what rank 0
+returns is written to FOLDER/result.json."""
 
 from __future__ import annotations
 
 import importlib
 import json
 import os
-import subprocess
-import sys
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +18,19 @@ from hpcwise.wire.start import WorkerConfig
 from hpcwise.worker.gang import Follower, Gang, flush_and_exit
 from hpcwise.worker.gangnotes import Work
 from hpcwise.worker.gangplace import place
+from tests.models import forks
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def start(function: str, folder: Path, world: int) -> list[subprocess.Popen[bytes]]:
+def start(function: str, folder: Path, world: int) -> list[BaseProcess]:
     """The processes of a gang on this host, which write to FOLDER/log-RANK."""
     RunPaths(folder / "run").create()
     (folder / "run" / "workers" / "w").mkdir(mode=0o700)
-    started = []
-    for rank in range(world):
-        with (folder / f"log-{rank}").open("wb") as log:
-            started.append(subprocess.Popen(
-                [sys.executable, "-m", "tests.models.ranks", function, str(folder)], cwd=REPOSITORY,
-                stdout=log, stderr=log, env={**os.environ, **environment(rank, world), "PYTHONPATH": "."},
-            ))  # fmt: skip
-    return started
+    return [
+        forks.start(main, function, folder, log=folder / f"log-{rank}", environment=environment(rank, world))
+        for rank in range(world)
+    ]
 
 
 def environment(rank: int, world: int) -> dict[str, str]:
@@ -83,7 +76,3 @@ def main(function: str, folder: Path) -> None:
         mates.spoke.next(60.0)
         mates.close()
     flush_and_exit(0)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 import random
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from hpcwise.models.diffusion.adapter import DiffusersAdapter
 from hpcwise.store.checkpoints import CheckpointStore
 from hpcwise.store.paths import RunPaths
 from tests.models import sampler_runs
+from tests.models.forks import context
 from tests.models.sampler_runs import SAMPLERS, STEPS
 
 pytestmark = [
@@ -43,10 +43,7 @@ def pipe(checkpoint: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def forks() -> Any:
-    """Processes of their own, by one that has imported everything and computed nothing."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.models.sampler_runs"])
-    return context
+    return context()
 
 
 def test_every_sampler_that_is_supported_is_tested() -> None:
