@@ -12,7 +12,7 @@ import torch.distributed as dist
 
 from hpcwise.core.errors import HpcwiseError
 from hpcwise.models.base import Devices
-from hpcwise.models.diffusion.adapter import DENOISERS
+from hpcwise.models.diffusion.checkpoint import DENOISERS
 from hpcwise.models.parallel import shared
 from hpcwise.models.parallel.usp import ParallelOptions
 from hpcwise.models.sync.attention import AudioCondition, Conductor
