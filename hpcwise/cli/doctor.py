@@ -264,7 +264,7 @@ def _gpus() -> Iterator[Check]:
         yield Check(name="GPUs", ok=None, detail="none that NVML shows; models run on the cores")
         return
     try:
-        Health(seen, Path(), None, durable=False).look_at_cards()
+        Health(seen, Path(), lambda: None, durable=False).look_at_cards()
     except Unhealthy as error:
         fix = "drain this node and reset the GPU (nvidia-smi -r), or have it replaced"
         yield Check(name="GPUs", ok=False, detail=str(error), fix=fix)

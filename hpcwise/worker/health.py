@@ -29,12 +29,15 @@ _SIDE: Final = 512
 _MOST: Final = 11
 _BLOCK: Final = 1 << 16
 
+Product = Callable[[Any, Any], Any]
+
 
 class Health:
-    """compute: product of two matrices on the device, given as arrays of float32; None: nothing to try."""
+    """compute: how a product of two matrices, arrays of float32, is made on the device, or None: nothing to
+    try. Asked for once the cards are well, as it may take seconds to say."""
 
     def __init__(
-        self, gpus: Gpus, folder: Path, compute: Callable[[Any, Any], Any] | None, durable: bool
+        self, gpus: Gpus, folder: Path, compute: Callable[[], Product | None], durable: bool
     ) -> None:
         self._gpus = gpus.found
         self._trouble = gpus.trouble
@@ -46,8 +49,9 @@ class Health:
     def look(self) -> None:
         """Raises Unhealthy that names the device and what is wrong with it, DiskFull where the store is."""
         self.look_at_cards()
-        if self._compute is not None:
-            self._answers(self._compute)
+        product = self._compute()
+        if product is not None:
+            self._answers(product)
         self._store()
 
     def wrong_cards(self) -> str:
@@ -74,7 +78,7 @@ class Health:
             if count is not None and count > self._faults.setdefault(gpu.name, count):
                 raise Unhealthy(f"GPU {gpu.name}: {count} uncorrected memory errors")
 
-    def _answers(self, compute: Callable[[Any, Any], Any]) -> None:
+    def _answers(self, compute: Product) -> None:
         """A known product, in a thread: a device that is lost may not come back from a call."""
         import numpy as np
 
@@ -123,7 +127,7 @@ class Health:
             raise Unhealthy(f"{path.parent}: a file that was written is read differently")
 
 
-def product_on(devices: Devices, seen: Gpus) -> Callable[[Any, Any], Any] | None:
+def product_on(devices: Devices, seen: Gpus) -> Product | None:
     """How a product is made on the device of this process. None where no library is there to make it, or NVML
     shows no GPU: torch takes seconds to import."""
     if devices.kind == "cpu":

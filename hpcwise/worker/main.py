@@ -7,6 +7,7 @@ and submitit's signal handlers must be replaced: it ignores SIGTERM, which is th
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import os
 import re
@@ -110,7 +111,8 @@ def _follow(config: WorkerConfig, where: Place) -> str:
     seen = gpus() if devices.kind == "cuda" else Gpus()
     room = Room(devices.kind, config.memory_gb, seen.found)
     unhealthy = ""
-    health = Health(seen, paths.worker(config.worker_id), product_on(devices, seen), config.durable)
+    product = functools.cache(lambda: product_on(devices, seen))
+    health = Health(seen, paths.worker(config.worker_id), product, config.durable)
     try:
         health.look()
     except Unhealthy as error:
@@ -161,7 +163,8 @@ def _work(config: WorkerConfig, started_s: float, where: Place) -> tuple[str, bo
     devices = dataclasses.replace(devices, mates=gang, share=room.share)
     shelf = Shelf(cards, devices, room) if gang is None else GangShelf(cards, devices, room, gang)
     meter = Meter(seen.found, shared=room.share < 1, others=gang.joules if gang else lambda: 0.0)
-    health = Health(seen, paths.worker(config.worker_id), product_on(devices, seen), config.durable)
+    product = functools.cache(lambda: product_on(devices, seen))
+    health = Health(seen, paths.worker(config.worker_id), product, config.durable)
     local_cache = paths.node_cache(Path(config.local_cache)) if config.local_cache else None
     store = Store(paths, local_cache, config.local_cache_gb, durable=config.durable)
     base = Path(config.scratch) if config.scratch else paths.worker(config.worker_id)

@@ -123,10 +123,10 @@ class ScriptedHead:
         self.events.clear()
         self._next = 0
 
-    def welcome(self, worker_id: str) -> None:
+    def welcome(self, worker_id: str, *notes: w.FromHead) -> None:
         self.session += 1
         self.number = 0
-        self.say(worker_id, w.Welcome(self.session))
+        self.say(worker_id, w.Welcome(self.session), *notes)
 
     def close(self) -> None:
         self.server.close()
@@ -144,7 +144,7 @@ class ScriptedHead:
                     self._nonce, self._next = note.nonce, 0
                 self._take(note.first_seq, note.unacked)
                 if self.answers:
-                    self.welcome(note.worker.worker_id)
+                    self.welcome(note.worker.worker_id, w.Ack(note.first_seq + len(note.unacked)))
             case w.Events():
                 self._take(note.first_seq, note.events)
                 if self.answers:

@@ -103,7 +103,7 @@ def test_a_replica_that_cannot_go_on_says_that_it_leaves_before_it_gives_its_tas
     link: Any = head
     worker = Worker(
         config, Store(paths, durable=False), stands_in, pulse, Signals(), work, (Rank("a"), Rank("b")), 0.0,
-        Meter(()), Health(Gpus(), tmp_path, None, durable=False), stands_in,
+        Meter(()), Health(Gpus(), tmp_path, lambda: None, durable=False), stands_in,
     )  # fmt: skip
     assert worker.run(link) == reason
     (started, draining, failed, *last) = head.said

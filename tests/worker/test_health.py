@@ -51,6 +51,10 @@ run_worker(sys.argv[1].encode())
 """
 
 
+def _nothing() -> None:
+    """No product to try."""
+
+
 @contextmanager
 def worker(head: ScriptedHead, code: str, **fields: Any) -> Iterator[subprocess.Popen[bytes]]:
     config = config_of(head.paths.root, heartbeat_s=5.0, **fields).decode()
@@ -99,7 +103,7 @@ def test_a_gpu_that_waits_for_a_reset_is_refused_before_anything_runs_on_it(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     gpus.say(0, retired_pending=1)
     process = start("w1", device_kind="cuda", memory_gb=80.0, heartbeat_s=5.0)
-    head.until(lambda: head.goodbyes, SLOW_S)
+    head.until(lambda: head.goodbyes)
     assert head.goodbyes == ["unhealthy: GPU 0: pages of its memory wait to be retired by a reset"]
     assert head.unwell == [(HERE,)] and process.wait(20) == 0
 
@@ -110,7 +114,7 @@ def test_what_a_card_counts_is_news_only_while_the_worker_lives(
     said = Gpus(tmp_path / "nvml", monkeypatch, n=2)
     said.say(1, ecc=7)  # before this job
     both = {"CUDA_VISIBLE_DEVICES": "0,1"}
-    looked = Health(found_gpus(both), tmp_path, None, durable=False)
+    looked = Health(found_gpus(both), tmp_path, _nothing, durable=False)
     looked.look()
     for values, reason in (
         ({"ecc": 9}, "GPU 1: 9 uncorrected memory errors"),
@@ -127,7 +131,7 @@ def test_what_a_card_counts_is_news_only_while_the_worker_lives(
         assert str(raised.value) == reason
     assert found_gpus(both).trouble == "GPU 1: GPU is lost"
     with pytest.raises(Unhealthy, match="GPU 1: GPU is lost"):
-        Health(found_gpus(both), tmp_path, None, durable=False).look()
+        Health(found_gpus(both), tmp_path, _nothing, durable=False).look()
     assert found_gpus({"CUDA_VISIBLE_DEVICES": "0,7"}) == Seen(), "NVML counts otherwise: nothing is known"
     # Rows that wait to be replaced are out of use meanwhile.
     said.say(1, lost=0, remap_pending=1)
@@ -145,22 +149,22 @@ def test_a_device_that_fails_or_does_not_answer_is_told_from_one_that_is_well(
     def hangs(_left: Any, _right: Any) -> Any:
         gone.wait()
 
-    Health(Seen(), tmp_path, np.matmul, durable=True).look()
+    Health(Seen(), tmp_path, lambda: np.matmul, durable=True).look()
     with pytest.raises(Unhealthy, match="failed at a small product: RuntimeError: CUDA error: unspecified"):
-        Health(Seen(), tmp_path, fails, durable=False).look()
+        Health(Seen(), tmp_path, lambda: fails, durable=False).look()
     monkeypatch.setattr(health, "ANSWER_S", 0.2)
     with pytest.raises(Unhealthy, match=r"the device has not answered for 0\.2 s"):
-        Health(Seen(), tmp_path, hangs, durable=False).look()
+        Health(Seen(), tmp_path, lambda: hangs, durable=False).look()
     gone.set()
     with pytest.raises(Unhealthy, match="the run directory cannot be used"):
-        Health(Seen(), tmp_path / "missing", None, durable=False).look()
+        Health(Seen(), tmp_path / "missing", _nothing, durable=False).look()
 
     def full(_descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(DiskFull):  # everybody's
-        Health(Seen(), tmp_path, None, durable=True).look()
+        Health(Seen(), tmp_path, _nothing, durable=True).look()
     assert list(tmp_path.iterdir()) == []
 
 
