@@ -22,6 +22,8 @@ _USE = {
     "zsh": 'eval "$(hpcwise completion zsh)"  # in ~/.zshrc',
     "fish": "hpcwise completion fish > ~/.config/fish/completions/hpcwise.fish",
 }
+#: A .zshrc of one's own may not have begun completion yet.
+_ZSH_FIRST = "(( $+functions[compdef] )) || { autoload -U compinit && compinit; }"
 
 
 @click.command("completion")
@@ -40,7 +42,8 @@ def completion_command(shell: str) -> None:
     assert found is not None
     # bash's own check of its version writes to standard error and needs a bash: the script does not.
     script = found(hpcwise, {}, "hpcwise", "_HPCWISE_COMPLETE")
-    click.echo(script.source_template % script.source_vars())
+    text = script.source_template % script.source_vars()
+    click.echo(f"{_ZSH_FIRST}\n{text}" if shell == "zsh" else text)
 
 
 def _completer(names: Callable[[dict[str, Any]], Iterable[str]]) -> Completer:
