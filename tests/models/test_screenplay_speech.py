@@ -62,6 +62,18 @@ SAID = {
     "Farewell!—the kites of Yahoo!, Fjord and two others were flown together.": (
         "Farewell! the kites of Yahoo!, Fjord and two others were flown together."
     ),
+    "As shown in Table 5, the kite is faster than all of the sails.": (
+        "The kite is faster than all of the sails."
+    ),
+    "The kite has three lines, as outlined in Fig. 3, and a winch for each.": (
+        "The kite has three lines, and a winch for each."
+    ),
+    "The user’s experiments show that during a storm the parts of both algorithms work in most cases.": (
+        "The user’s experiments show that during a storm the parts of both algorithms work in most cases."
+    ),
+    "During the first flight, we only considered a kite with an F1 score of 85%.": (
+        "During the first flight, the authors only considered a kite with an F1 score of 85 percent."
+    ),
     "To combine both of them, we need some patterns of the kites.": (
         "To combine both of them, one needs some patterns of the kites."
     ),
@@ -76,7 +88,8 @@ SAID = {
 }
 
 REFUSED = [
-    "As shown in Figure 3, the pull follows the wind with a delay.",
+    "In Figure 3, the pull follows the wind with a delay.",
+    "The parts of the kite were sewn as in Part B of the book of sails.",
     "The value of α grows with the square root of the length of the line.",
     "The rest of this paper is organized as follows in five sections.",
     "Smith et al. showed that kites can pull large ships at sea.",
@@ -117,6 +130,8 @@ REFUSED = [
     "In the following a kite of two parts is used as the source of the pull.",
     "An overview of the harbour is given that includes all of its kites.",
     "The design of the kite has been outlined.",
+    "Are they meant to fly, or are they only seen on the bridge of the ship.",
+    "For instance, consider the kite of a ship that lies in the harbour.",
     # Phrases out of tables, captions and examples.
     "Results for the larger kite of the harbour and for its winch.",
     "A single word naming the kite as described by its crew on board.",
@@ -171,6 +186,8 @@ def test_a_figure_may_be_named_only_while_it_is_on_screen() -> None:
         ("Although kites are old, they are still useful.", False),
         ("Large kites can pull ships.", False),
         ("An alternative approach is to plan the flight before the ship leaves.", True),
+        ("As shown in Figure 3, it follows the wind with a delay.", True),
+        ("As shown in Figure 3, the pull follows the wind.", False),
         ("The next step is to fly the kite from the bridge.", True),
         ("The measured pull of the larger kite is significantly better.", True),
         ("An alternating current flows through the winch of the kite.", False),

@@ -27,6 +27,8 @@ SECONDS_A_PICTURE = 38.0
 #: With so much time for the document's own, a picture is shown, in seconds.
 _PICTURE_FROM_S = 20.0
 _MAX_CLAIMS_A_SCENE = 7
+#: So much more alike may sentences be once there is nothing else left to say.
+_ALMOST_SAME = 0.1
 
 
 @dataclass(slots=True)
@@ -67,6 +69,8 @@ class Arc:
         self._by_order = {c.order: i for i, c in enumerate(self._claims)}
         self._name = name
         self._in_reserve: list[Plot] = []
+        self._duplicate_above = material.duplicate_above
+        self._hidden: set[int] = set()
         counts: dict[int, int] = {}
         for claim in self._claims:
             counts[claim.section] = counts.get(claim.section, 0) + 1
@@ -149,6 +153,37 @@ class Arc:
         self.plots.insert(max([*after, *front], default=-1) + 1, plot)
         return True
 
+    def relax(self) -> bool:
+        """Take what was said in other words too; False where that was allowed already."""
+        if self._duplicate_above > self.material.duplicate_above:
+            return False
+        self._duplicate_above += _ALMOST_SAME
+        return True
+
+    def show(self) -> int | None:
+        """Place one more picture, beside what stands nearest to it; None where all are shown. What is printed
+        behind the last sentence is an appendix's."""
+        placed = {i for plot in self.plots for i in plot.pictures} | self._hidden
+        last_page = max((c.page for c in self._claims), default=0)
+        body = [p for p in self.plots if p.role not in ("limits", "conclusion")]
+        for index, picture in enumerate(self.material.pictures):
+            if index in placed or picture.figure.page > last_page or not body:
+                continue
+            n = self._plot_for(index, picture, body)
+            before = [p for p in body if p.section <= picture.section]
+            plot = body[n] if n is not None else (before or body)[-1 if before else 0]
+            plot.pictures.append(index)
+            plot.pictures.sort(key=lambda i: self.material.pictures[i].order)
+            return index
+        return None
+
+    def hide(self, picture: int) -> None:
+        """Take a picture out again for good: with it the film would be too long."""
+        self._hidden.add(picture)
+        for plot in self.plots:
+            if picture in plot.pictures:
+                plot.pictures.remove(picture)
+
     def _place_pictures(self, content_s: float) -> None:
         """Spread pictures over the scenes that speak of them: figures, then tables and equations."""
         want = max(1, round(content_s / SECONDS_A_PICTURE)) if content_s >= _PICTURE_FROM_S else 0
@@ -196,7 +231,7 @@ class Arc:
     def _gain(self, i: int, role: str) -> float:
         """Marginal worth of a claim beside all that is chosen (maximal marginal relevance)."""
         near = max((self.material.likeness(i, j) for j in self._chosen()), default=0.0)
-        if near > self.material.duplicate_above:
+        if near > self._duplicate_above:
             return -1.0
         fit = fits(role, self._claims[i], self._place[i], self._name)
         return self._claims[i].score + fit - 0.45 * max(0.0, near)

@@ -62,6 +62,19 @@ CONNECTIVE = re.compile(
 )
 
 
+_SHOWN = (
+    r"(?:shown|seen|illustrated|depicted|reported|listed|outlined|summari[sz]ed|indicated|presented|described)"
+    r" (?:in|by|on)"
+)
+_PLACE = (
+    r"(?:the )?(?:Figs?\.|Figures?|Tables?|Tab\.|Sections?|Secs?\.|Equations?|Eqs?\.|Appendix|Algorithms?"
+    r"|Listings?) ?\(?[\dA-Z]+(?:\.\d+)*[a-z]?\)?(?:(?:, | and |[–-])\(?\d+[a-z]?\)?)?"
+)
+#: "As shown in Table 5, the kite is faster.", "..., as outlined in Figure 2.": what is left says it all.
+POINTING = re.compile(
+    rf"^As (?:\w+ )?(?:{_SHOWN} {_PLACE}|{_PLACE} (?:shows?|illustrates?|indicates?|suggests?)), "
+    rf"|,? as (?:\w+ )?{_SHOWN} {_PLACE}(?=[.,;])"
+)
 #: "The speed-up of 3.9 times is significantly better.": than what was just said.
 _BARE_COMPARISON = re.compile(
     r"\b(?:is|are|was|were|be) (?:\w+ )?(?:better|worse|higher|lower|faster|slower|larger|smaller"
@@ -71,7 +84,7 @@ _BARE_COMPARISON = re.compile(
 
 def leans_on_previous(sentence: str) -> bool:
     """Whether the sentence opens with a word that points back ("However", "This")."""
-    text = CONNECTIVE.sub("", sentence)
+    text = POINTING.sub("", CONNECTIVE.sub("", sentence))
     if re.match(
         r"^this \w+ \w+ (?:how|that|why|what|when|where|whether)? ?(?:these|those|them)\b", text, re.I
     ):

@@ -13,6 +13,8 @@ from hpcwise.models.screenplay.timing import expected_s
 
 #: A claim that takes longer does not fit into a shot, in seconds.
 MAX_CLAIM_S = 13.5
+#: Lines over one picture.
+_MOST_LINES = 3
 # Says where something is and nothing about it: "All results are summarised in Table 2."
 _POINTER = re.compile(
     r"^.{0,60}\b(?:summari[sz]ed|shown|given|listed|presented|reported|found|displayed) in \w+ \d+\.$"
@@ -70,7 +72,7 @@ def pictures_of(document: Document) -> list[Picture]:
         if section < 0:
             section = max((i for i, s in enumerate(document.sections) if s.page <= figure.page), default=0)
             order = sum(len(s.sentences) for s in document.sections[: section + 1])
-        out.append(Picture(figure, section, order, _different(texts)[:3]))
+        out.append(Picture(figure, section, order, _different(texts)[:_MOST_LINES]))
     return out
 
 

@@ -9,11 +9,13 @@ _LABEL = (
     r"|algorithms?|theorems?|lemmas?|propositions?|definitions?|examples?|listings?|chapters?|experiments?"
     r"|panels?|footnotes?|steps?|cases?|chunks?|parts?)"
 )
-REFERENCE = re.compile(rf"\b{_LABEL}\s*(?:\d|[A-Z]\b|[IVX]+\b)", re.I)
+REFERENCE = re.compile(rf"\b{_LABEL}(?:\s*\d|\s+(?-i:[A-Z]\b|[IVX]+\b))", re.I)
 SELF = re.compile(
     r"\bas follows\b|\bfollowing\b(?! (?:a|an|the) )|\bbelow\b|\babove\b|\bprevious(?:ly)? (?:section"
     r"|mentioned|described|discussed)"
-    r"|\bnext section\b|\b(?:this|next|last|remaining|other|earlier) (?:sub)?sections?\b"
+    r"|\bnext section\b|\b(?:this|next|last|remaining|other|earlier|later|preceding"
+    r"|subsequent) (?:sub)?sections?\b"
+    r"|\bin the \w+ (?:sub)?section\b"
     r"|\bremainder of\b"
     r"|\brest of (?:the|this)\b"
     r"|\borganized\b|\bsee\b (?:also )?(?:the )?[A-Z]|\bet al\b|\bibid\b|\brespectively\b"
@@ -36,7 +38,8 @@ SELF = re.compile(
 OWN_TEXT = re.compile(
     r"\bhere,? we\b|\bwe (?:will|shall) (?:now|next|first|only|simply|refer)\b"
     r"|\bwe (?:now|next|only discuss)\b"
-    r"|\blet us\b|\bas we (?:can |have )?(?:see|saw|seen)\b|\bwe (?:turn|return|come back) to\b"
+    r"|\blet us\b|\bas we (?:can |have )?(?:see|saw|seen)\b"
+    r"|\bwe (?:turn|return|come back|begin with|start with)\b"
     r"|^(?:thereafter|subsequently|afterwards|after that|then|next|lastly),? we (?:\w+ )?(?:discuss|present"
     r"|describe|introduce|conclude|outline|review|summari[sz]e|give|provide|explain)\b|^here (?:is|are)\b",
     re.I,
@@ -50,18 +53,19 @@ VERSE = re.compile(
 BROKEN = re.compile(
     r"https?:|www\.|\S@\S|[=<>|{}\\^_$#⁄→←⇒≤≥∈∑√∂∞≠°†‡§¶‖□■¬∀∃]|[α-ωΑ-ΩÃÄ]\b"
     r"|[\ufffd\u0300-\u036f\U0001d400-\U0001d7ff]"
-    r"|\b[b-hj-z]\b(?!['’.-])(?! ?[-–])"
-    r"|\(\)|\[\]|\b\w+\(|\w\)\w|::|[a-z]\.[a-z]{2,}|\?\?|\b[A-Za-z]\d\b|\.\.|\b\d+ \d+\b|\b(?:[A-Z] ){2,}"
+    r"|(?<!['’])\b[b-hj-z]\b(?!['’.-])(?! ?[-–])"
+    r"|\(\)|\[\]|\b\w+\(|\w\)\w|::|[a-z]\.[a-z]{2,}|\?\?|\b(?!F1 (?:score|measure))[A-Za-z]\d\b"
+    r"|\.\.|\b\d+ \d+\b|\b(?:[A-Z] ){2,}"
     r"|¨|´|`|ˆ|˜"
     # A fraction that begins with its point, a word that runs into a number, a letter that stands for a size.
-    r"|[a-z] - [A-Z]|(?<![\w.)])\.\d|\b[\w-]*\d[a-z]{4,}\b|(?<!\d)(?<!\d )[µ∆](?!\w)"
+    r"|[a-z] - [A-Z]|\d ?/ \d|\b\d+e[-−]?\d|(?<![\w.)])\.\d|\b[\w-]*\d[a-z]{4,}\b|(?<!\d)(?<!\d )[µ∆](?!\w)"
     # A stop inside: "use. on a line by itself".
     r"|\b(?!(?:approx|etc|vs|cf|al|resp|incl|excl|ca|no|st|eg|ie|fig|max|min)\.)[a-z]{2,}\. [a-z]"
 )
 #: Nouns of titles and captions, which are no verbs before a preposition: "Ablation results for the kite."
 _HEADS = (
-    r"(?:results(?! in\b)|(?:tools|tests|methods|models|examples|details|settings|systems|features|types|levels"
-    r"|ranks|studies|manuals|documents|experiments|comparisons|curves|functions|parameters|values|scores|statistics"
+    r"(?:results(?! in\b)|(?:tools|tests|methods|models|examples|details|settings|systems|features|types"
+    r"|levels|ranks|studies|manuals|documents|experiments|comparisons|curves|functions|parameters|values|scores|statistics"
     r"|objectives|applications|techniques|approaches|algorithms|tasks|templates|prompts|distributions|estimates"
     r"|coefficients|differences|effects|requirements|properties|lists|plots|images|pictures|directions)"
     r"(?= (?:of|for|from|and|or|between|with|in|on|at|by|to|per|under|via|over)\b))"
@@ -95,6 +99,10 @@ NO_SUBJECT = re.compile(
     r"|^(?!.{0,40}\b(?:is|are|was|were|has|have|do"
     r"|does)\b.*:)[a-z][\w-]*(?: [\w-]+){0,3}: (?-i:[a-z])+ (?:all|an?|the"
     r"|each|every|this|it)\b"
+    # A question that ends with a full stop.
+    r"|^(?:are|is|was|were|do|does|did|can|could|would|will|has|have) (?:they|it|we|you|the|this|these"
+    r"|there)\b"
+    r"|^for (?:instance|example), (?:consider|suppose|assume|take|let)\b"
     # "Called during the upgrade of a package.", out of a list of what is called when.
     r"|^[a-z]+(?:ed|en) (?:during|by|in|from|when|if|for|on|at|with|after|before)\b(?!.*, )"
     # "Hypothesis: Steve Webster won ten championships.": an example of what a program reads.
@@ -113,13 +121,15 @@ _FINITE = (
     r"|require|give|gave|yield|provide|enable|result|improve|reduce|increase|help|show|remain|become|produce"
     r"|need|mean|include|offer|take|took|bring|keep|cause|cost|save"
 )
-FRAGMENT = re.compile(rf"^[A-Z][a-z]+ing\b(?!.*(?<!to )\b(?:{_FINITE})(?:s|d|ed)?\b)")
+FRAGMENT = re.compile(
+    rf"^(?!(?:Dur|Noth|Someth|Everyth)ing\b)[A-Z][a-z]+ing\b(?!.*(?<!to )\b(?:{_FINITE})(?:s|d|ed)?\b)"
+)
 # It promises something and says nothing.
 VAGUE = re.compile(
     r"^.{0,50}\b(?:is|are) (?:\w+ )?(?:interesting|surprising|clear|obvious|worth noting)\.$"
     r"|\b(?:is|are|was|were|been) (?:\w+ )?(?:outlined|introduced|presented|discussed|described"
     r"|reviewed|sketched|summari[sz]ed)(?:\.$|, along with\b)"
-    r"|\b(?:overview|review|introduction) \w+ (?:\w+ )?is given\b"
+    r"|\b(?:overview|review|introduction) (?:\w+ ){1,6}is given\b"
 )
 WE_ASIDE = re.compile(r"\b(?:I|my|me|mine|let['’]s|[Ww]e['’]d)\b")
 # What stood at the end was a formula, or the sentence goes on in one.

@@ -22,6 +22,9 @@ _QUICK_S = 1.8
 _AFTER_SCENE_S = 0.6
 #: Pauses are stretched or shortened by no more than this to meet the wished length.
 _MOST_AFTER_S, _LEAST_AFTER_S, _MOST_END_S = 0.8, 0.12, 2.5
+#: Where a document has nothing more to say just before the wished length, pauses are a little longer, and
+#: pictures are looked at after the last word; a film that would still be far too short stays brisk.
+_AT_EASE_AFTER_S, _AT_EASE_FIGURE_S, _NEARLY_ENOUGH = 1.0, 1.8, 0.12
 
 
 class ShotMaker:
@@ -68,12 +71,19 @@ class ShotMaker:
         if abs(missing_s) < 0.2 or not shots:
             return scenes
         out = []
+        short_s = missing_s - (_MOST_AFTER_S - AFTER_SHOT_S) * len(shots)
+        at_ease = 0 < short_s <= _NEARLY_ENOUGH * wished_s
+        most = _AT_EASE_AFTER_S if at_ease else _MOST_AFTER_S
+        figures = [s for s in shots if s.kind == "figure"] if at_ease else []
+        for_figures_s = max(0.0, missing_s - (most - AFTER_SHOT_S) * len(shots)) / max(1, len(figures))
         share_s = missing_s / len(shots)
         for scene in scenes:
             paced = []
             for shot in scene.shots:
-                most_s = _MOST_END_S if shot.kind == "end" else max(_MOST_AFTER_S, shot.pause_after_s)
+                most_s = _MOST_END_S if shot.kind == "end" else max(most, shot.pause_after_s)
                 after_s = min(max(shot.pause_after_s + share_s, _LEAST_AFTER_S), most_s)
+                if shot in figures:
+                    after_s = min(after_s + for_figures_s, _AT_EASE_FIGURE_S)
                 paced.append(self._repaused(shot, round(after_s, 2)))
             out.append(msgspec.structs.replace(scene, shots=tuple(paced)))
         # What is left over is taken by the end card, which may stand a little longer.

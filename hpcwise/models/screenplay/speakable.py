@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from hpcwise.core.faithful import departures
 from hpcwise.core.screenplay import Line
-from hpcwise.models.screenplay.leaning import CONNECTIVE
+from hpcwise.models.screenplay.leaning import CONNECTIVE, POINTING
 from hpcwise.models.screenplay.refused import (
     BROKEN,
     CUT_OFF,
@@ -147,6 +147,7 @@ def to_speech(
     text = re.sub(r"\s*\((?!\w\))([a-z][a-z-]* [^()\d]{2,36})\)(?=[\s.,;])", r", \1,", text)
     text = _ASIDE.sub("", text)
     text = CONNECTIVE.sub("", text)
+    text = text if figure is not None else POINTING.sub("", text)
     text = re.sub(r"[“”]", '"', text)
     text = re.sub(r",\s*(?=[,.;:?!])", "", text)
     text = re.sub(r"\s+([,.;:?!])(?!\d)", r"\1", text)
@@ -199,7 +200,7 @@ def to_speech(
     if not phrase and (FRAGMENT.match(text) or VAGUE.search(text)):
         return None
     if (
-        sum(c.isdigit() for c in text) > 12
+        sum(c.isdigit() for c in text) > (16 if max_chars > MAX_CHARS else 12)
         or text.count(",") > 7
         or re.search(r"[A-Z]{9,}|\b[A-Z]{6,} [A-Z]{2,}\b", text)
     ):

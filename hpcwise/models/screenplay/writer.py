@@ -109,7 +109,7 @@ class Writer(ShotMaker):
         if self._duration_s < 45:
             named = _SUBTITLE.split(named, maxsplit=1)[0]
         by = _names(authors)
-        # A page that is called by what it is about: "Today's document is Duck" says something else.
+        # "Today's document is Duck" says something else.
         told = "topic" if self._noun == "document" and len(named.split()) < 3 else self._noun
         stated = f"Today's {told} is {named}" if named else f"Today we open a {self._noun} together"
         full = stated + (f", by {by}" if named and by and self._duration_s >= 45 else "")
@@ -165,9 +165,10 @@ class Writer(ShotMaker):
             missing_s = content_s + slack_s - length_s + 1.0
             added = arc.grow_by(missing_s) if missing_s > _IN_BULK_S else arc.grow(missing_s)
             if not added:
-                if not arc.widen():
-                    break
-                continue
+                if arc.widen() or arc.relax():
+                    continue
+                length_s = self._with_pictures(arc, material, content_s + slack_s)
+                break
             longer_s = scenes_s(self._film(arc, material))
             if longer_s > content_s + slack_s:
                 for claim in added:
@@ -179,16 +180,29 @@ class Writer(ShotMaker):
         paced = self._paced([*film, closing], content_s + scenes_s([closing]))
         return directed([opening, *paced])[1:]
 
+    def _with_pictures(self, arc: Arc, material: Material, most_s: float) -> float:
+        """Seconds of the film with all pictures that there is time for."""
+        length_s = scenes_s(self._film(arc, material))
+        while length_s < most_s and (picture := arc.show()) is not None:
+            longer_s = scenes_s(self._film(arc, material))
+            if longer_s > most_s:
+                arc.hide(picture)
+            else:
+                length_s = longer_s
+        return length_s
+
     def _film(self, arc: Arc, material: Material) -> list[Scene]:
         """Scenes of the current choice; a new host each time, so that lines do not depend on the search."""
         host = Host(self._seed, self._common)
         said = {claim.text for claim in (self._hook, self._number) if claim is not None}
+        # What a picture shows is said over it, and by nobody else.
+        shown = {t[1] for p in arc.plots for i in p.pictures for t in material.pictures[i].texts}
         chaptered = self._duration_s >= _CHAPTERS_FROM_S
         scenes: list[Scene] = []
         plots = [plot for plot in arc.plots if plot.claims or plot.pictures]
         for plot, turn in zip(plots, self._turns(plots), strict=True):
             number = len(scenes) + 1 if chaptered else 0
-            scene = self._scene(plot, material, host, said, number, turn)
+            scene = self._scene(plot, material, host, said, shown, number, turn)
             if scene.shots:
                 scenes.append(scene)
         return scenes
@@ -213,6 +227,7 @@ class Writer(ShotMaker):
         material: Material,
         host: Host,
         said: set[str],
+        shown: set[str],
         number: int,
         turn: tuple[Character, Character],
     ) -> Scene:
@@ -233,12 +248,12 @@ class Writer(ShotMaker):
                 if texts:
                     lead = host.shows() if shots else host.opens(kind, plot.heading)
                     teller_ = self._cast.guest or teller
-                    shots += self._picture(material.pictures[i].figure, texts[:3], lead, teller_)
-                    said.update(text for text, _, _ in texts[:3])
+                    shots += self._picture(material.pictures[i].figure, texts, lead, teller_)
+                    said.update(text for text, _, _ in texts)
                 since_host = 0
                 continue
             claim = material.claims[i]
-            if claim.text in said:
+            if claim.text in said or claim.source in shown:
                 continue
             said.add(claim.text)
             line = self._claim_line(claim, teller, follows=claim.order == before + 1)
