@@ -7,6 +7,7 @@ can light up "3.5 ms" while the voice says "three point five milliseconds".
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -25,7 +26,14 @@ _GREEK_NAMES = (
     "upsilon phi chi psi omega"
 )
 _GREEK = dict(zip("αβγδεζηθικλμνξοπρστυφχψω", _GREEK_NAMES.split(" "), strict=True))
-_GREEK |= {k.upper(): v for k, v in _GREEK.items()} | {"ς": "sigma", "ϵ": "epsilon", "∆": "delta", "µ": "mu"}
+_GREEK |= {k.upper(): v for k, v in _GREEK.items()} | {
+    "ς": "sigma",
+    "ϵ": "epsilon",
+    "ϕ": "phi",
+    "ϑ": "theta",
+    "∆": "delta",
+    "µ": "mu",
+}
 _SIGNS = {
     "≈": "about",
     "~": "about",
@@ -193,6 +201,9 @@ def _say(token: str, core: str, number_before: str, number_follows: bool) -> str
     abbreviation = _abbreviation(token, core)
     if abbreviation:
         return abbreviation
+    core = unicodedata.normalize("NFKC", core) if re.search("[\U0001d400-\U0001d7ff]", core) else core
+    if re.fullmatch(r"<\w+>", core):
+        core = core[1:-1]
     if named := address(core):
         return named
     if re.fullmatch(r"\$[^\d$][^$]*\$", core):
@@ -251,6 +262,8 @@ def _core(core: str) -> str:
         big = _BIG.get((money[3] or "").lower()[:1], "")
         return f"{money[2]} {big} {_CURRENCY[money[1]]}"
     span = _RANGE.match(core)
+    if span and re.match(r"0\d", span[2]):
+        return f"{span[1]} {_core(span[2] + span[3])}"  # a number of a part or a telephone
     if span:
         return f"{span[1]} to {_core(span[2] + span[3])}"
     unit, per = _slash(core)
@@ -277,10 +290,11 @@ def _pieces(core: str) -> str:
     core = re.sub(r"^_+(?=\w)|(?<=\w)_+$|\(\)?$", "", core)  # __init__, run()
     core = re.sub(r"^(\d+)[x×](?=[A-Z])", r"\1 times ", core)  # 8xH100
     core = re.sub(r"\bA-?(?=\d)", f"{LETTER_A} ", core)
-    core = re.sub(r"(?<=[A-Z]\w)–(?=[A-Z])|(?<=[a-zà-ž])–(?=[A-ZÀ-Ž])", " ", core)  # Kolmogorov–Smirnov
     core = re.sub(r"\b([A-Z]{2,})([a-z]{2,})(?=[A-Z]{2})", r"\1 \2 ", core)  # OCRmyPDF
     core = re.sub(r"(?<=[A-Za-z]{2})/(s|h|hr|min|sec|token|W)$", lambda m: f" per {PER[m[1]]}", core)
-    core = re.sub(r"[–—―‒]", ", " if re.search(r"[A-Za-z]{2}[–—―‒][A-Za-z]{2}", core) else " ", core)
+    # A dash between words is a pause, a shorter one joins them.
+    core = re.sub(r"(?<!\d)[—―]|[—―](?!\d)", ", ", core)
+    core = re.sub(r"[–—―‒]", " ", core)
     core = re.sub(r"(?<=[^\W\d_])_(?=\w)|(?<=\w)/(?=\w)", " ", core)
     core = re.sub(
         r"(?<=[A-Z0-9])-(?=\w)|(?<=\w)-(?=[A-Z0-9])|(?<=[^\x00-\x7f])-|-(?=[^\x00-\x7f])", " ", core

@@ -117,7 +117,11 @@ UNITS: Final = {
     "GFLOPs": ("gigaflop", "gigaflops"),
     "PFLOPs": ("petaflop", "petaflops"),
     "pp": ("percentage points",) * 2,
-    "T": ("trillion",) * 2,
+    "um": ("micrometer", "micrometers"),
+    "uA": ("microampere", "microamperes"),
+    "N": ("newton", "newtons"),
+    "kN": ("kilonewton", "kilonewtons"),
+    "KV": ("kilovolt", "kilovolts"),
     "fs": ("femtosecond", "femtoseconds"),
     "ps": ("picosecond", "picoseconds"),
     "µm": ("micrometer", "micrometers"),
@@ -147,7 +151,7 @@ UNITS: Final = {
     "×": ("times",) * 2,
 }
 #: Units that are also words or letters: only read as units when glued to the number ("7B", "5m", "3x").
-GLUED_ONLY: Final = frozenset({"us", "B", "K", "k", "M", "T", "V", "W", "J", "x", "×", "m", "g"})
+GLUED_ONLY: Final = frozenset({"us", "B", "K", "k", "M", "N", "V", "W", "J", "x", "×", "m", "g"})
 #: Of these, what is read as a unit behind a number and a blank all the same.
 APART: Final = frozenset({"B", "W", "V", "J", "m", "g", "x", "×"})
 
