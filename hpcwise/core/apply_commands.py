@@ -193,6 +193,8 @@ def _replace_task(world: World, c: m.ReplaceTask) -> None:
         tails[spec.task_id] = tail_s
     for spec in before:
         world.add_task(spec, tails[spec.task_id])
+    world.asked.subtract(task.spec.models)
+    world.asked.update(last.models)
     task.spec, task.alternative, task.key = last, c.alternative, ""
     world.connect(task)
 
@@ -245,8 +247,7 @@ def _make_film(world: World, c: m.MakeFilm) -> None:
 def _forget_request(world: World, c: m.ForgetRequest) -> None:
     request = world.state.requests.pop(c.request_id)
     for task_id in request.tasks:
-        del world.state.tasks[task_id]
-        world.consumers.pop(task_id, None)
+        world.forget_task(world.state.tasks[task_id])
     world.positions.pop(c.request_id, None)
 
 

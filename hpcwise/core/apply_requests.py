@@ -20,12 +20,12 @@ def _request_arrived(world: World, e: m.RequestArrived) -> None:
         if old.state in LIVE_REQUEST or old.state == "done":
             return
         for task_id in old.tasks:
-            task = state.tasks.pop(task_id)
+            task = state.tasks[task_id]
             if task.state in HELD:
                 world.strays.append((task.worker, task_id, task.attempt))
                 world.release(task)
                 world.unclaim(task)
-            world.consumers.pop(task_id, None)
+            world.forget_task(task)
     if e.wall_s:
         state.wall_offset_s = e.wall_s - state.now_s
     slo = e.job.slo

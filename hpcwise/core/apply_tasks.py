@@ -237,7 +237,7 @@ def tear(world: World, key: str) -> None:
         if task.state == "finished":
             step_task(task, "torn")
             task.chunks = 0
-            world.request_of(task).open_tasks += 1
+            world.begin_task(task)
             world.make_ready(task)
             for task_id in world.consumers.get(task.spec.task_id, ()):
                 consumer = world.state.tasks[task_id]

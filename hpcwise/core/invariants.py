@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from hpcwise.core.errors import InvariantBroken
 from hpcwise.core.state import ENDED, HELD, LIVE_REQUEST, OPEN
 from hpcwise.core.world import World
@@ -51,6 +53,8 @@ def _check_tasks(world: World) -> None:
             )
         _require(0 <= task.alternative < len(task.spec.alternatives), f"{task_id} has an alternative")
     _require(makers == world.makers, "the index of makers holds exactly the keys being computed")
+    asked = Counter(model for t in state.tasks.values() if t.state not in ENDED for model in t.spec.models)
+    _require(+asked == +world.asked, "models are counted by the tasks that have not ended")
 
 
 def _check_workers(world: World) -> None:

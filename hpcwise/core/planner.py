@@ -5,8 +5,9 @@ A workflow is two functions: what can be known at once, and what a chunk of an e
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import msgspec
@@ -82,6 +83,14 @@ def coming_models(request: RequestRecord) -> tuple[str, ...]:
         return ()
     stages = ("speech", "animate") if request.shots else ("speech", "animate", "screenplay")
     return tuple(models_of(request.job, stage)[0] for stage in stages)
+
+
+def may_need(job: JobSpec, models: Collection[str]) -> bool:
+    """Whether a request that still grows may come to need one of `models`."""
+    if job.workflow == "streamwise-podcast":
+        return not streamcast.Crew(job, UNKNOWN).models.isdisjoint(models)
+    stages = (models_of(job, stage) for stage in STAGE_MODELS)
+    return not {*job.models.values(), *itertools.chain.from_iterable(stages)}.isdisjoint(models)
 
 
 def segment_frames(job: JobSpec) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from hpcwise.core import messages as m
-from hpcwise.core.planner import sketch_shots
+from hpcwise.core.planner import may_need, sketch_shots
 from hpcwise.core.resources import FleetItem
 from hpcwise.core.scheduler import Emit
 from hpcwise.core.state import LaunchRecord, WorkerRecord
@@ -130,12 +130,16 @@ def _wanted(world: World, item: FleetItem, busy: bool) -> int:
         return max(item.min_workers, min(item.max_workers, planned))
     if not busy or (world.config.planned and not world.state.plans):
         return item.min_workers
-    # Growing films will need as many as there may be; otherwise one for each task that could run.
-    demand = 0
+    # Growing films will need as many as there may be; otherwise one for each task that one of them can do.
+    # A task that several of its models can do counts once.
+    asked, most = sum(world.asked[model] for model in item.models), item.max_workers
+    growing = n_open = 0
     for request_id in world.live:
         request = world.state.requests[request_id]
-        demand += sketch_shots(request, world.config)
-        demand += request.open_tasks
-        if demand >= item.max_workers:
+        n_open += request.open_tasks
+        coming = sketch_shots(request, world.config)
+        if coming and may_need(request.job, item.models):
+            growing += coming
+        if growing + min(asked, n_open) >= most:
             break
-    return max(item.min_workers, min(item.max_workers, demand))
+    return max(item.min_workers, min(most, growing + min(asked, n_open)))

@@ -91,6 +91,11 @@ class Crew(msgspec.Struct, frozen=True):
             return SCRIPT_MODEL
         return self.job.models.get(stage) or STAGE_MODELS[stage]
 
+    @property
+    def models(self) -> set[str]:
+        """Of all stages."""
+        return {*map(self.model, STAGE_MODELS), *self.job.models.values()}
+
     def info(self, stage: str) -> ModelInfo | None:
         return self.known.catalogue.models.get(self.model(stage))
 

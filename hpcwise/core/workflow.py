@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from hpcwise.core.units import RequestId, TaskId
+from hpcwise.core.units import ModelName, RequestId, TaskId
 
 EdgeKind = Literal["finish", "stream"]
 
@@ -78,5 +78,12 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
     prominence: float = 0.5
     deadline_s: float | None = None
     remake_of: TaskId = ""
+
+    @property
+    def models(self) -> frozenset[ModelName]:
+        """All that may have a hand in it."""
+        made = {part.model for way in self.alternatives for part in way.parts}
+        return frozenset(made.union(way.model for way in self.alternatives))
+
     seed: int = 0
     local: dict[str, Any] = {}

@@ -7,6 +7,7 @@ and taken up by the engine in the same call.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Literal
 
 from hpcwise.core.cache import recipe_key
@@ -51,6 +52,8 @@ class World:
         self.positions: dict[RequestId, Positions] = {}
         self.makers: dict[Key, TaskId] = {}
         self.twins: dict[TaskId, list[TaskId]] = {}
+        #: How many tasks that have not ended a model may have a hand in.
+        self.asked: Counter[ModelName] = Counter()
         self._typical: dict[ModelName, tuple[tuple[str, int], ...]] = {}
         #: Requests that have not ended, and those among them whose quality follows their deadlines.
         self.live: dict[RequestId, None] = {}
@@ -78,6 +81,8 @@ class World:
         for task in self.state.tasks.values():
             for edge in task.spec.inputs:
                 self.consumers.setdefault(edge.source, []).append(task.spec.task_id)
+            if task.state not in ENDED:
+                self.asked.update(task.spec.models)
             if task.state == "twin":
                 self.twins.setdefault(task.twin, []).append(task.spec.task_id)
             if task.state in HELD:
@@ -189,7 +194,7 @@ class World:
         self.state.tasks[spec.task_id] = task
         request = self.state.requests[spec.request_id]
         request.tasks.append(spec.task_id)
-        request.open_tasks += 1
+        self.begin_task(task)
         self.connect(task)
         return task
 
@@ -274,13 +279,26 @@ class World:
         self.fleet.update(worker)
         self.work_changed = True
 
+    def begin_task(self, task: TaskRecord) -> None:
+        """The task is to be done, for the first time or once more."""
+        self.request_of(task).open_tasks += 1
+        self.asked.update(task.spec.models)
+
     def end_task(self, task: TaskRecord) -> None:
         """The task will not run again (unless its artifact is found torn)."""
         if task.state not in ENDED:
             return
         request = self.state.requests[task.spec.request_id]
         request.open_tasks -= 1
+        self.asked.subtract(task.spec.models)
         self.moved_requests[request.request_id] = None
+
+    def forget_task(self, task: TaskRecord) -> None:
+        """The task's request is forgotten, or made anew."""
+        if task.state not in ENDED:
+            self.asked.subtract(task.spec.models)
+        del self.state.tasks[task.spec.task_id]
+        self.consumers.pop(task.spec.task_id, None)
 
     def drop(self, task: TaskRecord) -> None:
         """The task is no longer wanted and is not held by a worker."""

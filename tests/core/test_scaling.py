@@ -82,6 +82,21 @@ def test_a_launch_that_nobody_wants_any_more_is_taken_back_and_says_so_once() ->
     assert world.engine.state.refusals == {}
 
 
+def test_by_demand_a_kind_is_launched_for_tasks_that_it_can_do_and_for_no_others() -> None:
+    world = World(models=("b",))
+    assert of(world.job(1.0, n=3), m.Launch) == []
+    asked = of(world.job(2.0, n=2, name="other", model="b"), m.Launch)
+    assert len(asked) == 2
+    token = asked[0].token  # type: ignore[attr-defined]
+    world.join(3.0, token, models=("b",))
+    [sent] = of(world.said, m.Dispatch)
+    world.at(4.0, m.RequestCancelled("other"))
+    world.at(5.0, m.TaskCancelled(sent.task_id, sent.attempt))  # type: ignore[attr-defined]
+    # It is idle, although three tasks are still to be done: they are not for it.
+    drained = of(world.at(70.0, m.Tick()), m.Drain)
+    assert [c.worker_id for c in drained] == [token]  # type: ignore[attr-defined]
+
+
 def test_the_successor_of_a_worker_is_asked_for_before_its_allocation_ends_and_once() -> None:
     world = World(min_workers=1, max_workers=1, launch_s=20.0)
     [launch] = of(world.at(0.0, m.HeadStarted(1)), m.Launch)
