@@ -21,7 +21,7 @@ import torch
 from hpcwise.core.errors import BadOutput, UsageError
 from hpcwise.models.base import Call, Devices, Input, ModelSpec, OnStep, Output
 from hpcwise.models.device import device_of
-from hpcwise.models.diffusion import decode, look, sampler, text
+from hpcwise.models.diffusion import decode, look, sampler, stepcache, text
 from hpcwise.models.diffusion.checkpoint import DENOISERS, check, denoisers, not_loaded
 from hpcwise.models.diffusion.grid import fitted, grid_of, named_for
 from hpcwise.models.diffusion.loop import Loop as Loop
@@ -44,9 +44,10 @@ _STAGES: Final[Mapping[str, tuple[str, ...]]] = {
 
 class DiffusersAdapter:
     """See the module. Loaded once; the components of one pipeline serve all calls. passes: of the denoiser in
-    a step with guidance."""
+    a step with guidance. skips: whether steps may be skipped by the first-block cache."""
 
     passes = 2
+    skips = True
     _replica: Replica | None = None
 
     def load(self, spec: ModelSpec, devices: Devices) -> None:
@@ -61,7 +62,11 @@ class DiffusersAdapter:
         dtype = DTYPES[options.dtype]
         spared = not_loaded(options.parts, options.text)
         index = check(spec.path, spec.name, spared)
-        if devices.world > 1 and options.first_block:
+        if options.first_block and not self.skips:
+            raise UsageError(
+                f"model {spec.name}: options.first_block: the family {spec.family} has no use for it; leave it out"
+            )
+        if options.first_block and devices.world > 1:
             raise UsageError(
                 f"model {spec.name}: options.first_block: ranks could skip different steps; leave it out "
                 "where a replica has several processes"
@@ -291,6 +296,10 @@ class DiffusersAdapter:
         if state is not None:
             sampler.restore_random(state, generator)
             named["latents"] = sampler.latents_of(state, self._device)
+        if self._options.first_block:
+            cached = {part: model for part in DENOISERS if (model := getattr(self._pipe, part, None))}
+            stepcache.begin(cached, state, self._device)
+            loop.cached = lambda: stepcache.held(cached)
         self._pipe.scheduler = sampler.resumable(self._sampler, state, done)
         loop.done = done
 

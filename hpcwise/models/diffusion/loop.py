@@ -34,8 +34,9 @@ class Loop:
         self.seed = call.seed + chunk
         self.done = 0
         self.generator: Any = None
-        #: Tensors beside the latents that the rest of the loop needs.
+        #: Tensors beside the latents that the rest of the loop needs, and those of caches at that moment.
         self.more: dict[str, torch.Tensor] = {}
+        self.cached: Callable[[], dict[str, torch.Tensor]] = dict
 
     def begin(self) -> tuple[int, LoopState | None]:
         """Steps done and state of the checkpoint to go on from."""
@@ -56,6 +57,6 @@ class Loop:
         if self._call.checkpoints is not None and self.done < self.steps:
             self._call.checkpoints.offer(
                 self.chunk, self.done, (base + self.done) / total,
-                lambda: sampler.loop_state(of, latents, generator, self.more),
+                lambda: sampler.loop_state(of, latents, generator, {**self.more, **self.cached()}),
             )  # fmt: skip
         self._on_step(base + self.done, total, f"step {self.done} of {self.steps}")

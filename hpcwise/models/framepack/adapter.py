@@ -40,6 +40,8 @@ _MOST_SHIFT: Final = math.log(7.0)
 class FramePackAdapter(DiffusersAdapter):
     """Stages as of the family `diffusers`; video in sections."""
 
+    skips = False
+
     def _clips(self, call: Call, params: DiffuseParams, on_step: OnStep) -> Iterator[Output]:
         """One chunk a segment, of as many sections as it needs."""
         assert call.latents is not None

@@ -53,6 +53,8 @@ class SyncAdapter(DiffusersAdapter):
     """The checkpoint holds Wan's folders and two more: audio_encoder and audio_condition."""
 
     passes = 3
+    # Two passes with words differ by the sound alone: the second would be skipped, and no lips would move.
+    skips = False
 
     def load(self, spec: ModelSpec, devices: Devices) -> None:
         super().load(spec, devices)
