@@ -39,6 +39,9 @@ class SnapshotBody(msgspec.Struct, frozen=True, array_like=True):
     engine: bytes
 
 
+#: Between two looks at whether what was recorded has been flushed: at first, and while it cannot be, seconds.
+_UNFLUSHED_S: Final = 0.01
+_FULL_S: Final = 0.5
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(Record)
 
@@ -83,20 +86,25 @@ class Ledger:
 
     async def _sync(self) -> None:
         loop = asyncio.get_running_loop()
+        pause_s = _UNFLUSHED_S
         while self._waiters:
             try:
                 await loop.run_in_executor(self._thread, self.writer.sync)
             except StoreError:
                 # Queued again by the writer; the head's flush says so to people, and tries again.
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(_FULL_S)
             synced = self.writer.synced_count
             ready = [future for count, future in self._waiters if count <= synced]
             self._waiters = [waiter for waiter in self._waiters if waiter[0] > synced]
             for future in ready:
                 if not future.done():
                     future.set_result(None)
-            if self._waiters and not ready:
-                await asyncio.sleep(0.01)  # recorded, not flushed yet
+            if ready:
+                pause_s = _UNFLUSHED_S
+            elif self._waiters:
+                # Recorded, not flushed yet; with a full disk for long.
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, _FULL_S)
 
     def close(self) -> None:
         """Flush, sync and close. Raises StoreError where that cannot be done."""

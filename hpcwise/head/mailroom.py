@@ -51,29 +51,43 @@ class Mailroom:
         self._noisy: set[bytes] = set()
         self._watches: dict[bytes, tuple[w.AskWatch, float]] = {}
         self._open = False
+        self._listens = False
 
     def open(self) -> None:
         """Begin to read."""
         self._open = True
-        asyncio.get_running_loop().add_reader(self._server.fd, self.read)
+        self._listen()
         self.read()
 
     def close(self) -> None:
         self._open = False
         asyncio.get_running_loop().remove_reader(self._server.fd)
 
+    def _listen(self) -> None:
+        if not self._listens:
+            asyncio.get_running_loop().add_reader(self._server.fd, self.read)
+            self._listens = True
+
     def read(self) -> None:
         """Take what waits, then commit it as one batch. The socket's descriptor reports edges only, so
         this calls itself again while anything is left."""
-        if not self._open or self._core.paused:
+        if not self._open:
+            return
+        if self._core.paused:
+            # What is not read keeps the descriptor readable: the loop would do nothing but say so.
+            asyncio.get_running_loop().remove_reader(self._server.fd)
+            self._listens = False
             return
         for peer, frame in self._server.receive(FRAMES_A_TURN):
             self._frame(peer, frame)
         self._core.commit()
 
     def look_again(self) -> None:
-        """After sending: an edge may have passed unseen."""
-        if self._open and self._server.pending:
+        """After sending: an edge may have passed unseen, or a pause be over."""
+        if not self._open:
+            return
+        self._listen()
+        if self._server.pending:
             asyncio.get_running_loop().call_soon(self.read)
 
     def watch(self) -> None:

@@ -6,6 +6,7 @@ import os
 import time
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 
 from tests.head.harness import Site, graph, node, until
@@ -49,6 +50,7 @@ def test_a_disk_that_syncs_slowly_delays_no_answer_and_loses_nothing(
         began = time.monotonic()
         site.status()
         waits.append(time.monotonic() - began)
+        time.sleep(0.02)  # somebody who asks without a pause would only slow the others down
     assert site.view("r").row.state == "done"
     assert len(site.digests()) == 3
     # An answer never waits for a sync, of which each takes 0.4 s: most come at once on a busy machine too.
@@ -83,15 +85,17 @@ def _full(fd, data, at):
 os.pwrite = _full
 """
     on_disk(site, monkeypatch, tmp_path / "filling", behaviour)
-    site.start()
+    head = psutil.Process(site.start().pid)
     site.submit(graph(node("a", seconds=1.0, steps=4), node("b", "a", seconds=3.0, steps=30)), "r")
     until(lambda: site.runs("r"))
     before = {worker.worker_id for worker in site.status().view.workers}
     full.touch()
     until(lambda: "paused: " in site.log())
-    began_s = time.monotonic()
+    began_s, busy_s = time.monotonic(), head.cpu_times()
     # Longer than a worker may be silent.
     until(lambda: time.monotonic() - began_s > 12.0, 20.0)
+    # It waits: what workers say meanwhile, and nobody reads, keeps nothing busy.
+    assert sum(head.cpu_times()[:2]) - sum(busy_s[:2]) < 2.0
     full.unlink()
     until(lambda: "can be written again" in site.log())
     assert site.ended("r").row.state == "done"
