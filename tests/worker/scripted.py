@@ -55,15 +55,17 @@ class ScriptedHead:
         )
         self.store = Store(self.paths, durable=False)
         self.answers = True
-        self.session = 0
-        self.number = 0
+        #: Of each worker: its session, and the number of the last parcel to it.
+        self.sessions: dict[str, int] = {}
+        self.numbers: dict[str, int] = {}
         self.hellos: list[w.Hello] = []
         self.events: list[Any] = []
         self.goodbyes: list[str] = []
         self.unwell: list[tuple[str, ...]] = []
         self.parcels: list[w.Up] = []
-        self._next = 0
-        self._nonce = ""
+        self._welcomed = 0
+        #: Of each process: the number of its next event.
+        self._next: dict[str, int] = {}
         self.advertise(advertise if advertise is not None else self.server.addresses)
 
     def advertise(self, addresses: tuple[str, ...]) -> None:
@@ -80,9 +82,7 @@ class ScriptedHead:
 
     def say(self, worker_id: str, *notes: w.FromHead, number: int | None = None) -> None:
         """One parcel of the present session."""
-        self.number = self.number + 1 if number is None else number
-        frame = encode(Down(self.epoch, self.session, self.number, notes))
-        assert self.server.send(worker_id.encode(), frame)
+        assert self._say(worker_id, notes, number)
 
     def run(self, worker_id: str, *tasks: RunTask) -> None:
         self.say(worker_id, *(w.Run(t) for t in tasks))
@@ -119,14 +119,13 @@ class ScriptedHead:
         return result
 
     def forget(self) -> None:
-        """What was heard so far; another worker counts its events from 0 again."""
+        """The events that were heard so far."""
         self.events.clear()
-        self._next = 0
 
     def welcome(self, worker_id: str, *notes: w.FromHead) -> None:
-        self.session += 1
-        self.number = 0
-        self.say(worker_id, w.Welcome(self.session), *notes)
+        self._welcomed += 1
+        self.sessions[worker_id], self.numbers[worker_id] = self._welcomed, 0
+        self.say(worker_id, w.Welcome(self._welcomed), *notes)
 
     def close(self) -> None:
         self.server.close()
@@ -139,27 +138,28 @@ class ScriptedHead:
                 self._send(peer, w.Here())
             case w.Hello():
                 self.hellos.append(note)
-                if note.nonce != self._nonce:
-                    # Another process counts its events from 0 again.
-                    self._nonce, self._next = note.nonce, 0
-                self._take(note.first_seq, note.unacked)
+                self._take(note.nonce, note.first_seq, note.unacked)
                 if self.answers:
                     self.welcome(note.worker.worker_id, w.Ack(note.first_seq + len(note.unacked)))
             case w.Events():
-                self._take(note.first_seq, note.events)
+                self._take(note.nonce, note.first_seq, note.events)
                 if self.answers:
-                    self.number += 1
-                    ack = w.Ack(note.first_seq + len(note.events))
                     # Who leaves in a hurry does not wait for it.
-                    self.server.send(peer, encode(Down(self.epoch, self.session, self.number, (ack,))))
+                    self._say(peer.decode(), (w.Ack(note.first_seq + len(note.events)),))
             case w.Goodbye():
                 self.goodbyes.append(note.reason)
                 self.unwell.append(note.unwell)
 
-    def _take(self, first_seq: int, events: tuple[Any, ...]) -> None:
-        fresh = events[max(0, self._next - first_seq) :]
-        self._next = max(self._next, first_seq + len(events))
-        self.events += fresh
+    def _take(self, nonce: str, first_seq: int, events: tuple[Any, ...]) -> None:
+        known = self._next.get(nonce, 0)
+        self._next[nonce] = max(known, first_seq + len(events))
+        self.events += events[max(0, known - first_seq) :]
+
+    def _say(self, worker_id: str, notes: tuple[w.FromHead, ...], number: int | None = None) -> bool:
+        number = self.numbers.get(worker_id, 0) + 1 if number is None else number
+        self.numbers[worker_id] = number
+        frame = encode(Down(self.epoch, self.sessions.get(worker_id, 0), number, notes))
+        return self.server.send(worker_id.encode(), frame)
 
     def _send(self, peer: bytes, note: w.FromHead) -> None:
         self.server.send(peer, encode(Down(self.epoch, 0, 0, (note,))))

@@ -97,7 +97,7 @@ def test_parcels_of_an_older_epoch_are_not_obeyed(head: ScriptedHead, start: Sta
     head.until(lambda: head.hellos)
     head.run("w1", long())
     head.event(m.TaskStarted)
-    stale = encode(Down(4, head.session, head.number + 1, (m.Cancel("w1", "long", 1),)))
+    stale = encode(Down(4, head.sessions["w1"], head.numbers["w1"] + 1, (m.Cancel("w1", "long", 1),)))
     assert head.server.send(b"w1", stale)
     log = head.paths.worker_log("w1")
     head.until(lambda: "ignored a parcel of epoch 4; this worker obeys epoch 5" in log.read_text())
@@ -109,7 +109,7 @@ def test_parcels_of_an_older_epoch_are_not_obeyed(head: ScriptedHead, start: Sta
 def test_a_lost_parcel_is_noticed_and_what_is_held_is_said_again(joined: ScriptedHead) -> None:
     joined.run("w1", long())
     joined.event(m.TaskStarted)
-    joined.number += 1  # this one got lost
+    joined.numbers["w1"] += 1  # this one got lost
     joined.run("w1", task("later", K[1]))
     joined.until(lambda: len(joined.hellos) == 2)
     assert joined.hellos[1].running == (AttemptRef("long", 1),)
@@ -123,7 +123,7 @@ def test_a_lost_parcel_is_noticed_and_what_is_held_is_said_again(joined: Scripte
 def test_a_parcel_that_comes_twice_is_obeyed_once(joined: ScriptedHead) -> None:
     joined.run("w1", task("t", K[0]))
     joined.event(m.TaskFinished)
-    joined.say("w1", w.Run(task("t", K[0])), number=joined.number)
+    joined.say("w1", w.Run(task("t", K[0])), number=joined.numbers["w1"])
     joined.run("w1", task("u", K[1]))
     joined.event(m.TaskFinished, "u")
     assert [e.task_id for e in joined.events if isinstance(e, m.TaskFinished)] == ["t", "u"]

@@ -97,8 +97,6 @@ def test_a_gpu_without_a_counter_is_sampled_and_a_slice_or_a_share_of_one_is_not
     assert {h.worker.ranks[0].devices for h in head.hellos[1:]} == {(1,)}
     assert shared.poll() is None
     for name in ("w2", "w3"):
-        head.forget()
-        head.welcome(name)
         head.run(name, task(name, K[0], seconds=0.2, steps=2))
         assert head.event(m.TaskFinished, name).energy_j == 0.0
 
