@@ -131,6 +131,7 @@ REFUSED = [
     "An overview of the harbour is given that includes all of its kites.",
     "The design of the kite has been outlined.",
     "Are they meant to fly, or are they only seen on the bridge of the ship.",
+    "Optionally, document what steps are needed before the kite is flown.",
     "For instance, consider the kite of a ship that lies in the harbour.",
     # Phrases out of tables, captions and examples.
     "Results for the larger kite of the harbour and for its winch.",
@@ -312,6 +313,12 @@ def test_a_question_is_one_that_the_claim_answers(claim: str, question: str | No
 def test_a_cue_is_taken_up_only_by_what_answers_it(claim: str, cue: str | None) -> None:
     asked = Host(seed=0).asks(claim)
     assert asked == (cue or "Tell me more.")
+
+
+def test_nobody_asks_what_the_title_named() -> None:
+    claim = "Fjord is a controller for large kites."
+    assert Host(seed=0).asks(claim) == "What is Fjord?"
+    assert Host(seed=0, title="Fjord").asks(claim) == "Tell me more."
 
 
 def test_a_line_alone_looks_back_at_nothing() -> None:

@@ -212,13 +212,14 @@ _MOST_OF_A_SHAPE = 4
 class Host:
     """The memory of those who ask: which lines were used. `seed` turns the order of equal choices.
 
-    common: words of the document that are no names, see `questions.common_words`.
+    common: words of the document that are no names, see `questions.common_words`. title: what nobody asks
+    after any more.
     """
 
-    def __init__(self, seed: int, common: Collection[str] = ()) -> None:
+    def __init__(self, seed: int, common: Collection[str] = (), title: str = "") -> None:
         self._seed = seed
         self._common = common
-        self._used: set[str] = set()
+        self._used: set[str] = {f"What is {title}?", f"What are {title}?", f"What does {title} do?"}
         self._opened: set[str] = set()
         self._shapes: dict[str, int] = {}
         self._last_shape = ""

@@ -99,6 +99,11 @@ NO_SUBJECT = re.compile(
     r"|^(?!.{0,40}\b(?:is|are|was|were|has|have|do"
     r"|does)\b.*:)[a-z][\w-]*(?: [\w-]+){0,3}: (?-i:[a-z])+ (?:all|an?|the"
     r"|each|every|this|it)\b"
+    # "Optionally, document what is to be done."
+    r"|^(?:[a-z]+ly, )?(?:generate|modify|save|write|read|add|create|install|run|open|choose|select|enter"
+    r"|type|press|check|ensure|avoid|keep|document|specify|provide|include|remove|delete|copy|move|build|start|stop|try|test"
+    r"|apply|update|replace|call|send|get|put|make)"
+    r" (?:the|an?|all|each|every|any|your|this|that|these|those|it|them|its|what|which|whether|if|sure)\b"
     # A question that ends with a full stop.
     r"|^(?:are|is|was|were|do|does|did|can|could|would|will|has|have) (?:they|it|we|you|the|this|these"
     r"|there)\b"

@@ -193,7 +193,7 @@ class Writer(ShotMaker):
 
     def _film(self, arc: Arc, material: Material) -> list[Scene]:
         """Scenes of the current choice; a new host each time, so that lines do not depend on the search."""
-        host = Host(self._seed, self._common)
+        host = Host(self._seed, self._common, self._document.title)
         said = {claim.text for claim in (self._hook, self._number) if claim is not None}
         # What a picture shows is said over it, and by nobody else.
         shown = {t[1] for p in arc.plots for i in p.pictures for t in material.pictures[i].texts}
@@ -277,7 +277,7 @@ class Writer(ShotMaker):
         if plot.role == "evidence" and _EXAMPLE.search(plot.heading):
             return "example"
         named = any(_PROBLEM.search(self._document.sections[c.section].heading) for c in claims)
-        if plot.role == "problem" and not named and not any(is_problem(c) for c in claims):
+        if plot.role == "problem" and not named and not any(is_problem(c) for c in claims[:2]):
             return "background"
         if plot.role == "evidence" and not any(is_finding(c) for c in claims):
             return "body"
