@@ -152,7 +152,8 @@ def _upper_arm(canvas: Canvas, look: Look, ex: float, ey: float, sleeve: Any, li
     canvas.save()
     if look.hair == "scarf":  # its cloth lies on the shoulders
         canvas.clipPath(drape(), skia.ClipOp.kDifference, True)
-    canvas.drawPath(drawn_shape(f"{outer} M {w * 0.7} 66 L {ex - 14.5} {ey + 4}"), edge)
+    rim = f"M {w * 0.9} 36 Q {w + 1.5} 46 {w + 3} 70 L {ex + 15} {ey - 4}"
+    canvas.drawPath(drawn_shape(f"{rim} M {w * 0.7} 66 L {ex - 14.5} {ey + 4}"), edge)
     canvas.drawCircle(ex, ey, 15.0, edge)
     canvas.drawPath(arm, sleeve)
     canvas.drawPath(arm, light)

@@ -179,7 +179,6 @@ def draw_person(
     """One person with the base of their neck at (x, neck_y). table: with what their hands rest on."""
     acting = material.acting[character.id]
     edge = neck_y + TABLE_Y * size
-    table = table and edge < material.stage.height - 4
 
     def part(upper: bool, arms: bool) -> None:
         canvas.save()
@@ -254,12 +253,12 @@ def back_picture(look_name: str, scale: float, side: float) -> tuple[Image, floa
     canvas.saveLayer(None, skia.Paint(ImageFilter=skia.ImageFilters.Blur(1.1 * sharp, 1.1 * sharp)))
     canvas.drawImage(person, 0, 0)
     # The edge towards the light: the silhouette without itself a little farther from it.
-    glow = skia.Paint(Alphaf=0.42)
+    glow = skia.Paint(Alphaf=0.34)
     glow.setColorFilter(skia.ColorFilters.Blend(colour("#FFD9B0"), skia.BlendMode.kSrcIn))
     canvas.saveLayer(None, glow)
     canvas.drawImage(person, 0, 0)
     away = skia.Paint(BlendMode=skia.BlendMode.kDstOut)
-    canvas.drawImage(person, -side * 5.0 * sharp, 2.5 * sharp, LINEAR, away)
+    canvas.drawImage(person, -side * 4.0 * sharp, 2.0 * sharp, LINEAR, away)
     canvas.restore()
     canvas.restore()
     return lit.makeImageSnapshot(), sharp
@@ -291,7 +290,10 @@ def _draw_back(canvas: Canvas, look: Look) -> None:
         linear(-46, -70, 44, 40, look.hair_light, look.hair_colour, look.hair_colour),
     )
     draw_back_hair(canvas, look, 0.0)
-    for x in (-26, -9, 9, 26) if look.hair != "curly" else ():
+    if look.hair == "scarf":  # folds of the cloth
+        for fold in ("M -30 -58 C -58 -10 -30 40 26 78", "M 24 -62 C 52 -20 50 40 66 84"):
+            canvas.drawPath(shape(fold), line("#000000", 3.0, 0.12))
+    for x in (-26, -9, 9, 26) if look.hair not in ("curly", "scarf") else ():
         strand = f"M {x * 0.5} -70 C {x * 1.2} -40 {x * 1.3} 0 {x} {nape - 8}"
         canvas.drawPath(shape(strand), line("#000000", 2.2, 0.1))
     # They sit in the shade: the light is on who speaks.

@@ -134,7 +134,7 @@ class CloseUp:
         y = head + LOOKS[self._person.look].crown * size / grow
         tuck = 1.0 if stage.width < NARROW else 0.2
         lead = -1 if side <= 0 else 1
-        draw_person(canvas, material, self._person, moment, x, y, size, lead, tuck, table=True)
+        draw_person(canvas, material, self._person, moment, x, y, size, lead, tuck, table=stage.portrait)
         _foot(canvas, self._material)
         if material.show_name:
             _lower_third(canvas, material, self._person, moment)
@@ -162,11 +162,13 @@ class OverShoulder:
         canvas.drawImageRect(self._behind, box(x, (stage.height - tall) / 2, wide, tall), LINEAR)
         size = (1.08 if not stage.portrait else 1.12) + 0.03 * share
         at = stage.width * (0.5 + side * (0.14 if stage.width >= NARROW else 0.12))
-        neck = stage.height * (0.51 if not stage.portrait else 0.46)
+        neck = stage.height * (0.555 if not stage.portrait else 0.46)
         tuck = 1.0 if stage.width < NARROW else 0.4
         # The hand on the far side of the shoulder is the one that can be seen.
         lead = 1 if side > 0 else -1
-        draw_person(canvas, self._material, self._speaker, moment, at, neck, size, lead, tuck, table=True)
+        draw_person(
+            canvas, self._material, self._speaker, moment, at, neck, size, lead, tuck, table=stage.portrait
+        )
         _foot(canvas, self._material)
         large = 1.9 if stage.width >= NARROW else 1.5
         sway = 0.0 if moment.still else float(self._material.acting[self._listener.id].nod[moment.frame]) * 4
