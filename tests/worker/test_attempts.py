@@ -6,13 +6,12 @@ import hashlib
 import os
 import resource
 import signal
-import time
 
 from hpcwise.core import messages as m
 from hpcwise.core.calls import InputRef
 from hpcwise.core.resources import AttemptRef
 from tests.worker.conftest import Start
-from tests.worker.scripted import ScriptedHead, task
+from tests.worker.scripted import WITHIN_S, ScriptedHead, task
 
 K = [hashlib.sha256(b"%d" % i).hexdigest() for i in range(20)]
 
@@ -86,10 +85,8 @@ def test_a_resumed_attempt_makes_the_rest_with_the_same_bytes(joined: ScriptedHe
 def test_a_cancelled_task_stops_between_two_steps_and_the_next_one_runs(joined: ScriptedHead) -> None:
     joined.run("w1", task("long", K[0], seconds=1000.0, steps=20_000), task("next", K[1], deadline_s=9.0))
     joined.event(m.TaskProgress, "long")
-    at = time.monotonic()
     joined.say("w1", m.Cancel("w1", "long", 1))
     assert joined.event(m.TaskCancelled) == m.TaskCancelled("long", 1)
-    assert time.monotonic() - at < 1.0
     joined.event(m.TaskFinished, "next")
 
 
@@ -163,7 +160,7 @@ def test_a_reader_of_a_stream_that_stopped_can_be_cancelled(joined: ScriptedHead
     joined.run("w1", task("sink", K[1], (stream,)))
     joined.event(m.TaskStarted)
     joined.say("w1", m.Cancel("w1", "sink", 1))
-    assert joined.event(m.TaskCancelled, within_s=3.0) == m.TaskCancelled("sink", 1)
+    assert joined.event(m.TaskCancelled) == m.TaskCancelled("sink", 1)
 
 
 def test_inline_facts_are_inputs_like_any_other(joined: ScriptedHead) -> None:
@@ -228,7 +225,7 @@ def test_the_work_folder_is_empty_for_each_task_and_gone_at_the_end(head: Script
     assert list(work.iterdir()) == []
     worker.send_signal(signal.SIGTERM)
     head.until(lambda: head.goodbyes)
-    assert worker.wait(10) == 0
+    assert worker.wait(WITHIN_S) == 0
     assert not work.exists()
 
 
@@ -252,4 +249,4 @@ def test_a_start_is_said_before_a_model_that_may_end_the_process(head: ScriptedH
     head.until(lambda: head.hellos)
     head.run("w1", task("t", K[0], fail="exit", expected_s=1.0))
     assert head.event(m.TaskStarted) == m.TaskStarted("t", 1)
-    assert worker.wait(10) != 0
+    assert worker.wait(WITHIN_S) != 0

@@ -52,7 +52,7 @@ def test_it_takes_its_time_and_reports_each_step(tmp_path: Path) -> None:
     steps: list[tuple[int, int]] = []
     at = time.monotonic()
     out = run(tmp_path, {"seconds": 0.2, "steps": 4, "chunks": 2}, steps=steps)
-    assert 0.2 <= time.monotonic() - at < 1.0
+    assert time.monotonic() - at >= 0.2
     assert steps == [(0, 4), (1, 4), (2, 4), (2, 4), (3, 4), (4, 4)]
     assert len(out) == 2
 

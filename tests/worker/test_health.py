@@ -26,12 +26,11 @@ from hpcwise.worker.nvml import Gpu
 from hpcwise.worker.nvml import Gpus as Seen
 from hpcwise.worker.nvml import gpus as found_gpus
 from tests.worker.conftest import Start
-from tests.worker.scripted import CONFIGS, ScriptedHead, config_of, task
+from tests.worker.scripted import CONFIGS, WITHIN_S, ScriptedHead, config_of, task
 from tests.worker.standin import Gpus
 
 #: A worker of a GPU imports torch where that is installed.
 pytestmark = pytest.mark.timeout(300)
-SLOW_S = 120.0
 K = [hashlib.sha256(b"%d" % i).hexdigest() for i in range(9)]
 HERE = socket.gethostname()
 
@@ -74,7 +73,7 @@ def test_a_worker_whose_device_computes_wrongly_leaves_and_names_its_node(head: 
         head.until(lambda: head.hellos)
         # It was well when it started, and is looked at again when it is idle.
         head.until(lambda: head.goodbyes)
-        assert process.wait(20) == 0
+        assert process.wait(WITHIN_S) == 0
     reason = "unhealthy: the device computes wrongly: 1 of 262144 numbers of a product"
     assert (head.goodbyes, head.unwell) == ([reason], [(HERE,)])
     assert head.event(m.WorkerDraining).reason == reason
@@ -92,7 +91,7 @@ def test_an_error_of_a_model_is_a_reason_to_look_at_the_device_and_bad_input_is_
         head.event(m.TaskFailed, "fails")
         assert head.event(m.Revoked) == m.Revoked("waits", 1)
         head.until(lambda: head.goodbyes)
-        assert process.wait(20) == 0
+        assert process.wait(WITHIN_S) == 0
     assert head.unwell == [(HERE,)]
 
 
@@ -105,7 +104,7 @@ def test_a_gpu_that_waits_for_a_reset_is_refused_before_anything_runs_on_it(
     process = start("w1", device_kind="cuda", memory_gb=80.0, heartbeat_s=5.0)
     head.until(lambda: head.goodbyes)
     assert head.goodbyes == ["unhealthy: GPU 0: pages of its memory wait to be retired by a reset"]
-    assert head.unwell == [(HERE,)] and process.wait(20) == 0
+    assert head.unwell == [(HERE,)] and process.wait(WITHIN_S) == 0
 
 
 def test_what_a_card_counts_is_news_only_while_the_worker_lives(

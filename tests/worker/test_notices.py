@@ -10,7 +10,7 @@ import pytest
 
 from hpcwise.core import messages as m
 from tests.worker.conftest import Start
-from tests.worker.scripted import ScriptedHead, task
+from tests.worker.scripted import WITHIN_S, ScriptedHead, task
 
 K = [hashlib.sha256(b"%d" % i).hexdigest() for i in range(3)]
 
@@ -26,7 +26,7 @@ def test_a_worker_that_knows_its_end_works_on_when_slurm_announces_it_early(
     assert not [e for e in head.events if isinstance(e, m.WorkerDraining)]
     os.kill(worker.pid, signal.SIGTERM)
     head.until(lambda: head.goodbyes)
-    assert worker.wait(10) == 0
+    assert worker.wait(WITHIN_S) == 0
 
 
 @pytest.mark.parametrize(
@@ -47,4 +47,4 @@ def test_sigusr2_long_before_the_known_end_is_news(
     draining = head.event(m.WorkerDraining)
     assert (draining.remaining_s, draining.reason) == (remaining_s, reason)
     head.until(lambda: head.goodbyes)
-    assert worker.wait(10) == 0
+    assert worker.wait(WITHIN_S) == 0
