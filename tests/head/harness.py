@@ -36,13 +36,15 @@ T = TypeVar("T")
 
 
 def until(condition: Callable[[], T], within_s: float = 30.0) -> T:
-    """The first true value of `condition`."""
+    """The first true value of `condition`, looked at ever less often: to ask a head takes work of both."""
     end = time.monotonic() + within_s
+    pause_s = 0.01
     while True:
         if found := condition():
             return found
         assert time.monotonic() < end, "did not happen in time"
-        time.sleep(0.01)
+        time.sleep(pause_s)
+        pause_s = min(0.1, 1.2 * pause_s)
 
 
 def graph(*tasks: GraphTask, name: str = "test") -> JobSpec:
