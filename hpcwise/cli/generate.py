@@ -16,7 +16,7 @@ from hpcwise.cli.progress import receipt_table
 from hpcwise.cli.run import Run, json_option, run_dir_option
 from hpcwise.cli.specfile import relative
 from hpcwise.cli.submit import job_options, load
-from hpcwise.cli.values import format_bytes, format_s
+from hpcwise.cli.values import format_bytes, format_s, printable
 from hpcwise.core.errors import HeadError, HpcwiseError, UsageError
 from hpcwise.core.report import Receipt, RequestView
 
@@ -202,6 +202,10 @@ def summary(run: Run, receipt: Receipt, *, made: bool = True) -> list[str]:
     lines.append(f"cost          ${receipt.cost_usd:.4f}, {energy}")
     if receipt.n_degraded:
         lines.append(f"quality       {receipt.n_degraded} of {len(receipt.shots)} shots below the best tier")
+    if receipt.script_notes:
+        more = len(receipt.script_notes) - 1
+        others = f" (and {more} more in the receipt)" if more else ""
+        lines.append(f"screenplay    {printable(receipt.script_notes[0], 200)}{others}")
     lines.append(f"receipt       {relative(folder / 'receipt.json')}")
     return lines
 

@@ -13,8 +13,10 @@ from rich.console import Console
 
 from hpcwise.cli import main
 from hpcwise.cli.follow import Screen
+from hpcwise.cli.generate import summary
 from hpcwise.cli.output import console, table
 from hpcwise.cli.run import Run
+from hpcwise.core.report import Receipt
 
 PROSE = "# Mills\n\n" + "The mill grinds 12 bags of corn an hour when the wind is strong enough. " * 6
 SPECS = {
@@ -194,3 +196,17 @@ def test_a_table_cuts_nothing_off_however_narrow_the_terminal_is() -> None:
         lines = drawn(width)
         assert max(map(len, lines)) <= width
         assert "a-paper-about-mills-0422902b" in "".join(lines) and "…" not in "".join(lines)
+
+
+def test_what_a_language_model_did_not_word_is_said_with_the_film(tmp_path: Path) -> None:
+    notes = (
+        "Limits: h:8000: answered 429: slow down; from here on the document's own sentences are said",
+        "b",
+    )
+    made = Receipt(
+        request_id="r", title="t", state="done", reason="", slo="batch", slo_met=None, seed=0, total_s=1.0,
+        film_s=1.0, ttff_s=None, cost_usd=0.0, energy_j=0.0, n_cache_hits=0, n_degraded=0, play=None, shots=(),
+        script_notes=notes,
+    )  # fmt: skip
+    said = [line for line in summary(Run.at(str(tmp_path)), made) if line.startswith("screenplay")]
+    assert said == [f"screenplay    {notes[0]} (and 1 more in the receipt)"]
