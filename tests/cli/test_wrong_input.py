@@ -205,8 +205,8 @@ def test_what_a_language_model_did_not_word_is_said_with_the_film(tmp_path: Path
     )
     made = Receipt(
         request_id="r", title="t", state="done", reason="", slo="batch", slo_met=None, seed=0, total_s=1.0,
-        film_s=1.0, ttff_s=None, cost_usd=0.0, energy_j=0.0, n_cache_hits=0, n_degraded=0, play=None, shots=(),
-        script_notes=notes,
+        film_s=1.0, ttff_s=None, cost_usd=0.0, energy_j=0.0, n_cache_hits=0, n_degraded=0, play=None,
+        shots=(), script_notes=notes,
     )  # fmt: skip
     said = [line for line in summary(Run.at(str(tmp_path)), made) if line.startswith("screenplay")]
     assert said == [f"screenplay    {notes[0]} (and 1 more in the receipt)"]
