@@ -100,6 +100,7 @@ class RequestView(msgspec.Struct, frozen=True, kw_only=True):
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """`receipt.json`. total_s: arrival to the end; film_s: arrival to the first film.mp4. slo_met: first
     frame in time and no stall (live), film.mp4 in time (by), None while that is open or nothing was promised.
+    film_hashes: SHA-256 of film.mp4 and the files beside it, and of the list of its live files' hashes.
     written_by: who worded the screenplay, "" for the document; script_notes: its lines that were not taken.
     licences: of the models that made it. energy_measured_j: the part of energy_j that devices' counters say;
     the rest is estimated by the hardware's usual power."""
