@@ -42,7 +42,7 @@ class Served:
     ) -> None:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
-        self.code = self.process.wait(60)
+        self.code = self.process.wait(110)
         assert self.process.stdout is not None
         self.process.stdout.close()
 
@@ -53,7 +53,7 @@ class Served:
         self, path: str, method: str = "GET", body: bytes | None = None, **headers: str
     ) -> tuple[int, dict[str, str], bytes]:
         """Status, headers and body. Header names are written with underscores."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=90)
         try:
             connection.putrequest(method, path, skip_host="Host" in headers)
             if body is not None and "Content_Length" not in headers:

@@ -132,7 +132,7 @@ def test_a_film_is_served_in_parts_and_a_playlist_is_never_kept(site: Served) ->
 
 
 def test_events_tell_a_program_the_state_at_once(site: Served) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=90)
     connection.request("GET", "/api/events?film=film-1")
     answer = connection.getresponse()
     assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"

@@ -150,9 +150,9 @@ def test_steps_of_a_denoising_loop_are_seen_while_it_runs(
         browser.js("document.querySelector('#cancel').click()")
         browser.until("document.querySelector('#sure').open")
         browser.js("document.querySelector('#sure [value=yes]').click()")
-        out, _ = listening.communicate(timeout=60)
-        assert (terminal.wait(60), listening.returncode) == (1, 1)
-        screen.join(10)
+        out, _ = listening.communicate(timeout=120)
+        assert (terminal.wait(120), listening.returncode) == (1, 1)
+        screen.join(60)
         drawn = screen.found.decode()
         assert [c for c in browser.complaints if "404" not in c] == []
     looks.joinpath("watch.ansi").write_text(drawn)
