@@ -45,9 +45,12 @@ class Checkpoints(Protocol):
     def latest(self, chunk: int) -> tuple[int, LoopState] | None:
         """Steps done and state of the newest checkpoint of that chunk, whoever made it."""
 
-    def offer(self, chunk: int, step: int, share: float, state: Callable[[], LoopState]) -> None:
+    def offer(
+        self, chunk: int, step: int, share: float, state: Callable[[], LoopState], *, now: bool = False
+    ) -> None:
         """Call it between two steps, before `on_step`. Calls `state` when a checkpoint is due or the task is
         to stop; the arrays must not change afterwards. share: of the whole task's work that is done, 0 to 1.
+        now: one is due, and is durable when this returns.
         """
 
 

@@ -65,9 +65,11 @@ class Saver:
         log.info("%s: goes on after step %d of chunk %d", self._key[:12], found.step, chunk)
         return found.step, LoopState(found.arrays, found.facts, found.bfloat16)
 
-    def offer(self, chunk: int, step: int, share: float, state: Callable[[], LoopState]) -> None:
+    def offer(
+        self, chunk: int, step: int, share: float, state: Callable[[], LoopState], *, now: bool = False
+    ) -> None:
         self.used = True
-        stopping = self._stopping()
+        stopping = self._stopping() or now
         self._look(wait=stopping)
         now_s = time.monotonic()
         due = now_s - self._saved_s >= interval_s(self._save_s, self._losses_per_h)

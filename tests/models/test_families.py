@@ -18,7 +18,7 @@ from hpcwise.models.diffusion import tiny
 from hpcwise.models.diffusion.adapter import DiffusersAdapter
 from hpcwise.models.diffusion.checkpoint import SUMS, check, sums
 from hpcwise.models.frames import read_frames
-from tests.models.tinies import Kept, Left, called, picture, ran
+from tests.models.tinies import Kept, Left, called, never_called, picture, ran
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
@@ -94,6 +94,15 @@ def test_text_denoiser_and_decoder_apart_give_the_bits_of_the_whole(
         _loaded(folder, from_image=True, call=call), "animate", tmp_path / "f", CLIP, {"image": [start]}
     )
     assert (fused.path / "frames.mkv").read_bytes() == (shown.path / "frames.mkv").read_bytes()
+    # Killed while that one decodes: another decodes what is durable, and denoises nothing again.
+    kept = Kept(stop_at=4)
+    again = _loaded(folder, from_image=True, call=call)
+    with pytest.raises(Left):
+        _one(again, "animate", tmp_path / "k", CLIP, {"image": [start]}, checkpoints=kept)
+    kept.stop_at = -1
+    never_called(again)
+    rest = _one(again, "animate", tmp_path / "r", CLIP, {"image": [start]}, checkpoints=kept)
+    assert (rest.path / "frames.mkv").read_bytes() == (shown.path / "frames.mkv").read_bytes()
 
 
 @pytest.mark.parametrize("name", ["tiny-wan2.2-i2v", "tiny-wan2.2-ti2v", "tiny-ltx-0.9.8"])
@@ -147,12 +156,15 @@ def test_a_picture_is_that_of_diffusers_own_pipeline_also_where_its_loop_was_lef
     adapter = _loaded(checkpoints / name, video=False, from_image=edits, call=call)
     stage = "edit" if edits else "image"
     made = _one(adapter, stage, tmp_path / "a", params, given)
-    kept = Kept(stop_at=2)
-    with pytest.raises(Left):
-        _one(adapter, stage, tmp_path / "b", params, given, checkpoints=kept)
-    kept.stop_at = -1
-    rest = _one(adapter, stage, tmp_path / "c", params, given, checkpoints=kept)
-    assert (rest.path / "picture.png").read_bytes() == (made.path / "picture.png").read_bytes()
+    for stop in (2, 3):
+        kept = Kept(stop_at=stop)
+        with pytest.raises(Left):
+            _one(adapter, stage, tmp_path / f"b{stop}", params, given, checkpoints=kept)
+        kept.stop_at = -1
+        if stop == 3:
+            never_called(adapter)
+        rest = _one(adapter, stage, tmp_path / f"c{stop}", params, given, checkpoints=kept)
+        assert (rest.path / "picture.png").read_bytes() == (made.path / "picture.png").read_bytes()
 
     pipe = diffusers.DiffusionPipeline.from_pretrained(checkpoints / name)
     pipe.set_progress_bar_config(disable=True)

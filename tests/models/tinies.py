@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from hpcwise.models.base import Call, Input, LoopState, Output
+from hpcwise.models.diffusion.checkpoint import DENOISERS
 from hpcwise.worker.exchange import LatentFiles
 
 
@@ -24,7 +25,9 @@ class Kept:
         found = [(step, state) for (c, step), state in self.states.items() if c == chunk]
         return max(found, key=lambda pair: pair[0], default=None)
 
-    def offer(self, chunk: int, step: int, share: float, state: Callable[[], LoopState]) -> None:
+    def offer(
+        self, chunk: int, step: int, share: float, state: Callable[[], LoopState], *, now: bool = False
+    ) -> None:
         if step == self.stop_at:
             self.states[chunk, step] = state()
             raise Left(step)
@@ -32,6 +35,13 @@ class Kept:
 
 class Left(Exception):
     """The loop was left after that step."""
+
+
+def never_called(adapter: Any) -> None:
+    """From here on its denoisers raise where they are."""
+    for part in DENOISERS:
+        if model := getattr(adapter._pipe, part, None):
+            model.forward = None
 
 
 def picture(folder: Path, width: int = 64, height: int = 48) -> Input:

@@ -63,9 +63,8 @@ class DiffusersAdapter:
         spared = not_loaded(options.parts, options.text)
         index = check(spec.path, spec.name, spared)
         if options.first_block and not self.skips:
-            raise UsageError(
-                f"model {spec.name}: options.first_block: the family {spec.family} has no use for it; leave it out"
-            )
+            of = f"the family {spec.family} has no use for it"
+            raise UsageError(f"model {spec.name}: options.first_block: {of}; leave it out")
         if options.first_block and devices.world > 1:
             raise UsageError(
                 f"model {spec.name}: options.first_block: ranks could skip different steps; leave it out "

@@ -14,6 +14,10 @@ from hpcwise.models.diffusion.options import DiffuseParams
 
 #: Loss of precision that turns up as infinities: the latents are looked at this often, in steps, and last.
 _LOOK_STEPS: Final = 8
+#: Stages whose latents are committed as they are; any other goes on to decode them.
+_OF_LATENTS: Final = ("sketch", "denoise")
+#: What decoding is taken for, in steps: a task whose loops are done is not done.
+_DECODE_STEPS: Final = 0.5
 
 
 class Loop:
@@ -41,7 +45,7 @@ class Loop:
     def begin(self) -> tuple[int, LoopState | None]:
         """Steps done and state of the checkpoint to go on from."""
         kept = self._call.checkpoints.latest(self.chunk) if self._call.checkpoints is not None else None
-        if kept is None or kept[0] >= self.steps:
+        if kept is None or kept[0] > self.steps:
             return 0, None
         return kept
 
@@ -54,9 +58,15 @@ class Loop:
         base, total = self.chunk * self.steps, self._chunks * self.steps
         if self._call.preview is not None:
             self._call.preview(lambda: self._preview(latents, self._params))
-        if self._call.checkpoints is not None and self.done < self.steps:
+        ended = self.done == self.steps
+        if self._call.checkpoints is not None and not (ended and self._call.stage in _OF_LATENTS):
+            # What is decoded in the same attempt is durable before that begins.
+            share = (base + self.done - (_DECODE_STEPS if ended else 0.0)) / total
             self._call.checkpoints.offer(
-                self.chunk, self.done, (base + self.done) / total,
-                lambda: sampler.loop_state(of, latents, generator, {**self.more, **self.cached()}),
-            )  # fmt: skip
+                self.chunk, self.done, share, lambda: self._state(of, latents, generator), now=ended
+            )
         self._on_step(base + self.done, total, f"step {self.done} of {self.steps}")
+
+    def _state(self, of: Any, latents: torch.Tensor, generator: torch.Generator) -> LoopState:
+        cached = self.cached() if self.done < self.steps else {}
+        return sampler.loop_state(of, latents, generator, {**self.more, **cached})
