@@ -35,8 +35,11 @@ class Gpus:
         self._path = folder / "said"
         self._said: dict[tuple[str, int], int] = {("devices", 0): n}
         monkeypatch.setenv("NVML_STAND_IN", str(self._path))
-        before = os.environ.get("LD_LIBRARY_PATH", "")
-        monkeypatch.setenv("LD_LIBRARY_PATH", f"{folder}:{before}".rstrip(":"))
+        # The devices compute nothing: torch, which takes seconds to import, would only say so.
+        (folder / "torch.py").write_text("raise ImportError('GPUs that are none')\n")
+        for variable in ("LD_LIBRARY_PATH", "PYTHONPATH"):
+            before = os.environ.get(variable, "")
+            monkeypatch.setenv(variable, f"{folder}:{before}".rstrip(":"))
         for device in range(n):
             self.say(device, **WELL)
 

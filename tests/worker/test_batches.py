@@ -15,9 +15,6 @@ from hpcwise.core import messages as m
 from tests.worker.scripted import CONFIGS, ScriptedHead, config_of, task
 from tests.worker.standin import Gpus
 
-#: A worker of a GPU imports torch where that is installed.
-pytestmark = pytest.mark.timeout(300)
-SLOW_S = 120.0
 CODE = "from tests.worker.together import main; main()"
 
 
@@ -41,7 +38,7 @@ def worker(head: ScriptedHead, gpus: Gpus) -> Iterator[ScriptedHead]:
         [sys.executable, "-c", CODE, config], cwd=CONFIGS.parent, stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    head.until(lambda: head.hellos, SLOW_S)
+    head.until(lambda: head.hellos)
     head.say("w1", m.LoadModel("w1", "emulated"))
     head.event(m.ModelLoaded)
     yield head

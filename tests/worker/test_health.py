@@ -29,8 +29,6 @@ from tests.worker.conftest import Start
 from tests.worker.scripted import CONFIGS, WITHIN_S, ScriptedHead, config_of, task
 from tests.worker.standin import Gpus
 
-#: A worker of a GPU imports torch where that is installed.
-pytestmark = pytest.mark.timeout(300)
 K = [hashlib.sha256(b"%d" % i).hexdigest() for i in range(9)]
 HERE = socket.gethostname()
 
