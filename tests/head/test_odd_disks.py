@@ -54,7 +54,7 @@ def test_a_disk_that_syncs_slowly_delays_no_answer_and_loses_nothing(
     assert site.view("r").row.state == "done"
     assert len(site.digests()) == 3
     # An answer never waits for a sync, of which each takes 0.4 s: most come at once on a busy machine too.
-    assert sorted(waits)[len(waits) // 2] < 0.2
+    assert sorted(waits)[len(waits) // 2] < 0.3
 
 
 def test_a_file_system_without_locks_is_as_good_as_any(
