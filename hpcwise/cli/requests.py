@@ -115,7 +115,9 @@ def show_command(request_id: str, run: Run, as_json: bool) -> None:
     name = view.row.request_id
     folder = run.film(name)
     out = console()
-    out.print(picture(view, relative(folder / "live" / "index.m3u8"), view.row.reason, width=out.width))
+    film, live = folder / "film.mp4", folder / "live" / "index.m3u8"
+    plays = film if film.is_file() and not live.is_file() else live  # gc --live leaves the film alone
+    out.print(picture(view, relative(plays), view.row.reason, width=out.width))
     if view.shots:
         receipt, _ = ask(run, lambda ident: w.AskReceipt(ident, name), Receipt)
         out.print()
