@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from hpcwise.core.errors import ModelMissing
+from hpcwise.core.errors import BadOutput, ModelMissing
 from hpcwise.models.base import Devices, Input, ModelSpec
 from hpcwise.models.detect.adapter import DetectAdapter, framed
 from hpcwise.models.diffusion import tiny
@@ -83,6 +84,43 @@ def test_weights_of_another_network_are_one_line(folders: Path) -> None:
         _upscaler(folders / "tiny-esrgan", features=16)
     with pytest.raises(ModelMissing, match=r"nothing.pth"):
         _upscaler(folders / "tiny-esrgan", file="nothing.pth")
+
+
+def test_a_torn_file_of_weights_is_one_line(folders: Path, tmp_path: Path) -> None:
+    torch.save([1, 2], tmp_path / "list.pth")
+    torch.save({"params": 5}, tmp_path / "number.pth")
+    (tmp_path / "empty.pth").touch()
+    (tmp_path / "junk.pth").write_bytes(b"junk" * 99)
+    (tmp_path / "junk.safetensors").write_bytes(b"junk" * 99)
+    for path in sorted(tmp_path.iterdir()):
+        with pytest.raises(ModelMissing) as error:
+            _upscaler(tmp_path, file=path.name)
+        said = str(error.value)
+        assert said.startswith(f"model tiny-esrgan: {path}: ") and "\n" not in said
+    whole = (folders / "tiny-yolos" / "model.safetensors").read_bytes()
+    for kept in (0, 500):
+        torn = tmp_path / f"torn-{kept}"
+        shutil.copytree(folders / "tiny-yolos", torn)
+        (torn / "model.safetensors").write_bytes(whole[:kept])
+        with pytest.raises(ModelMissing, match=f"^model y: {torn} holds no detector: [^\n]+$"):
+            DetectAdapter().load(ModelSpec("y", "1", "detect", torn, {}), Devices())
+
+
+def test_a_detector_that_is_sure_of_a_point_leaves_the_picture_whole(folders: Path, tmp_path: Path) -> None:
+    adapter = DetectAdapter()
+    adapter.load(ModelSpec("y", "1", "detect", folders / "tiny-yolos", {"least": 0.0}), Devices())
+    with torch.no_grad():
+        adapter._model.class_labels_classifier.layers[-1].bias[0] = 20.0
+        adapter._model.bbox_predictor.layers[-1].bias[2:] = -50.0  # neither wide nor high
+    call = called("detect", tmp_path / "w", {"kind": "close_up"}, {"image": [picture(tmp_path)]})
+    ((output, _),) = ran(adapter, call, tmp_path)
+    assert dict(output.facts) == {"box": [0, 0, 64, 48], "people": 0}
+    with torch.no_grad():
+        adapter._model.bbox_predictor.layers[-1].bias[:] = float("nan")
+    (tmp_path / "again").mkdir()
+    call = called("detect", tmp_path / "again" / "w", {}, {"image": [picture(tmp_path / "again")]})
+    with pytest.raises(BadOutput, match="y: scores or boxes that are no numbers"):
+        list(ran(adapter, call, tmp_path / "again"))
 
 
 def test_a_detector_that_is_sure_of_nobody_leaves_the_picture_whole(folders: Path, tmp_path: Path) -> None:

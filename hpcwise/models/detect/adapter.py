@@ -16,6 +16,7 @@ from hpcwise.core.errors import BadOutput, ModelMissing, UsageError
 from hpcwise.models.base import Call, Devices, ModelSpec, OnStep, Output
 from hpcwise.models.device import device_of
 from hpcwise.models.diffusion.options import converted, picture_of
+from hpcwise.models.weights import UNREADABLE, why
 
 Box = tuple[float, float, float, float]
 
@@ -52,9 +53,8 @@ class DetectAdapter:
         try:
             self._reader = transformers.AutoImageProcessor.from_pretrained(spec.path, local_files_only=True)
             model = transformers.AutoModelForObjectDetection.from_pretrained(spec.path, local_files_only=True)
-        except (OSError, ValueError) as error:
-            first = str(error).splitlines()[0]
-            raise ModelMissing(f"model {spec.name}: {spec.path} holds no detector: {first}") from error
+        except UNREADABLE as error:
+            raise ModelMissing(f"model {spec.name}: {spec.path} holds no detector: {why(error)}") from error
         self._model = model.to(self._device).eval()
 
     def run(self, call: Call, on_step: OnStep, should_stop: Callable[[], bool]) -> Iterator[Output]:
@@ -79,17 +79,22 @@ class DetectAdapter:
         given = self._reader(images=picture, return_tensors="pt").to(self._device)
         with torch.no_grad():
             seen = self._model(**given)
-        if not bool(torch.isfinite(seen.logits).all()):
-            raise BadOutput(f"{self._name}: scores that are no numbers")
+        if not bool(torch.isfinite(seen.logits).all() and torch.isfinite(seen.pred_boxes).all()):
+            raise BadOutput(f"{self._name}: scores or boxes that are no numbers")
         size = torch.tensor([[picture.height, picture.width]])
         (found,) = self._reader.post_process_object_detection(seen, self._options.least, size)
         names = self._model.config.id2label
         boxes = [
             tuple(box.tolist())
             for box, label in zip(found["boxes"], found["labels"], strict=True)
-            if names.get(int(label)) == self._options.label
+            if names.get(int(label)) == self._options.label and _has_size(box)
         ]
         return sorted(boxes)
+
+
+def _has_size(box: Any) -> bool:
+    """Whether there is anything in a box: a detector may be sure of a line or a point."""
+    return bool(box[2] - box[0] >= 1 and box[3] - box[1] >= 1)
 
 
 def framed(box: Box, width: int, height: int) -> Box:

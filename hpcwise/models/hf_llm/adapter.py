@@ -20,6 +20,7 @@ from hpcwise.models.base import Devices, ModelSpec
 from hpcwise.models.device import device_of
 from hpcwise.models.llm.adapter import Chat, LlmParams, LlmScreenplayAdapter
 from hpcwise.models.llm.client import Endpoint
+from hpcwise.models.weights import UNREADABLE, why
 
 #: Most sources of a line.
 _SOURCES: Final = 3
@@ -54,9 +55,9 @@ class LocalScreenplayAdapter(LlmScreenplayAdapter):
             model = transformers.AutoModelForCausalLM.from_pretrained(
                 spec.path, dtype=getattr(torch, self._options.dtype), local_files_only=True
             )
-        except (OSError, ValueError) as error:
-            first = str(error).splitlines()[0]
-            raise ModelMissing(f"model {spec.name}: {spec.path} holds no language model: {first}") from error
+        except UNREADABLE as error:
+            said = f"model {spec.name}: {spec.path} holds no language model: {why(error)}"
+            raise ModelMissing(said) from error
         self._model = model.to(self._device).eval()
 
     def _endpoint(self, params: LlmParams) -> Endpoint:

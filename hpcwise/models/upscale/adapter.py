@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -10,7 +9,6 @@ from typing import Any, Final, Literal
 import msgspec
 import numpy as np
 import torch
-from safetensors import SafetensorError
 
 from hpcwise.core.errors import BadOutput, ModelMissing, Stopped, UsageError
 from hpcwise.models.base import Call, Devices, ModelSpec, OnStep, Output
@@ -19,6 +17,7 @@ from hpcwise.models.diffusion.options import DTYPES, converted
 from hpcwise.models.frames import Frame, checked, read_frames, write_frames
 from hpcwise.models.segment import write_segments
 from hpcwise.models.upscale.nets import Compact, Residual
+from hpcwise.models.weights import UNREADABLE, why
 
 #: Pixels of overlap of two tiles: more than the small network looks around a pixel.
 _OVERLAP_PX: Final = 20
@@ -61,9 +60,8 @@ class UpscaleAdapter:
         )
         try:
             net.load_state_dict(_weights(spec.path / options.file))
-        except (OSError, RuntimeError, ValueError, pickle.UnpicklingError, SafetensorError) as error:
-            first = str(error).strip().splitlines()[0]
-            raise ModelMissing(f"model {spec.name}: {spec.path / options.file}: {first}") from error
+        except UNREADABLE as error:
+            raise ModelMissing(f"model {spec.name}: {spec.path / options.file}: {why(error)}") from error
         self._net = net.to(self._device, self._dtype).eval()
 
     def run(self, call: Call, on_step: OnStep, should_stop: Callable[[], bool]) -> Iterator[Output]:
