@@ -227,7 +227,8 @@ def _plan(pool: Pool, devices: int, work: Work, catalogue: Catalogue) -> Plan:
     ]  # fmt: skip
     shared = {name for replica in wide for name in replica.models}
     others = tuple(sorted(_models_of(work) - shared)) if wide else ()
-    there.append(PlanPool(name=pool.pool, hardware=pool.pool, devices=devices, spot=spot, models=others))
+    if others or not wide:  # no models are all models
+        there.append(PlanPool(name=pool.pool, hardware=pool.pool, devices=devices, spot=spot, models=others))
     return provision(problem(work, there, catalogue), Objective(name="ready"), iterations=2000)
 
 
