@@ -107,6 +107,20 @@ def test_the_size_of_a_page_may_stand_in_its_parent(tmp_path: Path) -> None:
     assert box == (100.0, 120.0, 300.0, 200.0)
 
 
+def test_a_listing_does_not_take_the_drawing_of_the_figure_below_it() -> None:
+    page = PageText(index=0, width=612.0, height=792.0, rotated=False)
+    wide = "Running text that is as wide as the column and bounds what is shown on this page of a paper"
+    page.lines = [at("for (i = 0; i < 9; ++i) {", 70.0, 80.0, 240.0), at(wide, 400.0)]
+    page.lines += [
+        at("Figure 1: A program.", 130.0, 80.0, 200.0),
+        at("Figure 2: Its states.", 350.0, 80.0, 200.0),
+    ]
+    layout.set_columns(page)
+    listing, states = figures.find(page, [(80.0, 160.0, 500.0, 330.0)], 10.0, frozenset())
+    assert (listing.label, listing.box) == ("Figure 1", None)
+    assert states.box is not None and states.box[1] < 160 < 330 < states.box[3]
+
+
 def test_each_of_two_tables_above_their_captions_goes_to_its_own() -> None:
     page = PageText(index=0, width=612.0, height=792.0, rotated=False)
     wide = "Running text that is as wide as the column and bounds what is shown on this page of a paper"

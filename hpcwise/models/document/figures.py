@@ -146,11 +146,30 @@ def find(page: PageText, drawn: Sequence[Box], body_pt: float, words: frozenset[
             regions = [(_in_gutter(box, page, column), inside) for box, inside in regions]
         out.append(Found(label, text, page.index, None, [*block]))
         choices.append(regions)
-    for found, chosen in zip(out, _settled(choices), strict=True):
+    for found, chosen in zip(out, _settled(_unborrowed(out, choices)), strict=True):
         if chosen is not None:
             found.box, found.lines = chosen[0], [*found.lines, *chosen[1]]
     _part(out, drawn)
     return out
+
+
+def _unborrowed(found: Sequence[Found], choices: Sequence[list[Region]]) -> list[list[Region]]:
+    """A figure that is no drawing (a listing) does not take the one below it, which stands above the next
+    figure's caption and is all that this one has."""
+
+    def is_of_next(i: int) -> bool:
+        if found[i].label.startswith("Table") or choices[i][0][0][1] < found[i].lines[0].y0:
+            return False
+        return any(
+            len(choice) == 1
+            and not other.label.startswith("Table")
+            and choice[0][0][3] <= other.lines[0].y0 + 16
+            and _same(choices[i][0], choice[0])
+            for other, choice in zip(found, choices, strict=True)
+            if other is not found[i]
+        )
+
+    return [[] if regions and is_of_next(i) else regions for i, regions in enumerate(choices)]
 
 
 def _settled(choices: Sequence[Sequence[Region]]) -> list[Region | None]:

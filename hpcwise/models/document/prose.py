@@ -33,7 +33,7 @@ SKIPPED = re.compile(
     r"|about the authors?|(?:table of )?contents|computational details|session info.*|nomenclature"
     r"|abbreviations"
     r"|keywords?|affiliations?|copyright.*|licen[sc]e.*|credits?|index|author(?:s|\s+information).*"
-    r"|disclaimer)$",
+    r"|disclaimer|notices|trademarks|back cover|comments welcome)$",
     re.I,
 )
 REST_SKIPPED = re.compile(

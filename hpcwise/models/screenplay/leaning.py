@@ -51,7 +51,8 @@ _SELF_CONTAINED = re.compile(
 CONNECTIVE = re.compile(
     r"^(?:furthermore|moreover|additionally|in addition|also|finally|lastly|specifically|in particular"
     r"|notably|importantly"
-    r"|interestingly|overall|in summary|in conclusion|to conclude|to summarize|in short|more precisely"
+    r"|interestingly|overall|in summary|in conclusion|to conclude|to summari[sz]e|to sum up"
+    r"|all in all|in short|more precisely"
     r"|more specifically|indeed"
     r"|in fact|to be specific|more concretely|besides"
     r"|of course|clearly|obviously|ultimately|to date|subsequently|first|second|third|firstly"

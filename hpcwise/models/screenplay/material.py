@@ -34,7 +34,7 @@ _ROLES = (
                r"|(?:^|\band )outlook$|open (?:problem|question|issue)"),
     ("evidence", r"experiments?\b|experimental (?:set|result|eval|stud|desig)"
         r"|results?\b|evaluat|ablation|performance|case stud|simulation|illustration"
-        r"|\bapplications?(?=$|:| (?:of|to|in)\b)"
+        r"|\bapplications(?=$|:| (?:of|to|in)\b)|^application\b"
                  r"|use case|benchmark|findings|measur|empirical|validation|example"),
     ("method", r"method|approach|design|architect|algorithm|implement|system|framework|model|how it works"
         r"|pipeline"),
@@ -143,7 +143,12 @@ def hook_of(document: Document, max_chars: int) -> Claim | None:
         defined = bool(named and topic & stems(named[1]))
         announces = 0.4 * defined - 0.4 * bool(_LABELLED.match(claim.text))
         announces += 0.2 * (bool(firsts) and claim.order == early[0].order)
-        announces += 0.5 * is_idea(claim) + 0.3 * (claim.role == "abstract") + 0.25 * (claim.source in firsts)
+        # A slide may show somebody else's paper.
+        announces += (
+            0.5 * (is_idea(claim) and (document.kind != "talk" or on_topic > 0))
+            + 0.3 * (claim.role == "abstract")
+            + 0.25 * (claim.source in firsts)
+        )
         vague = bool(re.match(r"(?:The|A|An) [a-z]+ (?:is|are|was|were|can|has|have) ", claim.text))
         detail = 0.3 * bool(set(re.findall(r"\d[\d.]*", claim.text)) - numbers) + 0.3 * vague
         detail += 0.4 * bool(_LOOKS_BACK.search(claim.text[:60])) + 0.3 * bool(_PARTICULAR.match(claim.text))

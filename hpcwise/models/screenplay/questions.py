@@ -46,7 +46,7 @@ _INNER_STOP = re.compile(
 _GENERIC = re.compile(
     r"^(?:(?:the )?(?:main |overall |general |further |additional |experimental |empirical )?(?:results?"
     r"|methods?|methodology|approach|model|models|experiments?|evaluation|discussion|conclusions?|summary"
-    r"|introduction|background|overview|data|datasets?|setup|setting|settings|details|analysis|examples?"
+    r"|introduction|background|overview|preface|foreword|data|datasets?|setup|setting|settings|details|analysis|examples?"
     r"|preliminaries|motivation|related works?|theory|notation|definitions?|applications?|illustrations?"
     r"(?: and applications?)?|implementation(?: details)?|use cases?|case stud(?:y|ies)|limitations?"
     r"|results and discussion|materials and methods|framework|system|design|architecture|namespace|other"

@@ -11,7 +11,8 @@ _LABEL = (
 )
 REFERENCE = re.compile(rf"\b{_LABEL}(?:\s*\d|\s+(?-i:[A-Z]\b|[IVX]+\b))", re.I)
 SELF = re.compile(
-    r"\bas follows\b|\bfollowing\b(?! (?:a|an|the) )|\bbelow\b|\babove\b|\bprevious(?:ly)? (?:section"
+    r"\b(?:previous|preceding|last|next|earlier) (?:paragraph|chapter|page|example|figure|table|equation)s?\b"
+    r"|\bas follows\b|\bfollowing\b(?! (?:a|an|the) )|\bbelow\b|\babove\b|\bprevious(?:ly)? (?:section"
     r"|mentioned|described|discussed)"
     r"|\bnext section\b|\b(?:this|next|last|remaining|other|earlier|later|preceding"
     r"|subsequent) (?:sub)?sections?\b"
@@ -58,7 +59,7 @@ BROKEN = re.compile(
     r"|\.\.|\b\d+ \d+\b|\b(?:[A-Z] ){2,}"
     r"|¨|´|`|ˆ|˜"
     # A fraction that begins with its point, a word that runs into a number, a letter that stands for a size.
-    r"|[a-z] - [A-Z]|\d ?/ \d|\b\d+e[-−]?\d|(?<![\w.)])\.\d|\b[\w-]*\d[a-z]{4,}\b|(?<!\d)(?<!\d )[µ∆](?!\w)"
+    r"|[a-z.;] - [A-Z]|\d ?/ \d|\b\d+e[-−]?\d|(?<![\w.)])\.\d|\b[\w-]*\d[a-z]{4,}\b|(?<!\d)(?<!\d )[µ∆](?!\w)"
     # A stop inside: "use. on a line by itself".
     r"|\b(?!(?:approx|etc|vs|cf|al|resp|incl|excl|ca|no|st|eg|ie|fig|max|min)\.)[a-z]{2,}\. [a-z]"
 )
@@ -101,8 +102,8 @@ NO_SUBJECT = re.compile(
     r"|each|every|this|it)\b"
     # "Optionally, document what is to be done."
     r"|^(?:[a-z]+ly, )?(?:generate|modify|save|write|read|add|create|install|run|open|choose|select|enter"
-    r"|type|press|check|ensure|avoid|keep|document|specify|provide|include|remove|delete|copy|move|build|start|stop|try|test"
-    r"|apply|update|replace|call|send|get|put|make)"
+    r"|type|press|check|ensure|avoid|keep|document|specify|provide|include|remove|delete|copy|move|build"
+    r"|start|stop|try|test|apply|update|replace|call|send|get|put|make)"
     r" (?:the|an?|all|each|every|any|your|this|that|these|those|it|them|its|what|which|whether|if|sure)\b"
     # A question that ends with a full stop.
     r"|^(?:are|is|was|were|do|does|did|can|could|would|will|has|have) (?:they|it|we|you|the|this|these"
@@ -134,7 +135,7 @@ VAGUE = re.compile(
     r"^.{0,50}\b(?:is|are) (?:\w+ )?(?:interesting|surprising|clear|obvious|worth noting)\.$"
     r"|\b(?:is|are|was|were|been) (?:\w+ )?(?:outlined|introduced|presented|discussed|described"
     r"|reviewed|sketched|summari[sz]ed)(?:\.$|, along with\b)"
-    r"|\b(?:overview|review|introduction) (?:\w+ ){1,6}is given\b"
+    r"|\b(?:overview|review|introduction) (?:\w+ ){1,6}is (?:also )?given\b"
 )
 WE_ASIDE = re.compile(r"\b(?:I|my|me|mine|let['’]s|[Ww]e['’]d)\b")
 # What stood at the end was a formula, or the sentence goes on in one.

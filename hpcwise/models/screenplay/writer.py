@@ -38,7 +38,9 @@ _LONG_FILM_S = 480.0
 #: Shorter films are over before a chapter card has said what it is.
 _CHAPTERS_FROM_S = 200.0
 _NUMBER_CUE = re.compile(r"\b\d+(?:\.\d+)? (?:percent|times|percentage points|hours|billion|million)\b")
-_EXAMPLE = re.compile(r"example|illustration|application|use case|case stud|demonstration", re.I)
+_EXAMPLE = re.compile(
+    r"example|illustration|applications\b|^application|use case|case stud|demonstration", re.I
+)
 _PROBLEM = re.compile(r"problem|motivation|challenge", re.I)
 _SUBTITLE = re.compile(r":\s|\s[–—-]\s")
 #: Claims are added several at a time while more than this is missing, in seconds.
@@ -92,7 +94,7 @@ class Writer(ShotMaker):
         self._common = common_words(document)
         self._hook = hook_of(document, 190 if duration_s >= 60 else 100)
         self._number = self._striking_number() if duration_s >= 75 else None
-        heads = [s.heading for s in document.sections]
+        heads = {s.heading for s in document.sections}
         parts = sum(bool(_PAPER.match(h)) for h in heads)
         named = any(_THIS_PAPER.search(x.text) for s in document.sections for x in s.sentences)
         self._noun = document.kind or ("paper" if parts > 1 or named else "document")
@@ -184,8 +186,7 @@ class Writer(ShotMaker):
         """Seconds of the film with all pictures that there is time for."""
         length_s = scenes_s(self._film(arc, material))
         while length_s < most_s and (picture := arc.show()) is not None:
-            longer_s = scenes_s(self._film(arc, material))
-            if longer_s > most_s:
+            if (longer_s := scenes_s(self._film(arc, material))) > most_s:
                 arc.hide(picture)
             else:
                 length_s = longer_s
@@ -395,6 +396,4 @@ def _listed(names: Sequence[str]) -> str:
 
 def _names(authors: Sequence[str]) -> str:
     """Authors as one says them: all of up to two, else the first "and colleagues"."""
-    if len(authors) > 2:
-        return f"{authors[0]} and colleagues"
-    return " and ".join(authors)
+    return f"{authors[0]} and colleagues" if len(authors) > 2 else " and ".join(authors)
