@@ -103,8 +103,8 @@ def test_editing_one_line_makes_one_shot_and_its_speech_again_and_nothing_else(
 ) -> None:
     target, _ = written(tmp_path, capsys)
     only_the_ends(target)
-    films = tmp_path / "films"
-    first = call_json(capsys, "generate", "--script", target, "--run-dir", films)
+    made: Any = ("generate", "--script", target, "--run-dir", tmp_path / "films", "--workers", "1")
+    first = call_json(capsys, *made)
     before = first["receipt"]["shots"]
     whole = play_beside(Path(first["folder"]))
 
@@ -113,7 +113,7 @@ def test_editing_one_line_makes_one_shot_and_its_speech_again_and_nothing_else(
         "and let it out over a wheel at low water.\n            source",
         "at low water.\n            source",
     )
-    again = call_json(capsys, "generate", "--script", target, "--run-dir", films)
+    again = call_json(capsys, *made)
     assert again["request_id"] != first["request_id"]
     after = again["receipt"]["shots"]
     told = [shot for scene in whole.scenes for shot in scene.shots]
