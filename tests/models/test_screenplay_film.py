@@ -20,7 +20,7 @@ from hpcwise.models.screenplay.adapter import ExtractiveScreenplayAdapter
 from hpcwise.models.screenplay.arc import Arc
 from hpcwise.models.screenplay.direction import labelled, runs
 from hpcwise.models.screenplay.embed import WordStatistics
-from hpcwise.models.screenplay.material import Claim, Material
+from hpcwise.models.screenplay.material import Claim, Material, echoes_of
 from hpcwise.models.screenplay.pictures import Picture, pictures_of
 from hpcwise.models.screenplay.speakable import check_line
 from hpcwise.models.screenplay.timing import lines_s
@@ -259,6 +259,21 @@ def test_what_is_said_in_other_words_and_pictures_without_a_place_come_last() ->
     assert [arc.show(), arc.show()] == [0, None]  # the other one is printed behind the last sentence
     arc.hide(0)
     assert (arc.show(), [plot.pictures for plot in arc.plots]) == (None, [[]])
+
+
+def test_what_is_said_over_a_picture_is_said_by_nobody_else() -> None:
+    texts = ("The kite system consists of two winches, Fore and Aft.", "A winch takes the line in.")
+    claims = tuple(Claim(i, 0, "body", text, text, 1, False, 0.5) for i, text in enumerate(texts))
+    figure = Figure(index=0, label="Figure 1", caption="A kite.", file="f", width_px=9, height_px=9, page=1)
+    over = "The system consists of two winches, Fore and Aft."
+    pictures = (Picture(figure, 0, 1, ((over, over, 1),)),)
+    echoes = echoes_of(claims, pictures)
+    assert echoes == {0: frozenset({0})}
+    material = Material(claims, np.eye(2, dtype=np.float32), pictures, 0.78, echoes)
+    arc = Arc(material, ["Kites"], 60.0, [], "")
+    while arc.grow(60.0):
+        pass
+    assert [(plot.claims, plot.pictures) for plot in arc.plots] == [([1], [0])]
 
 
 def test_with_half_a_minute_a_long_title_is_said_by_its_first_part(tmp_path: Path) -> None:

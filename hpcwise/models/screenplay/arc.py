@@ -174,6 +174,8 @@ class Arc:
             plot = body[n] if n is not None else (before or body)[-1 if before else 0]
             plot.pictures.append(index)
             plot.pictures.sort(key=lambda i: self.material.pictures[i].order)
+            for other in self.plots:
+                other.claims = [i for i in other.claims if i not in self.material.echoes.get(index, ())]
             return index
         return None
 
@@ -241,6 +243,8 @@ class Arc:
 
     def _addable(self, plot: Plot) -> list[int]:
         chosen = set(self._chosen())
+        for picture in (i for p in self.plots for i in p.pictures):
+            chosen |= self.material.echoes.get(picture, frozenset())
         out = []
         for i in plot.pool:
             claim = self._claims[i]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import msgspec
 import numpy as np
@@ -22,6 +23,8 @@ from hpcwise.models.screenplay.timing import expected_s
 
 #: More sentences than this are not read for meaning: the film could not hold them anyway.
 MAX_CLAIMS = 480
+#: Two lines of fewer words have the same by chance.
+_LEAST_WORDS = 4
 #: A claim that takes longer does not fit into a shot, in seconds; in a long film shots may be longer.
 MAX_CLAIM_LONG_S = 17.5
 
@@ -182,12 +185,16 @@ def _head(document: Document) -> Document:
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """Scored claims, their vectors (same order) and the pictures."""
+    """Scored claims, their vectors (same order) and the pictures.
+
+    echoes: pictures by their index, and the claims that say what is said over each of them.
+    """
 
     claims: tuple[Claim, ...]
     vectors: Vectors
     pictures: tuple[Picture, ...]
     duplicate_above: float
+    echoes: Mapping[int, frozenset[int]] = field(default_factory=dict)
 
     def likeness(self, a: int, b: int) -> float:
         """Cosine of two claims by index."""
@@ -210,12 +217,31 @@ def gather(document: Document, embed: Embedder, step: Step, long_film: bool = Fa
         # "We" of a book is often its reader too: "we have seen functions before".
         score -= 0.25 * (document.kind == "book" and "authors" in claim.text)
         scored.append(replace(claim, score=round(score, 6)))
+    pictures = tuple(pictures_of(document))
     return Material(
         claims=tuple(scored),
         vectors=vectors,
-        pictures=tuple(pictures_of(document)),
+        pictures=pictures,
         duplicate_above=0.78 if embed.name.startswith("minilm") else 0.6,
+        echoes=echoes_of(claims, pictures),
     )
+
+
+def echoes_of(claims: Sequence[Claim], pictures: Sequence[Picture]) -> dict[int, frozenset[int]]:
+    """For each picture the claims that have nearly all words of a line of its, or it of theirs."""
+    said = [stems(claim.text) for claim in claims]
+    out = {}
+    for index, picture in enumerate(pictures):
+        over = [
+            words for words in (stems(text) for text, _, _ in picture.texts) if len(words) >= _LEAST_WORDS
+        ]
+        out[index] = frozenset(
+            i
+            for i, words in enumerate(said)
+            if len(words) >= _LEAST_WORDS
+            and any(len(words & line) >= 0.85 * min(len(words), len(line)) for line in over)
+        )
+    return out
 
 
 _PROBLEM = re.compile(
