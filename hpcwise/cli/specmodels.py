@@ -16,7 +16,8 @@ _ALSO = {"sketch": "denoise", "denoise": "sketch"}
 
 def check_models(models: Value, complaints: Complaints) -> None:
     """Complain of each model without a card (configs/models, with the catalogue of what can only be planned),
-    and of each that does not make what it is named for. Without configurations nothing is said here."""
+    and of each that runs here and does not make what it is named for. The catalogue has names of its own for
+    some stages. Without configurations nothing is said here."""
     try:
         folder = find_configs() / "models"
     except UsageError:
@@ -27,7 +28,7 @@ def check_models(models: Value, complaints: Complaints) -> None:
         if path is None:
             complaints.add(f"models.{stage}", value, f.nearest(value.data, sorted(cards), "there are"))
             continue
-        made = _stages(path)
+        made = _stages(path) if path.parent == folder else []
         if made and stage not in made and _ALSO.get(stage) not in made:
             complaints.add(f"models.{stage}", value, f"it makes {', '.join(made)}, not {stage}")
 
