@@ -246,6 +246,18 @@ def test_a_worker_leads_its_process_group_and_heartbeats_while_a_model_computes(
     assert ages() == sorted(ages()) and ages()[-1] > 0.5
 
 
+def test_what_was_said_before_a_model_hangs_is_heard_long_before_the_next_heartbeat(
+    head: ScriptedHead, start: Start
+) -> None:
+    start("w1", heartbeat_s=1000.0)
+    head.until(lambda: [note for up in head.parcels for note in up.messages if isinstance(note, w.Heartbeat)])
+    head.until(lambda: head.hellos)
+    # The start of a short task waits for its end, and the loop does not come back to send it.
+    head.run("w1", task("t", K[0], fail="hang"))
+    head.event(m.ModelLoaded)
+    assert [type(event) for event in head.events] == [m.TaskStarted, m.ModelLoaded]
+
+
 def test_a_run_directory_without_keys_is_named(start: Start, tmp_path: Path) -> None:
     worker = start()
     assert worker.wait(WITHIN_S) == 1
