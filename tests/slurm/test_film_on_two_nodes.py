@@ -70,7 +70,7 @@ class WideSite(NightSite):
         return [r.event for _, r in records_of(self.run) if isinstance(r.event, kind)]
 
     def replicas(self) -> list[m.WorkerJoined]:
-        """The two-node workers that have come, in order. One whose greeting is answered late says it again."""
+        """The two-node workers that have come, in order. A greeting that is answered late is said again."""
         came = [event for event in self.of(m.WorkerJoined) if event.worker.kind == WIDE]
         return list({event.worker.worker_id: event for event in came}.values())
 
