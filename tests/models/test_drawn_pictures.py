@@ -267,6 +267,15 @@ def test_a_name_is_shown_at_the_first_close_up_and_leaves_again(tmp_path: Path) 
     assert shown[2] == 0 and shown[48] > 60 and shown[-1] == 0
 
 
+@pytest.mark.parametrize(("kind", "index"), [("close_up", 2), ("close_up", 4), ("split", 2)])
+def test_the_highest_hair_is_whole_in_the_picture(tmp_path: Path, kind: str, index: int) -> None:
+    cast = [{**CAST[0], "look": "sol"}, CAST[1]]
+    (frame,) = frames_of(tmp_path, talk(duration_s=1 / 24), kind, (320, 200), index=index, cast=cast)
+    white = near(frame[:, 20:-20], 0xE8, 0xE6, 0xE2, 26)
+    first = 12 if kind == "split" else 1  # a window has a white frame
+    assert white[first:90].sum() > 400 and not white[first : first + 2].any()
+
+
 @pytest.mark.parametrize("size", [s for s in SIZES if s[0] < 1000])
 @pytest.mark.parametrize("kind", ["title", "two_shot", "close_up", "end"])
 def test_every_kind_fills_pictures_of_every_shape(tmp_path: Path, kind: str, size: tuple[int, int]) -> None:
