@@ -133,6 +133,7 @@ REFUSED = [
     "Are they meant to fly, or are they only seen on the bridge of the ship.",
     "Optionally, document what steps are needed before the kite is flown.",
     "For instance, consider the kite of a ship that lies in the harbour.",
+    "The arrows show which of the ways are open to the kite.",
     # Phrases out of tables, captions and examples.
     "Results for the larger kite of the harbour and for its winch.",
     "A single word naming the kite as described by its crew on board.",
@@ -189,6 +190,7 @@ def test_a_figure_may_be_named_only_while_it_is_on_screen() -> None:
         ("An alternative approach is to plan the flight before the ship leaves.", True),
         ("As shown in Figure 3, it follows the wind with a delay.", True),
         ("As shown in Figure 3, the pull follows the wind.", False),
+        ("If chosen carefully, this may improve the pull of the kite.", True),
         ("The next step is to fly the kite from the bridge.", True),
         ("The measured pull of the larger kite is significantly better.", True),
         ("An alternating current flows through the winch of the kite.", False),

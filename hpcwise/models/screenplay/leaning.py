@@ -33,6 +33,7 @@ _DANGLING = re.compile(
 _POINTS_BACK = re.compile(
     r"^(?:[\w'-]+ ){1,4}(?:this|these|them|it|those)[, ]|^(?:[\w'-]+ ){1,3}(?:such|the former|the latter"
     r"|the same|the other) "
+    r"|^(?:if|when|once) (?:\w+ed|chosen|done|set|so|needed)(?: \w+ly)?, (?:it|this|these|they) "
     r"|^(?!if |as |since |because |once |whenever )[^,]{3,70}, (?:it|they|this|these|he|she|such) ",
     re.I,
 )

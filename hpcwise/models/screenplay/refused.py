@@ -156,6 +156,8 @@ ONLY_SEEN = re.compile(
     r"|\b(?:the|this|these|each) (?:figure|plot|graph|diagram|histogram|scatter ?plot|legend|[xy]-axis)s?\b"
     r"|\b(?:dotted|dashed|solid) (?:\w+ )?(?:lines?|curves?|symbols?)"
     r"|\b(?:circles|triangles) (?:and|show|are)\b"
+    r"|^(?:The |These |All |Thick |Thin )?(?:arrows?|box(?:es)?|columns?|rows?|bars?|curves?|dots|circles"
+    r"|squares) (?:shows?|indicates?|represents?|denotes?|marks?|stands? for)\b"
     r"|\b(?:blue|red|green|black|gr[ae]y|orange|purple|pink|yellow|light|dark) (?:\w+ )?(?:cells?|lines?"
     r"|curves?|bars?|colou?rs?|points|dots|boxes|area)\b",
     re.I,
