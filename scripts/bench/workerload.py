@@ -206,23 +206,24 @@ def checkpoint_s(folder: Path, rounds: int = 9) -> float:
             self.timesteps = torch.arange(10)
 
     sampler, generator = Sampler(), torch.Generator()
+    taken = 0
+
+    def state() -> LoopState:
+        nonlocal taken
+        taken += 1
+        return loop_state(sampler, latents, generator)
+
+    # So many losses that one is due as often as may be: after a hundred times what the last one took.
+    saver = Saver(CheckpointStore(paths), _key("loop"), 1e12, lambda: False, lambda _: None)
     took: list[float] = []
-    for number in range(rounds):
-        handed: list[LoopState] = []
-
-        def state(handed: list[LoopState] = handed) -> LoopState:
-            handed.append(loop_state(sampler, latents, generator))
-            return handed[0]
-
-        # So many losses that one is due as soon as it may be; each is written before the next is timed.
-        saver = Saver(CheckpointStore(paths), _key(f"loop-{number}"), 1e12, lambda: False, lambda _: None)
-        while not handed:
-            time.sleep(0.001)
-            start_s = time.perf_counter()
-            saver.offer(0, 1, 0.5, state)
-            held_s = time.perf_counter() - start_s
-        took.append(held_s)
-        saver.close(finished=True)
+    while taken < rounds:
+        time.sleep(0.001)
+        start_s = time.perf_counter()
+        saver.offer(0, taken + 1, 0.5, state)
+        held_s = time.perf_counter() - start_s
+        if taken > len(took):
+            took.append(held_s)
+    saver.close(finished=True)
     return sorted(took)[len(took) // 2]
 
 
