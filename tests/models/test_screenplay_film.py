@@ -276,6 +276,14 @@ def test_what_is_said_over_a_picture_is_said_by_nobody_else() -> None:
     assert [(plot.claims, plot.pictures) for plot in arc.plots] == [([1], [0])]
 
 
+def test_what_the_paper_presents_is_said_once_while_there_is_something_else_to_say() -> None:
+    texts = ("This paper presents a kite.", "In this paper a kite is shown.", "A winch takes the line in.")
+    claims = tuple(Claim(i, 0, "body", text, text, 1, False, 0.5 - 0.1 * i) for i, text in enumerate(texts))
+    arc = Arc(Material(claims, np.eye(3, dtype=np.float32), (), 0.78), ["Kites"], 15.0, [], "")
+    assert [plot.claims for plot in arc.plots] == [[0]]
+    assert [arc.grow(60.0), arc.grow(60.0)] == [[2], [1]]
+
+
 def test_with_half_a_minute_a_long_title_is_said_by_its_first_part(tmp_path: Path) -> None:
     long = (
         "Fjord 2.0: Steering Large Kites with Small Motors through Gusts of Wind at Sea by Night and by Day"

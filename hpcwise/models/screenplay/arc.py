@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from hpcwise.models.screenplay.material import (
     Material,
+    announces,
     fits,
     is_idea,
     is_limit,
@@ -27,6 +28,8 @@ SECONDS_A_PICTURE = 38.0
 #: With so much time for the document's own, a picture is shown, in seconds.
 _PICTURE_FROM_S = 20.0
 _MAX_CLAIMS_A_SCENE = 7
+#: "This paper presents", after another sentence on what it presents.
+_ANNOUNCED_TWICE = 0.3
 #: So much more alike may sentences be once there is nothing else left to say.
 _ALMOST_SAME = 0.1
 
@@ -236,6 +239,8 @@ class Arc:
         if near > self._duplicate_above:
             return -1.0
         fit = fits(role, self._claims[i], self._place[i], self._name)
+        if announces(self._claims[i]) and any(announces(self._claims[j]) for j in self._chosen()):
+            fit -= _ANNOUNCED_TWICE
         return self._claims[i].score + fit - 0.45 * max(0.0, near)
 
     def _chosen(self) -> list[int]:

@@ -52,6 +52,9 @@ _IDEA = re.compile(
     r"|new) ",
     re.I,
 )
+_ANNOUNCES = re.compile(
+    r"\b(?:this|the present) (?:\w+ )?(?:paper|work|article|report|study|vignette)\b", re.I
+)
 _FINDING = re.compile(
     r"\b(?:results?\b|experiments?\b|show|shows|showed|demonstrat|outperform|improv|significant|achiev"
     r"|percent"
@@ -283,6 +286,11 @@ def speaks_of_the_work(claim: Claim, name: str) -> bool:
 def is_idea(claim: Claim) -> bool:
     """Whether it announces what the authors bring."""
     return bool(_IDEA.search(claim.text))
+
+
+def announces(claim: Claim) -> bool:
+    """Whether it says what the paper does: once in a film says it."""
+    return bool(_ANNOUNCES.search(claim.text))
 
 
 def is_problem(claim: Claim) -> bool:
