@@ -15,7 +15,7 @@ from hpcwise.store.paths import storage_errors, write_beside
 
 #: What each field is for; said once in the file, so that it can be edited without this source.
 _CLUSTER: Final = {
-    "cluster": "name of this site",
+    "cluster": "Slurm's own name for this site",
     "slurm": "version that was found",
     "mode": "jobs: each worker an sbatch job; steps: srun steps inside one allocation",
     "account": "that jobs are charged to",
