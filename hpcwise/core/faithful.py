@@ -46,7 +46,7 @@ _OPENING_WORDS: Final = (
     "though through thus to together today too under unless unlike until up using very was we well were what "
     "when where whereas whether which while who whose why will with within without would yes yet you your "
     "simply overall exactly basically think imagine hello welcome thank thanks today's good right tell set "
-    "walk help show any interesting nice next before every"
+    "walk help show any interesting nice next before every go give"
 )
 #: Words that may open a sentence of any line; a name is none of them.
 _OPENERS: Final = frozenset(_OPENING_WORDS.split())

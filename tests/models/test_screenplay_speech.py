@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from hpcwise.core.faithful import names
 from hpcwise.core.screenplay import Line
 from hpcwise.models.screenplay.host import Host
 from hpcwise.models.screenplay.leaning import leans_on_previous
@@ -321,6 +322,17 @@ def test_nobody_asks_what_the_title_named() -> None:
     claim = "Fjord is a controller for large kites."
     assert Host(seed=0).asks(claim) == "What is Fjord?"
     assert Host(seed=0, title="Fjord").asks(claim) == "Tell me more."
+
+
+def test_no_question_of_the_hosts_is_taken_for_a_name() -> None:
+    host = Host(seed=0)
+    roles = ("problem", "background", "core", "idea", "related", "method", "evidence", "example", "limits")
+    asked = [host.opens(role, "") for role in (*roles, "conclusion") * 6]
+    asked += [host.opens("body", heading) for heading in ("kites", "Why it works") * 12]
+    asked += [host.asks("A kite flies.") for _ in range(20)] + [host.shows() for _ in range(9)]
+    said = [line for line in asked if line is not None]
+    assert len(said) > 70
+    assert [name for line in said for name in names(line, [])] == []
 
 
 def test_a_line_alone_looks_back_at_nothing() -> None:
