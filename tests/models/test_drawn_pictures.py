@@ -239,7 +239,7 @@ def test_what_is_written_too_small_is_shown_part_by_part_but_a_formula_is_left_w
         index=2, document=document, shot={"figure": 0}, fps=2,
     )  # fmt: skip
     seen = [[int(near(frame, *tint, 90).sum()) for tint in colours] for frame in frames]
-    most = [max(range(4), key=lambda i, s=s: s[i]) for s in seen if max(s) > 0.6 * sum(s)]
+    most = [s.index(max(s)) for s in seen if max(s) > 0.6 * sum(s)]
     assert [colour for colour, _ in itertools.groupby(most)] == list(range(parts))
 
 
