@@ -196,7 +196,7 @@ def summary(run: Run, receipt: Receipt, *, made: bool = True) -> list[str]:
         lines.append(f"first frame   {format_s(receipt.ttff_s)}")
     length = f" for {format_s(receipt.play.duration_s)} of film" if receipt.play else ""
     lines.append(f"total         {format_s(receipt.total_s)}{length}")
-    if receipt.play is not None and receipt.play.stalls:
+    if receipt.play is not None and receipt.play.stalls and receipt.slo_met is not None:
         lines.append(f"stalls        {receipt.play.stalls}, {format_s(receipt.play.stall_s)} in all")
     energy = f"{receipt.energy_j / 3600:.2f} Wh{_measured(receipt)}"
     lines.append(f"cost          ${receipt.cost_usd:.4f}, {energy}")

@@ -6,6 +6,7 @@ import msgspec
 
 from hpcwise.core.engine import Engine
 from hpcwise.core.errors import UsageError
+from hpcwise.core.film import film_task
 from hpcwise.core.report import find_request, slo_text
 from hpcwise.core.scheduler import place, shared_by
 from hpcwise.core.spec import Batch
@@ -62,7 +63,7 @@ def _summary(world: World, request: RequestRecord) -> str:
     parts = [f"{request.state}, {slo_text(request.job)}"]
     if request.reason:
         parts.append(request.reason)
-    lowered = [s.index for s in request.shots if world.state.tasks[s.task_id].alternative > 0]
+    lowered = [s.index for s in request.shots if film_task(world, request, s.index).alternative > 0]
     if lowered:
         parts.append(f"{len(lowered)} of {len(request.shots)} shots below the best tier")
     parts.append(f"{request.open_tasks} of {len(request.tasks)} tasks to do")

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from hpcwise.core import messages as m
 from hpcwise.core.config import EngineConfig
+from hpcwise.core.explain import explain
 from hpcwise.core.quality import Need, ladder
 from hpcwise.core.report import receipt, show_request
 from hpcwise.core.resources import FleetItem
@@ -87,6 +88,7 @@ def test_degraded_shots_of_a_live_film_are_made_again_so_that_the_final_film_has
     assert [s.degraded for s in view.shots] == [False] * 8
     assert any(s.remade for s in view.shots)
     assert view.row.state == "done"
+    assert "below the best tier" not in explain(driver.engine, "film").summary
 
 
 def test_degraded_shots_stay_when_the_budget_is_spent() -> None:
@@ -95,7 +97,8 @@ def test_degraded_shots_stay_when_the_budget_is_spent() -> None:
     driver.send(m.RequestArrived("film", job, wall_s=1.0))
     driver.run()
     assert [c.version for c in driver.commands(m.MakeFilm)] == [1]
-    assert receipt(driver.engine, "film").n_degraded > 0
+    lowered = receipt(driver.engine, "film").n_degraded
+    assert lowered > 0 and f"{lowered} of 8 shots below" in explain(driver.engine, "film").summary
     assert driver.state_of("film") == "done"
 
 
