@@ -303,6 +303,10 @@ def test_a_compound_keeps_the_hyphen_at_which_its_line_ends() -> None:
     words = frozenset(["load", "displacement", "con", "tract", "come", "over"])
     assert join_lines(["a load\u00ad", "displacement graph"], words) == "a load-displacement graph"
     assert join_lines(["to over\u00ad", "come"], words) == "to overcome"
+    words = frozenset(["kitequery", "load"])
+    assert (
+        join_lines(["a Kite\u00ad", "Query of a Load\u00ad", "Query"], words) == "a KiteQuery of a Load-Query"
+    )
     assert join_lines(["post-process\u00ad", "ing of a grasp"], words) == "post-processing of a grasp"
 
 

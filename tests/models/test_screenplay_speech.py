@@ -135,6 +135,7 @@ REFUSED = [
     "Optionally, document what steps are needed before the kite is flown.",
     "For instance, consider the kite of a ship that lies in the harbour.",
     "The arrows show which of the ways are open to the kite.",
+    "The story of the kite should be read along with the log of the ship.",
     # Phrases out of tables, captions and examples.
     "Results for the larger kite of the harbour and for its winch.",
     "A single word naming the kite as described by its crew on board.",

@@ -76,7 +76,7 @@ def append(out: str, line: str, words: frozenset[str]) -> str:
             joined = (first.group() + second.group()).lower()
             hyphened = f"{first.group()}-{second.group()}".lower()
             keep = hyphened in words and joined not in words
-            keep = keep or not second.group()[0].islower()
+            keep = keep or (not second.group()[0].islower() and joined not in words)
             keep = keep or _are_words(first.group().lower(), second.group().lower(), words)
             keep = keep or _in_compound(first.group().lower(), second.group().lower(), words)
             return head + ("-" if keep else "") + line

@@ -17,7 +17,7 @@ SELF = re.compile(
     r"|\bnext section\b|\b(?:this|next|last|remaining|other|earlier|later|preceding"
     r"|subsequent) (?:sub)?sections?\b"
     r"|\bin the \w+ (?:sub)?section\b"
-    r"|\bremainder of\b"
+    r"|\bremainder of\b|\bshould be read\b"
     r"|\brest of (?:the|this)\b"
     r"|\borganized\b|\bsee\b (?:also )?(?:the )?[A-Z]|\bet al\b|\bibid\b|\brespectively\b"
     r"|\bfootnote\b|\bsupplement"
