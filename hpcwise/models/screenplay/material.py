@@ -262,7 +262,8 @@ def fits(role: str, claim: Claim, place: float, name: str) -> float:
     place: 0 to 1, where in its section it stands; name: what the work calls itself, or "".
     """
     if role == "problem":
-        return 0.3 * bool(_PROBLEM.search(claim.text)) + 0.35 * (1 - place) - 0.2 * (claim.role == "abstract")
+        fit = 0.3 * bool(_PROBLEM.search(claim.text)) + 0.35 * (1 - place) - 0.2 * (claim.role == "abstract")
+        return fit - 0.2 * bool(_PARTICULAR.match(claim.text))
     if role == "idea":
         return 0.3 * is_idea(claim) + 0.15 * (claim.role == "abstract")
     if role == "evidence":
