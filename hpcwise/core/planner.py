@@ -201,13 +201,13 @@ def _scene(request: RequestRecord, tasks: dict[TaskId, TaskRecord], facts: dict[
     scene = msgspec.convert(facts["scene"], Scene)
     specs: list[TaskSpec] = []
     first = len(request.shots)
-    shown = [tasks[s.task_id].spec.params for s in request.shots]
-    known = {p["shot"]["lines"][0]["speaker"] for p in shown if p["show_name"]}
+    # A speaker's first close-up carries the name.
+    close = {shot.lines[0].speaker for shot in scene.shots if shot.kind == "close_up" and shot.lines}
+    new = close - _introduced(request, tasks, close)
     for i, shot in enumerate(scene.shots):
-        # A speaker's first close-up carries the name.
-        introduces = shot.kind == "close_up" and bool(shot.lines) and shot.lines[0].speaker not in known
+        introduces = shot.kind == "close_up" and bool(shot.lines) and shot.lines[0].speaker in new
         if introduces:
-            known.add(shot.lines[0].speaker)
+            new.remove(shot.lines[0].speaker)
         specs.extend(_shot(request, first + i, shot, introduces, cut_of(scene, first, i)))
     return AddTasks(
         request_id=request.request_id,
@@ -216,6 +216,18 @@ def _scene(request: RequestRecord, tasks: dict[TaskId, TaskRecord], facts: dict[
         total_s=max(request.job.duration_s, request.total_s) if not scene.last else 0.0,
         last=scene.last,
     )
+
+
+def _introduced(request: RequestRecord, tasks: dict[TaskId, TaskRecord], among: set[str]) -> set[str]:
+    """Who of these has been shown with their name. That is early in a film: later shots are not looked at."""
+    known: set[str] = set()
+    for shot in request.shots:
+        if known >= among:
+            break
+        params = tasks[shot.task_id].spec.params
+        if params["show_name"]:
+            known.add(params["shot"]["lines"][0]["speaker"])
+    return known
 
 
 def _brought(job: JobSpec, *, paths: bool) -> dict[str, Any]:

@@ -80,10 +80,13 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
     remake_of: TaskId = ""
 
     @property
-    def models(self) -> frozenset[ModelName]:
+    def models(self) -> set[ModelName]:
         """All that may have a hand in it."""
-        made = {part.model for way in self.alternatives for part in way.parts}
-        return frozenset(made.union(way.model for way in self.alternatives))
+        made = {way.model for way in self.alternatives}
+        for way in self.alternatives:
+            if way.parts:
+                made.update(part.model for part in way.parts)
+        return made
 
     seed: int = 0
     local: dict[str, Any] = {}
