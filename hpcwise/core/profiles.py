@@ -122,9 +122,14 @@ class Profiles:
         info = self.catalogue.models.get(model)
         return info.profiles.get(hardware) if info else None
 
+    @staticmethod
+    def pair(model: ModelName, hardware: str) -> str:
+        """Under what the ratio of this pair is kept."""
+        return f"{model}@{hardware}"
+
     def ratio(self, model: ModelName, hardware: str) -> float:
         """How many times its profile the runs of this pair really take; 1 before any run."""
-        return self._ratios.get(f"{model}@{hardware}", 1.0)
+        return self._ratios.get(self.pair(model, hardware), 1.0)
 
     def expected_s(
         self,
@@ -135,6 +140,12 @@ class Profiles:
         scale: float = 1.0,
     ) -> float:
         """Seconds that one task takes; `scale` multiplies the features (a shot that turned out longer)."""
+        return self.profiled_s(model, hardware, features, n_devices, scale) * self.ratio(model, hardware)
+
+    def profiled_s(
+        self, model: ModelName, hardware: str, features: dict[str, float], n_devices: int, scale: float
+    ) -> float:
+        """As expected_s, by the profile alone."""
         asked = (model, hardware, n_devices, scale, *features.items())
         seconds = self._known_s.get(asked)
         if seconds is None:
@@ -143,13 +154,13 @@ class Profiles:
             if len(self._known_s) >= KNOWN_MOST:
                 self._known_s.clear()
             self._known_s[asked] = seconds
-        return seconds * self.ratio(model, hardware)
+        return seconds
 
     def learn(self, model: ModelName, hardware: str, expected_s: float, measured_s: float) -> None:
         """Move the ratio of this pair towards what a run took (expected_s already holds the old ratio)."""
         if expected_s <= 0 or measured_s <= 0:
             return
-        pair = f"{model}@{hardware}"
+        pair = self.pair(model, hardware)
         old = self._ratios.get(pair, 1.0)
         sample = min(100.0, max(0.01, old * measured_s / expected_s))
         self._ratios[pair] = old + RATIO_WEIGHT * (sample - old)

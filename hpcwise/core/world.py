@@ -15,7 +15,7 @@ from hpcwise.core.config import EngineConfig
 from hpcwise.core.deadlines import Positions, task_deadline_s
 from hpcwise.core.fleet import Fleet
 from hpcwise.core.policies import policy_named
-from hpcwise.core.profiles import Profiles
+from hpcwise.core.profiles import KNOWN_MOST, Profiles
 from hpcwise.core.ready import Pool
 from hpcwise.core.spec import Batch
 from hpcwise.core.state import (
@@ -54,7 +54,9 @@ class World:
         self.twins: dict[TaskId, list[TaskId]] = {}
         #: How many tasks that have not ended a model may have a hand in.
         self.asked: Counter[ModelName] = Counter()
-        self._typical: dict[ModelName, tuple[tuple[str, int], ...]] = {}
+        self._places: dict[ModelName, tuple[tuple[str, int], ...]] = {}
+        #: By model, scale and features: what the profiles say of each place, beside the place's ratio.
+        self._typical: dict[tuple[object, ...], tuple[tuple[str, float], ...]] = {}
         #: Requests that have not ended, and those among them whose quality follows their deadlines.
         self.live: dict[RequestId, None] = {}
         self.adaptive: dict[RequestId, None] = {}
@@ -145,7 +147,25 @@ class World:
         return self._typical_s(alternative.model, alternative.features, scale)
 
     def _typical_s(self, model: ModelName, features: dict[str, float], scale: float) -> float:
-        where = self._typical.get(model)
+        asked = (model, scale, *features.items())
+        found = self._typical.get(asked)
+        if found is None:
+            found = tuple(
+                (
+                    self.profiles.pair(model, hardware),
+                    self.profiles.profiled_s(model, hardware, features, n, scale),
+                )
+                for hardware, n in self._where(model)
+            )
+            if len(self._typical) >= KNOWN_MOST:
+                self._typical.clear()
+            self._typical[asked] = found
+        ratios = self.state.ratios
+        return min([seconds * ratios.get(pair, 1.0) for pair, seconds in found])
+
+    def _where(self, model: ModelName) -> tuple[tuple[str, int], ...]:
+        """Hardware and devices that the fleet may have for a model."""
+        where = self._places.get(model)
         if where is None:
             found = {
                 (item.hardware, max(1, item.nodes * max(1, item.devices_per_node))): None
@@ -154,8 +174,8 @@ class World:
             }
             info = self.config.catalogue.models.get(model)
             where = tuple(found) or tuple((h, 1) for h in (info.profiles if info else {})) or (("", 1),)
-            self._typical[model] = where
-        return min(self.profiles.expected_s(model, hardware, features, n, scale) for hardware, n in where)
+            self._places[model] = where
+        return where
 
     def key_of(self, task: TaskRecord) -> Key:
         """The task's recipe key in its present alternative; all its inputs have keys by now."""
