@@ -136,7 +136,9 @@ def hook_of(document: Document, max_chars: int) -> Claim | None:
     early: list[Claim] = []
     for part in (_head(document), document):
         claims = claims_of(part, most_chars=max_chars) or claims_of(part)
-        early = early or [c for c in claims if not c.leans and c.role != "related"]
+        early = [c for c in claims if not c.leans and c.role != "related"]
+        if early:
+            break  # the first scene waits for this: the rest is read later
     topic, numbers = stems(document.title), set(re.findall(r"\d[\d.]*", document.title))
 
     firsts: set[str] = set()
