@@ -195,6 +195,7 @@ def test_a_figure_may_be_named_only_while_it_is_on_screen() -> None:
         ("If chosen carefully, this may improve the pull of the kite.", True),
         ("The next step is to fly the kite from the bridge.", True),
         ("The measured pull of the larger kite is significantly better.", True),
+        ("The wish of its crew is different as well.", True),
         ("An alternating current flows through the winch of the kite.", False),
         ("This paper describes how these goals are met by the crew of the ship.", True),
         ("This paper describes how kites are flown from the bridge of the ship.", False),

@@ -77,10 +77,11 @@ POINTING = re.compile(
     rf"^As (?:\w+ )?(?:{_SHOWN} {_PLACE}|{_PLACE} (?:shows?|illustrates?|indicates?|suggests?)), "
     rf"|,? as (?:\w+ )?{_SHOWN} {_PLACE}(?=[.,;])"
 )
-#: "The speed-up of 3.9 times is significantly better.": than what was just said.
+#: "The speed-up of 3.9 times is significantly better.": than what was just said. "The wish is other as well."
 _BARE_COMPARISON = re.compile(
     r"\b(?:is|are|was|were|be) (?:\w+ )?(?:better|worse|higher|lower|faster|slower|larger|smaller"
     r"|greater|similar)\.$"
+    r"|\b(?:as well|too)\.$"
 )
 
 
