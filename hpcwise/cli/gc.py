@@ -3,7 +3,6 @@ live files go, if that is asked for and film.mp4 holds the same."""
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import time
 from collections.abc import Collection, Iterator
@@ -20,6 +19,7 @@ from hpcwise.cli.values import format_bytes, format_s, parse_duration_s, printab
 from hpcwise.core.engine import Engine
 from hpcwise.core.errors import UsageError
 from hpcwise.core.state import LIVE_REQUEST
+from hpcwise.models.sources import sha256_of
 from hpcwise.store.paths import storage_errors
 
 #: Scratch of a worker that still lives is younger than this, seconds.
@@ -93,18 +93,10 @@ def collect(run: Run, age_s: float, now_s: float, *, live: bool, dry_run: bool) 
         documents |= _documents(Inbox(run.paths).read(submission.token))
     before_s = now_s - age_s
     store = Store(run.paths)
-    found = (
-        [
-            _collect_live(
-                run,
-                {i for i, r in engine.state.requests.items() if r.state in LIVE_REQUEST},
-                before_s,
-                dry_run=dry_run,
-            )
-        ]
-        if live
-        else []
-    )
+    found: list[Removed] = []
+    if live:
+        busy = {name for name, request in engine.state.requests.items() if request.state in LIVE_REQUEST}
+        found.append(_collect_live(run, busy, before_s, dry_run=dry_run))
     for kind, place in (("artifacts", run.paths.store), ("checkpoints", run.paths.checkpoints)):
         kept, size, count = 0, 0, 0
         for entry in _keys(run, place):
@@ -162,8 +154,7 @@ def _is_made(folder: Path) -> bool:
     """Whether film.mp4 is there with the bytes that its receipt names."""
     try:
         made = msgspec.json.decode((folder / "receipt.json").read_bytes(), type=_Made)
-        with (folder / "film.mp4").open("rb") as film:
-            digest = hashlib.file_digest(film, "sha256").hexdigest()
+        digest = sha256_of(folder / "film.mp4")
     except (OSError, msgspec.MsgspecError):
         return False
     return made.state == "done" and made.film_hashes.get("film.mp4") == digest

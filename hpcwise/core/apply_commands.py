@@ -193,9 +193,8 @@ def _replace_task(world: World, c: m.ReplaceTask) -> None:
         tails[spec.task_id] = tail_s
     for spec in before:
         world.add_task(spec, tails[spec.task_id])
-    world.asked.subtract(task.spec.models)
-    world.asked.update(last.models)
-    task.spec, task.alternative, task.key = last, c.alternative, ""
+    world.respecify(task, last)
+    task.alternative, task.key = c.alternative, ""
     world.connect(task)
 
 

@@ -304,6 +304,12 @@ class World:
         self.request_of(task).open_tasks += 1
         self.asked.update(task.spec.models)
 
+    def respecify(self, task: TaskRecord, spec: TaskSpec) -> None:
+        """The task, which has not ended, is to be done as `spec` says."""
+        self.asked.subtract(task.spec.models)
+        self.asked.update(spec.models)
+        task.spec = spec
+
     def end_task(self, task: TaskRecord) -> None:
         """The task will not run again (unless its artifact is found torn)."""
         if task.state not in ENDED:
