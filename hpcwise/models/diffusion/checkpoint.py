@@ -9,7 +9,6 @@ not read again.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hpcwise.core.errors import ModelMissing
+from hpcwise.models.sources import sha256_of
 
 INDEX: Final = "model_index.json"
 SUMS: Final = "SHA256SUMS"
@@ -115,7 +115,7 @@ def denoisers(folder: Path, dtype: Any, device: Any) -> dict[str, Any]:
 def sums(folder: Path) -> str:
     """The text of SHA256SUMS for what is in `folder`."""
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in (SUMS, _SEEN))
-    return "".join(f"{_sha256(path)}  {path.relative_to(folder)}\n" for path in files)
+    return "".join(f"{sha256_of(path)}  {path.relative_to(folder)}\n" for path in files)
 
 
 def _any(folder: Path, pattern: str) -> bool:
@@ -143,7 +143,7 @@ def verify(folder: Path, name: str, leave_out: frozenset[str] = frozenset()) -> 
         except FileNotFoundError:
             raise ModelMissing(f"model {name}: {file} is missing in {folder}") from None
         now[file] = [status.st_size, status.st_mtime_ns]
-        if seen.get(file) != now[file] and _sha256(path) != wanted:
+        if seen.get(file) != now[file] and sha256_of(path) != wanted:
             raise ModelMissing(f"model {name}: {path} has another sha256 than {SUMS} says; fetch it again")
     now = {**seen, **now}
     if now != seen:
@@ -159,8 +159,3 @@ def _seen(folder: Path) -> dict[str, list[int]]:
         if isinstance(held, dict):
             return held
     return {}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
